@@ -1,0 +1,70 @@
+"""What travels from the upstream reader to the client's body, and the token record a stream ends with.
+
+The channel's own end means nothing. A stream that ended well sends ``Usage`` last; one that failed sends ``Error``;
+a channel that closes with neither was cut, and the client must not take it for complete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay_trio.errors import RelayError
+
+
+class UsageSource(StrEnum):
+    """Where a token record comes from."""
+
+    EXACT = "exact"  # the terminal usage was seen
+    PARTIAL = "partial"  # cut short: what was last observed
+    ESTIMATED = "estimated"  # computed by us
+    NONE = "none"  # nothing usable was seen
+
+
+@dataclass(frozen=True, slots=True)
+class UsageStats:
+    """Tokens of one answer, with one meaning for every provider.
+
+    ``input_tokens`` is uncached input only; ``output_tokens`` is everything generated, reasoning included. An explicit
+    zero is a value: only ``source`` says that nothing was seen.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+    source: UsageSource = UsageSource.NONE
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens + self.cache_creation_tokens + self.cache_read_tokens
+
+
+NO_USAGE = UsageStats()
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Body bytes, exactly as they came from the upstream."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The explicit good end of a stream."""
+
+    stats: UsageStats
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The explicit bad end of a stream. ``told_client`` when the upstream's own error event already went out."""
+
+    error: RelayError
+    told_client: bool = False
+
+
+Chunk = Data | Usage | Error

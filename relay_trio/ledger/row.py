@@ -1,0 +1,51 @@
+"""One ledger row: everything that is known of one request, and nothing that must not be kept.
+
+No prompt, no answer, no secret, no client address. Columns are fixed here; ``database`` makes the table from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay_trio.chunks import NO_USAGE, UsageStats
+
+if TYPE_CHECKING:
+    from relay_trio.outcome import Outcome
+
+
+@dataclass(slots=True)
+class LedgerRow:
+    """Opened when an authenticated request is admitted, closed exactly once.
+
+    ``started_at`` is epoch seconds; every ``*_ms`` is milliseconds from a monotonic clock, None where the request did
+    not get that far. ``queue_ms``: all waiting for slots. ``connect_ms``: of the answering attempt. ``ttft_ms``: from
+    admission to the first body byte from the upstream. ``release_ms``: from the moment the end was known (disconnect
+    seen, deadline, last byte) to the slot being free; ``upstream_close_ms``: from there to the upstream connection
+    closed or pooled. ``sent_bytes`` and ``chunks`` count body bytes read from the upstream for the client.
+    ``status`` is what the client saw, or 499 where it left before a head was sent.
+    """
+
+    request_id: str
+    key_id: str
+    started_at: float
+    route: str
+    model: str = ""
+    is_stream: bool = False
+    provider: str = ""
+    account: str = ""
+    outcome: Outcome | None = None
+    status: int | None = None
+    attempts: int = 0
+    queue_ms: float | None = None
+    connect_ms: float | None = None
+    ttft_ms: float | None = None
+    duration_ms: float | None = None
+    release_ms: float | None = None
+    upstream_close_ms: float | None = None
+    sent_bytes: int = 0
+    chunks: int = 0
+    usage: UsageStats = NO_USAGE
+    cost_usd: float | None = None
+    upstream_request_id: str = ""
+    cancelled_by: str = ""
