@@ -61,10 +61,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """The explicit bad end of a stream. ``told_client`` when the upstream's own error event already went out."""
+    """The explicit bad end of a stream.
+
+    ``last_words`` are the dialect's own way of saying so inside the stream, for the client to get last. ``is_told``
+    when the upstream's own error event already went out, so that the stream may end as the upstream ended it.
+    """
 
     error: RelayError
-    told_client: bool = False
+    last_words: bytes = b""
+    is_told: bool = False
 
 
 Chunk = Data | Usage | Error

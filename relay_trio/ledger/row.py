@@ -23,7 +23,8 @@ class LedgerRow:
     admission to the first body byte from the upstream. ``release_ms``: from the moment the end was known (disconnect
     seen, deadline, last byte) to the slot being free; ``upstream_close_ms``: from there to the upstream connection
     closed or pooled. ``sent_bytes`` and ``chunks`` count body bytes read from the upstream for the client.
-    ``status`` is what the client saw, or 499 where it left before a head was sent.
+    ``status`` is what the client saw, or 499 where it left before a head was sent. ``request_id`` is always the
+    relay's own, because a client may repeat its ids and a row is found by one; the client's is kept beside it.
     """
 
     request_id: str
@@ -46,6 +47,6 @@ class LedgerRow:
     sent_bytes: int = 0
     chunks: int = 0
     usage: UsageStats = NO_USAGE
-    cost_usd: float | None = None
+    client_request_id: str = ""
     upstream_request_id: str = ""
     cancelled_by: str = ""

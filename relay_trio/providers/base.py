@@ -66,6 +66,13 @@ class Head:
     headers: Headers
 
 
+def is_event_stream(head: Head) -> bool:
+    """Whether the body is server-sent events, readable as they are (not compressed)."""
+    if header(head.headers, b"content-encoding") not in (None, b"identity"):
+        return False
+    return (header(head.headers, b"content-type") or b"").lower().startswith(b"text/event-stream")
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an upstream's error status means for the request and for the account.
@@ -112,6 +119,12 @@ class Dialect(Protocol):
 
     def error_response(self, error: RelayError, request_id: str) -> tuple[int, Headers, bytes]:
         """Status, headers and body for an error before the first byte."""
+
+    def status_of(self, error: RelayError) -> int:
+        """The status alone."""
+
+    def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
+        """The upstream's own error as the client may see it: with our request id, without the upstream's."""
 
     def error_chunk(self, error: RelayError, request_id: str, *, is_mid_event: bool) -> bytes:
         """The last bytes of a stream that failed after its head."""

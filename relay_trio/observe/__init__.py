@@ -1,0 +1,1 @@
+"""What is told to operators: one log line per ended request, and the invariants as they hold now."""

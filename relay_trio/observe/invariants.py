@@ -1,0 +1,74 @@
+"""The promises of the relay as a snapshot: each one computed from two places that must agree.
+
+Taken between two scheduler steps, so nothing moves while it is taken: a mismatch is a defect, not a race.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.relay.handover import HANDOVER_BYTES
+
+if TYPE_CHECKING:
+    from relay_trio.relay.core import RelayCore
+
+LARGEST_READ_BYTES = 64 * 1024
+"""One socket read may overshoot a stream's limit by this much."""
+
+
+def snapshot(core: RelayCore) -> dict[str, object]:
+    """The JSON of ``/debug/invariants``. ``ok`` only if every invariant holds at this moment."""
+    attempts = core.live.attempts()
+    accounts = {
+        account.name: {
+            "slots": core.admission.in_use(account),
+            "attempts": attempts.get(account.name, 0),
+            "max_concurrency": account.settings.max_concurrency,
+            "state": account.health.statistics(trio.current_time()).state.value,
+        }
+        for account in core.admission.accounts
+    }
+    upstream = core.client.statistics()
+    held, fullest = core.live.held_bytes()
+    slots = sum(core.admission.in_use(account) for account in core.admission.accounts)
+    queue = core.admission.statistics()
+    holds = {
+        "I1 slots in use are the live upstream attempts": all(
+            account["slots"] == account["attempts"] for account in accounts.values()
+        ),
+        "I2 slots stay within max_concurrency": all(
+            0 <= core.admission.in_use(account) <= account.settings.max_concurrency
+            for account in core.admission.accounts
+        ),
+        "I3 open ledger rows are the live requests": core.live.open_rows == len(core.live),
+        "I5 no upstream exchange without an attempt": upstream.exchanges <= slots,
+        "I9 no stream holds more than its limit": fullest <= HANDOVER_BYTES + LARGEST_READ_BYTES,
+        "I12 nobody is lost in the queue": queue.entered == queue.granted + queue.left + queue.waiting,
+    }
+    return {
+        "ok": all(holds.values()),
+        "invariants": holds,
+        "accounts": accounts,
+        "requests": {"live": len(core.live), "by_phase": core.live.by_phase()},
+        "queue": {"waiting": queue.waiting, "entered": queue.entered, "granted": queue.granted, "left": queue.left},
+        "ledger": {"open_rows": core.live.open_rows},
+        "buffered_bytes": {"total": held, "fullest_stream": fullest},
+        "upstream": {
+            "exchanges": upstream.exchanges,
+            "open_connections": upstream.open_connections,
+            "idle_connections": upstream.idle_connections,
+        },
+        "tasks": trio.lowlevel.current_statistics().tasks_living,
+        "fds": fd_count(),
+    }
+
+
+def fd_count() -> int | None:
+    """Open file descriptors of this process, where the system tells."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return None

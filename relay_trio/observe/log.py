@@ -1,0 +1,89 @@
+"""One log line per ended request: JSON for machines, readable on a terminal. Allow-listed fields, never a body."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay_trio.outcome import Who, Word
+
+if TYPE_CHECKING:
+    from relay_trio.ledger.row import LedgerRow
+
+_log = structlog.get_logger("relay_trio.requests")
+
+_UPSTREAM = (Who.UPSTREAM, Who.UPSTREAM_TIMEOUT)
+
+
+def configure_log(log_format: str) -> None:
+    """Set up structlog for the process. ``log_format``: ``auto`` (readable on a terminal, else JSON) or ``json``."""
+    pretty = log_format == "auto" and sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks if not pretty else structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def log_request(row: LedgerRow) -> None:
+    """The line of one ended request. A full disk loses lines, never a request."""
+    assert row.outcome is not None
+    fields = {
+        "request_id": row.request_id,
+        "key": row.key_id,
+        "account": row.account,
+        "provider": row.provider,
+        "model": row.model,
+        "outcome": row.outcome.word.value,
+        "code": row.outcome.code,
+        "status": row.status,
+        "ttft_ms": _rounded(row.ttft_ms),
+        "duration_ms": _rounded(row.duration_ms),
+        "queue_ms": _rounded(row.queue_ms),
+        "bytes": row.sent_bytes,
+        "chunks": row.chunks,
+        "input_tokens": row.usage.input_tokens,
+        "cache_creation_tokens": row.usage.cache_creation_tokens,
+        "cache_read_tokens": row.usage.cache_read_tokens,
+        "output_tokens": row.usage.output_tokens,
+        "total_tokens": row.usage.total_tokens,
+        "usage_source": row.usage.source.value,
+        "attempts": row.attempts,
+        "slot_release_ms": _rounded(row.release_ms),
+        "upstream_close_ms": _rounded(row.upstream_close_ms),
+        "cancelled_by": row.cancelled_by,
+    }
+    try:
+        if row.outcome.word is Word.INTERNAL:
+            _log.error("request", **fields)
+        elif row.outcome.who in _UPSTREAM:
+            _log.warning("request", **fields)
+        else:
+            _log.info("request", **fields)
+    except OSError:
+        LOST_LINES.count += 1
+
+
+class LostLines:
+    """Log lines that could not be written."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+LOST_LINES = LostLines()
+
+
+def _rounded(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 2)

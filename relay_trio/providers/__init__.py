@@ -1,0 +1,1 @@
+"""One file per upstream API. Plain functions over bytes: no I/O, no trio."""

@@ -1,0 +1,329 @@
+"""Anthropic's Messages API: requests out, answers metered, errors judged and told.
+
+Facts and their sources are in the wire notes of Anthropic's API reference (errors, streaming, rate limits) and in
+recorded streams; both generations of clients are served: ``x-api-key`` with version 2023-06-01 and ``Authorization:
+Bearer`` with 2026-10-21. The client's ``anthropic-version`` and ``anthropic-beta`` go upstream as sent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from relay_trio import __version__
+from relay_trio.chunks import UsageSource, UsageStats
+from relay_trio.errors import (
+    ErrorKind,
+    UpstreamError,
+    UpstreamErrorEvent,
+    UpstreamProtocolError,
+    UpstreamRateLimited,
+    UpstreamRefused,
+)
+from relay_trio.providers.base import Head, Headers, Incoming, Meter, UpstreamRequest, Verdict, header
+from relay_trio.providers.metering import Inflater, NullMeter, UsageFold
+from relay_trio.providers.retry_after import retry_after_seconds
+from relay_trio.wire.json_members import JsonLimitError, MemberScanner
+from relay_trio.wire.sse import EventBlocks, parse_block
+
+if TYPE_CHECKING:
+    from relay_trio.config import AccountSettings
+    from relay_trio.errors import RelayError
+
+MESSAGES_PATH = b"/v1/messages"
+_OAUTH_BETA = b"oauth-2025-04-20"
+_USER_AGENT = f"relay-trio/{__version__}".encode()
+
+_REQUEST_HEADERS = frozenset({b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"})
+_RESPONSE_HEADERS = frozenset(
+    {b"content-type", b"content-encoding", b"content-length", b"cache-control", b"retry-after", b"x-should-retry"}
+)
+_RESPONSE_PREFIX = b"anthropic-ratelimit-"
+
+_USAGE_FIELDS = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cache_creation_input_tokens": "cache_creation_tokens",
+    "cache_read_input_tokens": "cache_read_tokens",
+}
+
+_DEFAULT_COOLDOWN_SECONDS = {429: 10.0, 503: 2.0, 529: 2.0}
+_BILLING_COOLDOWN_SECONDS = 300.0
+_CLIENT_RETRY_AFTER_MAX_SECONDS = 60.0
+"""Current SDKs obey any ``retry-after`` and would sleep as long as it says; older ones ignore those above 60 s."""
+
+
+class Claude:
+    """The provider ``anthropic``."""
+
+    name = "anthropic"
+    default_base_url = "https://api.anthropic.com"
+
+    def build_request(self, account: AccountSettings, incoming: Incoming) -> UpstreamRequest:
+        """The client's request with the account's credential; path, query and body byte for byte."""
+        headers = [(name, value) for name, value in incoming.headers if name in _REQUEST_HEADERS]
+        accepted = header(incoming.headers, b"accept-encoding") or b""
+        headers.append((b"accept-encoding", b"gzip" if b"gzip" in accepted.lower() else b"identity"))
+        target = _target(incoming.raw_path, incoming.query)
+        return self._request(account, incoming.method, target, headers, incoming.body)
+
+    def probe_request(self, account: AccountSettings) -> UpstreamRequest:
+        """One page of the model list: authenticated, and free."""
+        headers = [(b"anthropic-version", b"2023-06-01"), (b"accept-encoding", b"identity")]
+        return self._request(account, "GET", b"/v1/models?limit=1", headers, b"")
+
+    def _request(
+        self, account: AccountSettings, method: str, target: bytes, headers: Headers, body: bytes
+    ) -> UpstreamRequest:
+        base = urlsplit(account.base_url or self.default_base_url)
+        assert base.hostname is not None  # configuration has checked it
+        headers.append((b"user-agent", _USER_AGENT))
+        _add_credential(headers, account)
+        return UpstreamRequest(
+            method=method,
+            scheme=base.scheme,
+            host=base.hostname,
+            port=base.port or (443 if base.scheme == "https" else 80),
+            target=base.path.rstrip("/").encode() + target,
+            headers=headers,
+            body=body,
+        )
+
+    def client_headers(self, head: Head) -> Headers:
+        """By allow-list; upstream ids, cookies and hop-by-hop fields stay behind."""
+        return [
+            (name, value)
+            for name, value in head.headers
+            if name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_PREFIX)
+        ]
+
+    def new_meter(self, head: Head, incoming: Incoming) -> Meter:
+        """An event meter for streams, a member meter for whole messages, none for what carries no tokens.
+
+        Raises:
+            UpstreamProtocolError: the body is in an encoding that was not asked for.
+        """
+        encoding = (header(head.headers, b"content-encoding") or b"identity").lower()
+        accepted = (header(incoming.headers, b"accept-encoding") or b"").lower()
+        if encoding != b"identity" and not (encoding == b"gzip" and b"gzip" in accepted):
+            raise UpstreamProtocolError(
+                f"the upstream used content-encoding {encoding[:40]!r}, which was not asked for"
+            )
+        inflater = Inflater() if encoding == b"gzip" else None
+        if (header(head.headers, b"content-type") or b"").lower().startswith(b"text/event-stream"):
+            return StreamMeter(inflater)
+        if incoming.method == "POST" and incoming.raw_path == MESSAGES_PATH:
+            return MessageMeter(inflater)
+        return NullMeter()
+
+    def classify_error(self, head: Head, body: bytes, now: float) -> Verdict:
+        """Judge an error status (Anthropic's API reference, "Errors")."""
+        status = head.status
+        wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
+        if status in _DEFAULT_COOLDOWN_SECONDS:
+            error = UpstreamRateLimited(f"the upstream answered {status}", retry_after=wait)
+            cooldown = _DEFAULT_COOLDOWN_SECONDS[status] if wait is None else wait
+            return Verdict(error, retryable=True, cooldown_seconds=cooldown)
+        if status == 401:
+            refused = UpstreamRefused("the upstream did not accept the account's credential")
+            return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
+        if status == 402:
+            refused = UpstreamRefused("the upstream asks for payment")
+            return Verdict(refused, retryable=True, cooldown_seconds=_BILLING_COOLDOWN_SECONDS, is_passed_through=False)
+        if status == 403 or status < 400:
+            # One 403 may be the request's own fault (a model this account lacks), so it does not disable the account.
+            refused = UpstreamRefused(f"the upstream answered {status}")
+            return Verdict(refused, retryable=True, strike=True, is_passed_through=False)
+        failed = UpstreamError(f"the upstream answered {status}")
+        return Verdict(failed, retryable=status >= 500, strike=status >= 500)
+
+
+def _target(raw_path: bytes, query: bytes) -> bytes:
+    return raw_path + b"?" + query if query else raw_path
+
+
+def _add_credential(headers: Headers, account: AccountSettings) -> None:
+    secret = account.api_key.get_secret_value().encode()
+    if not secret.startswith(b"sk-ant-oat"):
+        headers.append((b"x-api-key", secret))
+        return
+    headers.append((b"authorization", b"Bearer " + secret))
+    betas = header(headers, b"anthropic-beta")
+    if betas is None:
+        headers.append((b"anthropic-beta", _OAUTH_BETA))
+    elif _OAUTH_BETA not in betas:
+        headers[:] = [
+            (name, value + b"," + _OAUTH_BETA if name == b"anthropic-beta" else value) for name, value in headers
+        ]
+
+
+class StreamMeter:
+    """Usage of a Claude stream: ``message_start``, then each ``message_delta``, field by field.
+
+    A block is parsed only when it can carry usage, an error or the end; deltas of text cost one search each.
+    """
+
+    def __init__(self, inflater: Inflater | None = None) -> None:
+        self.error: UpstreamError | None = None
+        self._blocks = EventBlocks()
+        self._fold = UsageFold(_USAGE_FIELDS)
+        self._inflater = inflater
+        self._has_final_usage = False
+        self._has_stopped = False
+
+    @property
+    def is_complete(self) -> bool:
+        """``message_stop`` was seen, or an error event, or the body is one that cannot be looked into."""
+        if self._inflater is not None and not self._inflater.is_readable:
+            return True
+        return self._has_stopped or self.error is not None
+
+    @property
+    def is_mid_event(self) -> bool:
+        return self._blocks.is_mid_block
+
+    def feed(self, data: bytes) -> None:
+        if self._inflater is not None:
+            data = self._inflater.feed(data)
+        for block in self._blocks.feed(data):
+            if b'"message_' in block or b'"error"' in block:
+                self._observe(block)
+
+    def finish(self) -> UsageStats:
+        tail = self._blocks.tail
+        if tail and b'"message_' in tail:
+            self._observe(tail)  # an upstream may forget the blank line after its last event
+        if self._blocks.oversized or (self._inflater is not None and not self._inflater.is_readable):
+            self._fold.spoil()
+        return self._fold.stats(UsageSource.EXACT if self._has_final_usage else UsageSource.PARTIAL)
+
+    def _observe(self, block: bytes) -> None:
+        event = parse_block(block)
+        if event is None:
+            return
+        try:
+            data = json.loads(event.data)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(data, dict):
+            return
+        kind = data.get("type")
+        if kind == "message_start":
+            message = data.get("message")
+            self._fold.overwrite(message.get("usage") if isinstance(message, dict) else None)
+        elif kind == "message_delta":
+            self._fold.overwrite(data.get("usage"))
+            delta = data.get("delta")
+            self._has_final_usage = isinstance(delta, dict) and delta.get("stop_reason") is not None
+        elif kind == "message_stop":
+            self._has_stopped = True
+        elif kind == "error":
+            self.error = _reported_error(data.get("error"))
+
+
+class MessageMeter:
+    """Usage of a whole (non-streaming) message: its ``usage`` member, wherever it stands."""
+
+    is_complete = True
+    is_mid_event = False
+    error: UpstreamError | None = None
+
+    def __init__(self, inflater: Inflater | None = None) -> None:
+        self._scanner: MemberScanner | None = MemberScanner(frozenset({"usage"}), max_depth=1024, max_tokens=None)
+        self._inflater = inflater
+
+    def feed(self, data: bytes) -> None:
+        if self._scanner is None:
+            return
+        if self._inflater is not None:
+            data = self._inflater.feed(data)
+        try:
+            self._scanner.feed(data)
+        except JsonLimitError:
+            self._scanner = None
+
+    def finish(self) -> UsageStats:
+        fold = UsageFold(_USAGE_FIELDS)
+        if self._scanner is None or "usage" not in self._scanner.members:
+            return fold.stats(UsageSource.NONE)
+        try:
+            fold.overwrite(json.loads(self._scanner.members["usage"]))
+        except (ValueError, RecursionError):
+            fold.spoil()
+        return fold.stats(UsageSource.EXACT if self._scanner.is_whole else UsageSource.PARTIAL)
+
+
+def _reported_error(error: object) -> UpstreamError:
+    kind = error.get("type") if isinstance(error, dict) else None
+    if kind in ("overloaded_error", "rate_limit_error"):
+        return UpstreamRateLimited(f"the upstream reported {kind} inside its stream")
+    return UpstreamErrorEvent("the upstream reported an error inside its stream")
+
+
+class ClaudeDialect:
+    """How clients of the Messages API are told about errors."""
+
+    name = "anthropic"
+
+    _STATUS_AND_TYPE: dict[ErrorKind, tuple[int, str]] = {  # noqa: RUF012 -- a table, never written to
+        ErrorKind.BAD_REQUEST: (400, "invalid_request_error"),
+        ErrorKind.AUTHENTICATION: (401, "authentication_error"),
+        ErrorKind.PERMISSION: (403, "permission_error"),
+        ErrorKind.NOT_FOUND: (404, "not_found_error"),
+        ErrorKind.METHOD_NOT_ALLOWED: (405, "invalid_request_error"),
+        ErrorKind.BODY_TIMEOUT: (408, "invalid_request_error"),
+        ErrorKind.TOO_LARGE: (413, "request_too_large"),
+        ErrorKind.RATE_LIMIT: (429, "rate_limit_error"),
+        ErrorKind.OVERLOADED: (529, "overloaded_error"),
+        ErrorKind.UPSTREAM_FAILED: (502, "api_error"),
+        ErrorKind.UPSTREAM_TIMEOUT: (504, "timeout_error"),
+        ErrorKind.INTERNAL: (500, "api_error"),
+    }
+
+    def status_of(self, error: RelayError) -> int:
+        """Anthropic's status for the kind of error."""
+        return self._STATUS_AND_TYPE[error.kind][0]
+
+    def error_response(self, error: RelayError, request_id: str) -> tuple[int, Headers, bytes]:
+        """The Anthropic envelope."""
+        headers: Headers = [(b"content-type", b"application/json")]
+        if error.retry_after is not None:
+            headers.append((b"retry-after", client_retry_after(error.retry_after)))
+        return self.status_of(error), headers, self._envelope(error, request_id)
+
+    def error_chunk(self, error: RelayError, request_id: str, *, is_mid_event: bool) -> bytes:
+        """``event: error``.
+
+        In the middle of an event it only begins a new line, so that the broken event becomes this one: its type is the
+        last one given. A blank line there would hand the client half an event first, and its JSON parser would raise
+        before the error is reached.
+        """
+        newline = b"\n" if is_mid_event else b""
+        return newline + b"event: error\ndata: " + self._envelope(error, request_id) + b"\n\n"
+
+    def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
+        """The upstream's own error with our request id in place of its own, or our envelope when it is not JSON."""
+        try:
+            envelope = json.loads(body)
+            theirs = envelope["error"]
+            kind, message = str(theirs["type"]), str(theirs["message"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return self._envelope(error, request_id)
+        envelope["error"] = {**theirs, "type": kind, "message": message}
+        envelope["request_id"] = request_id
+        return _compact(envelope)
+
+    def _envelope(self, error: RelayError, request_id: str) -> bytes:
+        _, kind = self._STATUS_AND_TYPE[error.kind]
+        return _compact({"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id})
+
+
+def _compact(envelope: object) -> bytes:
+    return json.dumps(envelope, separators=(",", ":")).encode()
+
+
+def client_retry_after(seconds: float) -> bytes:
+    """Whole seconds, rounded up, capped for clients."""
+    return str(math.ceil(min(seconds, _CLIENT_RETRY_AFTER_MAX_SECONDS))).encode()

@@ -1,0 +1,52 @@
+"""What the web side hands to the pump, and what it gets back: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay_trio.accounts.keys import ClientKey
+    from relay_trio.ledger.row import LedgerRow
+    from relay_trio.providers.base import Dialect, Headers
+    from relay_trio.relay.intake import BodySource
+    from relay_trio.relay.presence import ClientPresence
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of a dialect.
+
+    ``needs_model``: the body is JSON and names the model. ``is_pinned``: what it asks for lives in one account, so it
+    always goes to the first that could have it, and nowhere else.
+    """
+
+    name: str
+    dialect: Dialect
+    needs_model: bool = False
+    is_pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An authenticated request whose body has not been read yet."""
+
+    request_id: str
+    route: Route
+    key: ClientKey
+    method: str
+    raw_path: bytes
+    query: bytes
+    headers: Headers
+    body: BodySource
+    presence: ClientPresence
+    client_request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of the answer, known once the first body byte is there. ``row`` tells how it came about so far."""
+
+    status: int
+    headers: Headers
+    row: LedgerRow

@@ -1,0 +1,100 @@
+"""Time limits of one request: a scope with an error of its own, whose deadline moves with the progress.
+
+A limit is a plain cancel scope that turns its own expiry into the error the limit stands for. There is one for each
+stage of a request, not one for each chunk: ``arm`` moves the deadline, which costs a heap operation instead of a scope.
+The same scope is how the relay ends a request from outside (``end_with``): the request gets an error that it can still
+tell its client about, instead of a cancellation that it cannot.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.errors import UpstreamTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from relay_trio.errors import RelayError
+
+
+class Limit:
+    """``with limit:`` raises ``limit.error`` when the armed deadline, or the request's total one, passes inside.
+
+    Only its own expiry is turned into an error; a cancellation from outside passes through untouched.
+    """
+
+    def __init__(self, clock: RequestClock) -> None:
+        self._clock = clock
+        self._scope = trio.CancelScope()
+        self._reason: Callable[[], RelayError] | None = None
+
+    def __enter__(self) -> Limit:
+        self._scope.__enter__()
+        self._clock.enter(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._clock.leave(self)
+        swallowed = self._scope.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught:
+            assert self._reason is not None
+            raise self._reason() from None
+        return swallowed
+
+    def arm(self, seconds: float, reason: Callable[[], RelayError]) -> None:
+        """From now on, ``seconds`` without another ``arm`` end the block with ``reason()``."""
+        deadline = trio.current_time() + seconds
+        if deadline >= self._clock.total_deadline:
+            deadline, reason = self._clock.total_deadline, self._clock.total_error
+        self._scope.deadline = deadline
+        self._reason = reason
+
+    def end_with(self, error: RelayError) -> None:
+        """End the block with ``error`` now, from any task."""
+        self._reason = lambda: error
+        self._scope.cancel()
+
+
+class RequestClock:
+    """The total deadline of one request, and the limit it is in now."""
+
+    def __init__(self) -> None:
+        self.total_deadline = math.inf
+        self._total_seconds = math.inf
+        self._current: Limit | None = None
+        self._ended_with: RelayError | None = None
+
+    def set_total(self, seconds: float) -> None:
+        """Start the total limit."""
+        self._total_seconds = seconds
+        self.total_deadline = trio.current_time() + seconds
+
+    def total_error(self) -> RelayError:
+        """What the total limit ends a request with."""
+        return UpstreamTimeout(f"the answer was not whole within {self._total_seconds:g} seconds")
+
+    def limit(self) -> Limit:
+        """A new limit, armed with nothing but the total one."""
+        return Limit(self)
+
+    def enter(self, limit: Limit) -> None:
+        self._current = limit
+        limit.arm(math.inf, self.total_error)
+        if self._ended_with is not None:
+            limit.end_with(self._ended_with)
+
+    def leave(self, limit: Limit) -> None:
+        self._current = None
+
+    def end_with(self, error: RelayError) -> None:
+        """End the request with ``error`` wherever it is: now, or as soon as it enters its next limit."""
+        self._ended_with = error
+        if self._current is not None:
+            self._current.end_with(error)

@@ -1,0 +1,213 @@
+"""One request as the relay sees it: phase, clocks, attempts, and its one ledger row.
+
+An exchange is entered by the pump before anything that can fail, and left by the pump after everything else. Leaving
+it settles: the row is closed with the outcome, exactly once, synchronously, whatever ended the request. Nobody else
+opens or closes rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from relay_trio.chunks import NO_USAGE
+from relay_trio.errors import RelayError, ShuttingDown
+from relay_trio.outcome import Outcome, Phase, Who, ended_by_client, ended_by_defect, ended_by_shutdown
+from relay_trio.relay.deadline import RequestClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from relay_trio.accounts.account import Account
+    from relay_trio.ledger.row import LedgerRow
+    from relay_trio.ledger.writer import Ledger
+    from relay_trio.providers.base import Meter
+    from relay_trio.relay.handover import Handover
+    from relay_trio.relay.presence import ClientPresence
+
+CLIENT_LEFT_STATUS = 499
+"""nginx's status for a client that left before it was answered. Only ever written to the ledger and the log."""
+
+
+class Exchange:
+    """The state of one request. Written by the pump alone; read by the admin pages."""
+
+    def __init__(self, row: LedgerRow, presence: ClientPresence, handover: Handover, live: LiveExchanges) -> None:
+        self.row = row
+        self.phase = Phase.READING
+        self.clock = RequestClock()
+        self.handover = handover
+        self.attempt_account: Account | None = None
+        """The account of the upstream attempt that lives now: set exactly while its slot is held."""
+        self.meter: Meter | None = None
+        self.opened_at = trio.current_time()
+        self.end_seen_at: float | None = None
+        """When the end was known: the disconnect, the deadline, the last byte."""
+        self._presence = presence
+        self._live = live
+        self._outcome: Outcome | None = None
+
+    def __enter__(self) -> Self:
+        self._live.open(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        outcome = self._outcome
+        if outcome is None:
+            outcome = self._judge(error)
+        self.row.outcome = outcome
+        if self.row.status is None and outcome.who in (Who.CLIENT, Who.DRAIN):
+            self.row.status = CLIENT_LEFT_STATUS
+        self.row.duration_ms = self.ms_since(self.opened_at)
+        self._settle_usage()
+        self._live.close(self)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, once the pump knows."""
+        return self._outcome
+
+    # --- what the pump reports ------------------------------------------------------------------------------------
+
+    def ended(self, outcome: Outcome) -> None:
+        """The pump knows how it ended."""
+        self._outcome = outcome
+
+    def body_is_gone(self) -> None:
+        """The client's body was given up before its end: by a disconnect, or by a defect on the client's side of us."""
+        self.ended(ended_by_client(self.phase) if self._presence.left_at is not None else ended_by_defect(self.phase))
+
+    def end_is_seen(self) -> None:
+        """Start of the release time, unless an earlier moment is known."""
+        if self.end_seen_at is None:
+            self.end_seen_at = trio.current_time()
+
+    def upstream_closed(self) -> None:
+        """The attempt's connection is closed or back in the pool."""
+        self.row.upstream_close_ms = self._ms_since_end()
+
+    def slot_released(self) -> None:
+        """The attempt's slot is free."""
+        self.row.release_ms = self._ms_since_end()
+
+    def first_byte(self) -> None:
+        """The first body byte, or the end of an empty body, came from the upstream."""
+        self.row.ttft_ms = self.ms_since(self.opened_at)
+
+    def ms_since(self, moment: float) -> float:
+        """Milliseconds since ``moment`` of the trio clock."""
+        return (trio.current_time() - moment) * 1000
+
+    # --- settlement -----------------------------------------------------------------------------------------------
+
+    def _judge(self, error: BaseException | None) -> Outcome:
+        """The outcome of an end that the pump did not choose."""
+        if isinstance(error, RelayError):
+            return error.outcome_in(self.phase)
+        if isinstance(error, trio.Cancelled):
+            if self._presence.left_at is not None:
+                self.row.cancelled_by = "client"
+                return ended_by_client(self.phase)
+            if self._live.is_stopping:
+                self.row.cancelled_by = "shutdown"
+                return ended_by_shutdown(self.phase)
+            self.row.cancelled_by = "relay"
+        return ended_by_defect(self.phase)
+
+    def _settle_usage(self) -> None:
+        self.row.usage = self.meter.finish() if self.meter is not None else NO_USAGE
+
+    def _ms_since_end(self) -> float:
+        seen = self._presence.left_at if self._presence.left_at is not None else self.end_seen_at
+        return self.ms_since(seen if seen is not None else trio.current_time())
+
+
+class LiveExchanges:
+    """Every exchange that is open: the one place that opens and closes ledger rows.
+
+    ``on_settled`` is told of each row after it was closed (the log, the metrics); it must not raise.
+    """
+
+    def __init__(self, ledger: Ledger, on_settled: Callable[[LedgerRow], None] = lambda row: None) -> None:
+        self.is_stopping = False
+        self._ledger = ledger
+        self._on_settled = on_settled
+        self._open: dict[str, Exchange] = {}
+        self._idle = trio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Exchange]:
+        return iter(tuple(self._open.values()))
+
+    @property
+    def open_rows(self) -> int:
+        """Rows that the ledger has open."""
+        return self._ledger.open_rows
+
+    @property
+    def ledger_is_accepting(self) -> bool:
+        """Whether another row would be taken."""
+        return self._ledger.statistics().is_accepting
+
+    def open(self, exchange: Exchange) -> None:
+        """Open the row.
+
+        Raises:
+            LedgerUnavailable: the ledger takes no rows now.
+            ShuttingDown: the relay takes no new work.
+        """
+        if self.is_stopping:
+            raise ShuttingDown("the relay is shutting down; try again", retry_after=1)
+        self._ledger.open_row(exchange.row)
+        self._open[exchange.row.request_id] = exchange
+        if self._idle.is_set():
+            self._idle = trio.Event()
+
+    def close(self, exchange: Exchange) -> None:
+        """Close the row."""
+        del self._open[exchange.row.request_id]
+        self._ledger.close_row(exchange.row)
+        self._on_settled(exchange.row)
+        if not self._open:
+            self._idle.set()
+
+    def by_phase(self) -> dict[str, int]:
+        """Live requests by phase."""
+        return dict(Counter(exchange.phase.name.lower() for exchange in self._open.values()))
+
+    def attempts(self) -> dict[str, int]:
+        """Live upstream attempts by account."""
+        accounts = (exchange.attempt_account for exchange in self._open.values())
+        return dict(Counter(account.name for account in accounts if account is not None))
+
+    def held_bytes(self) -> tuple[int, int]:
+        """Bytes inside all handovers together, and inside the fullest one."""
+        held = [exchange.handover.held_bytes for exchange in self._open.values()]
+        return sum(held), max(held, default=0)
+
+    def stop(self) -> None:
+        """Take no new work."""
+        self.is_stopping = True
+
+    def end_all(self, error: RelayError) -> None:
+        """End every open request with ``error``: told to its client in its own dialect, then settled."""
+        for exchange in self:
+            exchange.clock.end_with(error)
+
+    async def wait_idle(self, seconds: float = math.inf) -> bool:
+        """Wait until no request is open, at most ``seconds``; tell whether that was reached.
+
+        Cancelled here: atomic.
+        """
+        with trio.move_on_after(seconds):
+            await self._idle.wait()
+        return not self._open

@@ -1,0 +1,156 @@
+"""The link between the upstream reader and the client's body: a memory channel pair, bounded in bytes.
+
+::
+
+    pump ── put(bytes) ──► [ trio memory channel │ held_bytes <= limit ] ──► receive() ── body ──► client
+
+The channel itself is unbounded, because counting items bounds nothing: a hundred chunks of 64 KiB are 6.5 MB for one
+client that stopped reading. What bounds it is the byte count beside it, which ``put`` waits for.
+
+The end of the channel means nothing. A good end is a ``Usage``, a bad one an ``Error``, and a channel that ends with
+neither was cut: its body must not look finished.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from relay_trio.chunks import Chunk, Data, Error, Usage
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+HANDOVER_BYTES = 256 * 1024
+"""Body bytes that one stream may hold inside the relay, whatever its client does."""
+
+
+class Handover:
+    """Both ends and their byte count. The pump holds ``sink``, the body ``source``."""
+
+    def __init__(self, limit_bytes: int = HANDOVER_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self.held_bytes = 0
+        send, receive = trio.open_memory_channel[Chunk](math.inf)
+        self._lot = trio.lowlevel.ParkingLot()  # at most the pump, waiting for room or for the flush
+        self.sink = Sink(self, send)
+        self.source = Source(self, receive)
+
+    def _wake_pump(self) -> None:
+        self._lot.unpark_all()
+
+
+class Sink:
+    """The pump's end. Leaving its ``with`` closes the channel."""
+
+    def __init__(self, handover: Handover, channel: trio.MemorySendChannel[Chunk]) -> None:
+        self._handover = handover
+        self._channel = channel
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether ``put`` would not have to wait."""
+        return self._handover.held_bytes < self._handover.limit_bytes
+
+    def put_nowait(self, data: bytes) -> None:
+        """Hand over ``data``, room or not; callers ask ``has_room`` first. One chunk may exceed the limit.
+
+        Raises:
+            trio.BrokenResourceError: the body is gone.
+        """
+        self._channel.send_nowait(Data(data))
+        self._handover.held_bytes += len(data)
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether the body has sent everything it was given and asks for more."""
+        return not self._handover.held_bytes and self._handover.source.is_asking
+
+    async def progress(self) -> None:
+        """Wait until the body took or sent something. The caller limits how long.
+
+        Cancelled here: atomic, nothing was handed over.
+        """
+        await self._handover._lot.park()
+
+    def finish(self, usage: Usage) -> None:
+        """The explicit good end."""
+        self._channel.send_nowait(usage)
+
+    def fail(self, error: Error) -> None:
+        """The explicit bad end; what was handed over before it is still delivered."""
+        self._channel.send_nowait(error)
+
+
+class Source:
+    """The body's end."""
+
+    def __init__(self, handover: Handover, channel: trio.MemoryReceiveChannel[Chunk]) -> None:
+        self.is_asking = False
+        """Whether the body waits for more, having sent all it was given."""
+        self._handover = handover
+        self._channel = channel
+        self._ended: Usage | Error | None = None
+        self._unsent = 0
+
+    async def receive(self) -> bytes | Usage | Error:
+        """All the bytes that are waiting, as one piece; or the end.
+
+        Asking for more is what tells the pump that the last piece was sent.
+
+        Raises:
+            trio.EndOfChannel: the pump ended without saying how: the stream was cut.
+
+        Cancelled here: safe to retry, nothing is lost.
+        """
+        handover = self._handover
+        if self._unsent:
+            handover.held_bytes -= self._unsent
+            self._unsent = 0
+            handover._wake_pump()
+        if self._ended is not None:
+            return self._ended
+        try:
+            chunk = self._channel.receive_nowait()
+        except trio.WouldBlock:
+            self.is_asking = True
+            handover._wake_pump()
+            try:
+                chunk = await self._channel.receive()
+            finally:
+                self.is_asking = False
+        if not isinstance(chunk, Data):
+            self._ended = chunk
+            return chunk
+        return self._gather(chunk.content)
+
+    def _gather(self, first: bytes) -> bytes:
+        pieces = [first]
+        while True:
+            try:
+                chunk = self._channel.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+            if not isinstance(chunk, Data):
+                self._ended = chunk
+                break
+            pieces.append(chunk.content)
+        data = b"".join(pieces) if len(pieces) > 1 else first
+        self._unsent = len(data)
+        return data
+
+    def close(self) -> None:
+        """The body is done or given up. Synchronous, so that it works in a cancelled task."""
+        self._handover.held_bytes = 0
+        self._channel.close()
+        self._handover._wake_pump()

@@ -1,0 +1,119 @@
+"""Reading a client's request and checking its shape, before anything is spent on it.
+
+The relay looks at three things only: that the body is one JSON object within limits, which ``model`` it names, and
+whether ``stream`` is true. Everything else is the upstream's business. A body may be 32 MB and made to be slow, so
+the scan goes in windows with a checkpoint after each, and the one call that parses it all runs on a bounded body.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+from pydantic_core import from_json
+
+from relay_trio.accounts.account import is_match
+from relay_trio.errors import BadRequest, BodyTooLarge, BodyTooSlow, PermissionDenied
+from relay_trio.providers.base import Incoming
+from relay_trio.wire.json_members import JsonLimitError, MemberScanner
+
+if TYPE_CHECKING:
+    from relay_trio.config import TimeoutSettings
+    from relay_trio.relay.asked import Asked
+    from relay_trio.relay.deadline import RequestClock
+
+_WINDOW_BYTES = 64 * 1024
+"""Scanned between two checkpoints: at most some 20 ms of one core for the worst JSON there is."""
+
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=,+!-]{0,255}", re.ASCII)
+"""Names of models, inference profiles and ARNs. No space, no quote, no ``?``, ``#`` or ``%``: it ends up in paths."""
+
+_MODEL_LOGGED_CHARACTERS = 64
+
+
+class BodySource(Protocol):
+    """Where a request's body comes from."""
+
+    declared_bytes: int | None
+    """``content-length``, if there was one."""
+
+    async def receive_some(self) -> bytes:
+        """The next bytes, ``b""`` at the end. Cancelled here: safe to retry."""
+
+
+async def read_request(asked: Asked, clock: RequestClock, timeouts: TimeoutSettings, max_body_bytes: int) -> Incoming:
+    """The client's request, whole and checked.
+
+    Raises:
+        BodyTooLarge, BodyTooSlow, BadRequest, PermissionDenied: in the client's words why not.
+
+    Cancelled here: destroys; a body read by half cannot be read again.
+    """
+    with clock.limit() as limit:
+        limit.arm(timeouts.body_total_timeout_seconds, lambda: _too_slow("was not whole", timeouts))
+        body = await _read_body(asked.body, timeouts, max_body_bytes)
+        model, is_stream = None, False
+        if asked.route.needs_model:
+            model, is_stream = await _inspect(body)
+    if model is not None and not is_match(model, asked.key.models):
+        raise PermissionDenied(f"this key may not use the model {model[:_MODEL_LOGGED_CHARACTERS]!r}")
+    return Incoming(asked.method, asked.raw_path, asked.query, asked.headers, body, model, is_stream)
+
+
+async def _read_body(source: BodySource, timeouts: TimeoutSettings, max_body_bytes: int) -> bytes:
+    if source.declared_bytes is not None and source.declared_bytes > max_body_bytes:
+        raise _too_large(max_body_bytes)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        with trio.move_on_after(timeouts.body_idle_timeout_seconds) as idle:
+            part = await source.receive_some()
+        if idle.cancelled_caught:
+            raise _too_slow("stopped arriving", timeouts)
+        if not part:
+            return b"".join(parts)
+        size += len(part)
+        if size > max_body_bytes:
+            raise _too_large(max_body_bytes)
+        parts.append(part)
+
+
+async def _inspect(body: bytes) -> tuple[str, bool]:
+    """``model`` and ``stream`` of a JSON body."""
+    scanner = MemberScanner(frozenset({"model", "stream"}))
+    try:
+        for start in range(0, len(body), _WINDOW_BYTES):
+            scanner.feed(body[start : start + _WINDOW_BYTES])
+            if len(body) > _WINDOW_BYTES:
+                await trio.lowlevel.checkpoint()
+        if not scanner.is_object or not scanner.is_whole:
+            raise BadRequest("the body must be one JSON object")
+        if scanner.duplicates:
+            raise BadRequest("the body names a member twice; which one counts would depend on who reads it")
+        from_json(body, allow_inf_nan=False, cache_strings="none")
+        model = json.loads(scanner.members.get("model", b"null"))
+        stream = json.loads(scanner.members.get("stream", b"null"))
+    except JsonLimitError as error:
+        raise BadRequest(f"the body is not acceptable JSON: {error}") from None
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is not valid JSON") from None
+    if model is None:
+        raise BadRequest("model: this member is required")
+    if not isinstance(model, str) or not _MODEL.fullmatch(model):
+        raise BadRequest("model: must be the name of a model")
+    if stream is not None and not isinstance(stream, bool):
+        raise BadRequest("stream: must be true or false")
+    return model, stream is True
+
+
+def _too_large(max_body_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {max_body_bytes} bytes")
+
+
+def _too_slow(what: str, timeouts: TimeoutSettings) -> BodyTooSlow:
+    return BodyTooSlow(
+        f"the request body {what} in time: {timeouts.body_idle_timeout_seconds:g} seconds between parts, "
+        f"{timeouts.body_total_timeout_seconds:g} seconds in all"
+    )

@@ -1,0 +1,176 @@
+"""The upstream reader: the one task that reads a request, holds its slot, reads its answer, and settles.
+
+::
+
+    request nursery (quart-trio's own)
+    ├─ disconnect watcher          cancels the nursery
+    ├─ handler -> body             waits for the answer's head, then drains the hand-over to the client
+    └─ pump                        started by `await nursery.start(pump, …)`
+         with sink, exchange:                 leaving: settle the row, then close the channel
+           read the request                   R
+           repeat: wait for a turn            Q
+             with turn:                       the slot, held by this block and nothing else
+               attempt: connect, head, data   C H D
+           wait until the client has it all   L  (the slot is free already)
+
+How it can end, and what each end does to the slot, is one ``with`` in ``_try_accounts``. An error before the head is
+raised out of ``nursery.start`` into the handler; after it, it travels down the channel, because raising it would cancel
+the client's body before the client was told. A cancellation passes through everything and is judged on the way out.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.chunks import NO_USAGE, Error, Usage
+from relay_trio.errors import CapacityError, QueueTimeout, RelayError
+from relay_trio.ledger.row import LedgerRow
+from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word
+from relay_trio.providers.base import is_event_stream
+from relay_trio.relay.attempt import Attempt, Failure, client_stalled
+from relay_trio.relay.exchange import Exchange
+from relay_trio.relay.intake import read_request
+
+if TYPE_CHECKING:
+    from relay_trio.accounts.account import Account
+    from relay_trio.accounts.admission import Turn, Want
+    from relay_trio.relay.asked import Answer, Asked
+    from relay_trio.relay.core import RelayCore
+    from relay_trio.relay.handover import Handover
+
+
+async def pump(core: RelayCore, asked: Asked, handover: Handover, *, task_status: trio.TaskStatus[Answer]) -> None:
+    """Live one request, from its body to its row. Started with ``nursery.start``, which returns the answer's head.
+
+    Raises:
+        RelayError: before the head; the caller tells the client. The row is closed already.
+
+    Cancelled here: destroys, in this order: upstream connection closed, slot given back, row closed, channel closed.
+    """
+    row = LedgerRow(
+        request_id=asked.request_id,
+        key_id=asked.key.id,
+        started_at=time.time(),
+        route=asked.route.name,
+        client_request_id=asked.client_request_id,
+    )
+    with handover.sink as sink, Exchange(row, asked.presence, handover, core.live) as exchange:
+        life = _Life(core, asked, exchange, handover)
+        try:
+            await life.run(task_status)
+        except trio.BrokenResourceError:
+            exchange.body_is_gone()
+        except RelayError as error:
+            exchange.ended(error.outcome_in(exchange.phase))
+            if life.attempt is None or not life.attempt.has_started:
+                row.status = asked.route.dialect.status_of(error)
+                raise
+            sink.fail(life.last_word(error))
+        else:
+            sink.finish(Usage(exchange.meter.finish() if exchange.meter is not None else NO_USAGE))
+
+
+class _Life:
+    """The stages of one request, in order."""
+
+    def __init__(self, core: RelayCore, asked: Asked, exchange: Exchange, handover: Handover) -> None:
+        self.attempt: Attempt | None = None
+        self._core = core
+        self._asked = asked
+        self._exchange = exchange
+        self._sink = handover.sink
+
+    async def run(self, task_status: trio.TaskStatus[Answer]) -> None:
+        core, exchange, timeouts = self._core, self._exchange, self._core.settings.timeouts
+        exchange.clock.set_total(timeouts.total_timeout_seconds)
+        incoming = await read_request(self._asked, exchange.clock, timeouts, core.settings.server.max_body_bytes)
+        exchange.row.model, exchange.row.is_stream = incoming.model or "", incoming.stream
+        want = core.admission.new_want(incoming.model, is_pinned=self._asked.route.is_pinned)
+        self.attempt = Attempt(core, self._asked, incoming, exchange, self._sink, task_status)
+        await self._try_accounts(want, self.attempt)
+        if exchange.outcome is None:
+            exchange.phase = Phase.FLUSH
+        with exchange.clock.limit() as limit:
+            while not self._sink.is_flushed:
+                limit.arm(timeouts.write_timeout_seconds, client_stalled)
+                await self._sink.progress()
+        if exchange.outcome is None:
+            exchange.ended(COMPLETED)
+
+    async def _try_accounts(self, want: Want, attempt: Attempt) -> None:
+        exchange, retry = self._exchange, self._core.settings.retry
+        failure: Failure | None = None
+        account: Account | None = None
+        queued_seconds = 0.0
+        with ExitStack() as budget:
+            while True:
+                exchange.phase = Phase.QUEUED
+                queued_at = trio.current_time()
+                try:
+                    turn = await self._wait_turn(want)
+                except CapacityError:
+                    if failure is None:
+                        raise
+                    break
+                queued_seconds += trio.current_time() - queued_at
+                exchange.row.queue_ms = queued_seconds * 1000
+                try:
+                    with turn as account:
+                        exchange.attempt_account = account
+                        try:
+                            failure = await attempt.run(account)
+                        finally:
+                            exchange.attempt_account = None
+                finally:
+                    exchange.slot_released()
+                if failure is None:
+                    return
+                want.tried.add(account.name)
+                if (
+                    not (retry.enabled and failure.is_retryable)
+                    or exchange.row.attempts >= retry.max_attempts
+                    or not self._core.admission.has_candidate(want)
+                ):
+                    break
+                if exchange.row.attempts == 1 and not budget.enter_context(
+                    self._core.admission.retrying(
+                        live=len(self._core.live), ratio=retry.budget_ratio, at_least=retry.budget_min_concurrent
+                    )
+                ):
+                    break
+                exchange.end_seen_at = None
+        exchange.phase = failure.phase
+        if failure.head is None or account is None:
+            raise failure.error
+        exchange.ended(_passed_on(failure))
+        attempt.pass_on(failure, account)
+
+    async def _wait_turn(self, want: Want) -> Turn:
+        seconds = self._core.settings.queue.queue_timeout_seconds
+        with self._exchange.clock.limit() as limit:
+            limit.arm(seconds, lambda: QueueTimeout(f"no slot came free within {seconds:g} seconds", retry_after=1))
+            return await self._core.admission.wait_turn(want)
+
+    def last_word(self, error: RelayError) -> Error:
+        """How the client is told, inside the stream."""
+        assert self.attempt is not None
+        assert self.attempt.head is not None
+        meter = self._exchange.meter
+        if meter is not None and meter.error is error:
+            return Error(error, is_told=True)
+        if meter is None or not is_event_stream(self.attempt.head):
+            return Error(error)
+        words = self._asked.route.dialect.error_chunk(error, self._asked.request_id, is_mid_event=meter.is_mid_event)
+        return Error(error, words)
+
+
+def _passed_on(failure: Failure) -> Outcome:
+    """The outcome of a request that was answered with the upstream's own error."""
+    assert failure.head is not None
+    if 400 <= failure.head.status < 500 and failure.head.status != 429:
+        return Outcome(Word.REJECTED_REQUEST, Who.UPSTREAM, Phase.HEAD)
+    return failure.error.outcome_in(Phase.HEAD)

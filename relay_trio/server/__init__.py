@@ -1,0 +1,1 @@
+"""Hypercorn on trio: sockets, TLS, lifespan, signals."""

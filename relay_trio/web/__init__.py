@@ -1,0 +1,1 @@
+"""Quart-trio: routes, authentication, error envelopes, and the seam between its request nursery and the relay."""

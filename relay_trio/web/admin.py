@@ -1,0 +1,50 @@
+"""The application that operators reach: health, and what is true inside right now."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+import stackscope
+import trio
+from quart import Response, request
+
+from relay_trio.observe.invariants import snapshot
+from relay_trio.web.app import bare_app
+from relay_trio.web.health import add_health, as_json
+
+if TYPE_CHECKING:
+    from quart_trio import QuartTrio
+
+    from relay_trio.relay.core import RelayCore
+
+_OPEN_PATHS = ("/healthz", "/readyz")
+
+
+def admin_app(core: RelayCore) -> QuartTrio:
+    """The ASGI application for the admin listener. With a token configured, everything but health asks for it."""
+    app = bare_app(max_body_bytes=64 * 1024)
+    add_health(app, core)
+
+    @app.before_request
+    async def require_token() -> Response | None:
+        token = core.settings.admin.token
+        if token is None or request.path in _OPEN_PATHS:
+            return None
+        presented = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if hmac.compare_digest(presented.encode(), token.get_secret_value().encode()):
+            return None
+        return as_json({"error": "the admin token is required as Authorization: Bearer"}, status=401)
+
+    @app.route("/debug/invariants")
+    async def invariants() -> Response:
+        return as_json(snapshot(core))
+
+    @app.route("/debug/tasks")
+    async def tasks() -> Response:
+        root = trio.lowlevel.current_root_task()
+        return Response(
+            str(stackscope.extract(root, recurse_child_tasks=True)), content_type="text/plain; charset=utf-8"
+        )
+
+    return app

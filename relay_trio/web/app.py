@@ -1,0 +1,70 @@
+"""The application that clients reach: relayed routes, health, and errors in the dialect of the route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
+from relay_trio.web import claude_routes
+from relay_trio.web.answers import error_answer, new_request_id
+from relay_trio.web.health import add_health
+from relay_trio.web.seam import RequestConnection, link_of
+
+if TYPE_CHECKING:
+    from relay_trio.accounts.keys import KeyRing
+    from relay_trio.relay.core import RelayCore
+
+_log = structlog.get_logger("relay_trio.web")
+
+
+def client_app(core: RelayCore, ring: KeyRing) -> QuartTrio:
+    """The ASGI application for the client listeners."""
+    app = bare_app(core.settings.server.max_body_bytes)
+    add_health(app, core)
+
+    @app.route("/", methods=["GET", "HEAD"])
+    async def root() -> Response:
+        return Response("relay-trio\n", content_type="text/plain")  # some clients probe HEAD / before anything else
+
+    claude_routes.add_routes(app, core, ring)
+    return app
+
+
+def bare_app(max_body_bytes: int) -> QuartTrio:
+    """A Quart-trio application with this package's request connection and error envelopes, and no routes."""
+    app = QuartTrio("relay_trio", static_folder=None)
+    app.asgi_http_class = RequestConnection
+    app.config["RELAY_MAX_BODY_BYTES"] = max_body_bytes
+    app.config["RESPONSE_TIMEOUT"] = None  # the default cuts every stream after 60 s, with nothing logged
+    app.config["BODY_TIMEOUT"] = None  # bodies are read by the relay, with its own limits
+    app.config["MAX_CONTENT_LENGTH"] = None
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    @app.errorhandler(HTTPException)
+    async def not_routed(error: HTTPException) -> Response:
+        """Quart's own refusals, in dialect."""
+        if error.code == 404:
+            return _tell(NotFound(f"no such route: {request.method} {request.path[:100]}"))
+        if error.code == 405:
+            return _tell(MethodNotAllowed(f"{request.path[:100]} does not answer {request.method}"))
+        return _tell(BadRequest("the request cannot be read"))
+
+    @app.errorhandler(Exception)
+    async def crashed(error: Exception) -> Response:
+        """A defect of ours. The traceback is logged without values; the client learns an id to quote."""
+        request_id = new_request_id()
+        if not isinstance(error, RelayError):
+            _log.error("defect", request_id=request_id, error=type(error).__name__, exc_info=error)
+            error = RelayError(f"the relay failed; quote {request_id}")
+        return _tell(error, request_id)
+
+    return app
+
+
+def _tell(error: RelayError, request_id: str | None = None) -> Response:
+    return error_answer(claude_routes.DIALECT, error, request_id or new_request_id(), link_of(request.scope))

@@ -1,0 +1,45 @@
+"""Who asks: the relay key in a request's headers, in any of the places where SDKs put it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay_trio.errors import AuthenticationFailed
+
+if TYPE_CHECKING:
+    from relay_trio.accounts.keys import ClientKey, KeyRing
+    from relay_trio.providers.base import Headers
+
+
+def presented_secrets(headers: Headers) -> list[str]:
+    """Every credential of a request: ``x-api-key`` (older SDKs), ``Authorization: Bearer`` (newer ones).
+
+    A client that has both configured sends both, and either may be the relay's.
+    """
+    secrets: list[str] = []
+    for name, value in headers:
+        text = value.decode("latin-1").strip()
+        if name == b"x-api-key" and text:
+            secrets.append(text)
+        elif name == b"authorization" and text[:7].lower() == "bearer " and text[7:].strip():
+            secrets.append(text[7:].strip())
+    return secrets
+
+
+async def authenticate(ring: KeyRing, headers: Headers) -> ClientKey:
+    """The key of a request.
+
+    Raises:
+        AuthenticationFailed: there is none, or it is unknown or revoked. The message is the same for all of them but
+            the first, so that it tells nothing about keys.
+
+    Cancelled here: atomic.
+    """
+    secrets = presented_secrets(headers)
+    if not secrets:
+        raise AuthenticationFailed("a relay key is required, as x-api-key or as Authorization: Bearer")
+    for secret in secrets:
+        key = await ring.authenticate(secret)
+        if key is not None:
+            return key
+    raise AuthenticationFailed("the relay key is not valid")

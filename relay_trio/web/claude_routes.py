@@ -1,0 +1,48 @@
+"""The routes of the Messages API, as both generations of its clients call them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay_trio.providers.claude import ClaudeDialect
+from relay_trio.relay.asked import Route
+from relay_trio.web.answers import relay
+
+if TYPE_CHECKING:
+    from quart import Response
+    from quart_trio import QuartTrio
+
+    from relay_trio.accounts.keys import KeyRing
+    from relay_trio.relay.core import RelayCore
+
+DIALECT = ClaudeDialect()
+
+MESSAGES = Route("messages", DIALECT, needs_model=True)
+COUNT_TOKENS = Route("count_tokens", DIALECT, needs_model=True)
+MODELS = Route("models", DIALECT)
+BATCHES = Route("batches", DIALECT, is_pinned=True)
+
+_ROUTES = (
+    ("POST", "/v1/messages", MESSAGES),
+    ("POST", "/v1/messages/count_tokens", COUNT_TOKENS),
+    ("GET", "/v1/models", MODELS),
+    ("GET", "/v1/models/<path:model_id>", MODELS),
+    ("POST", "/v1/messages/batches", BATCHES),
+    ("GET", "/v1/messages/batches", BATCHES),
+    ("GET", "/v1/messages/batches/<batch_id>", BATCHES),
+    ("DELETE", "/v1/messages/batches/<batch_id>", BATCHES),
+    ("POST", "/v1/messages/batches/<batch_id>/cancel", BATCHES),
+    ("GET", "/v1/messages/batches/<batch_id>/results", BATCHES),
+)
+
+
+def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
+    """Register every route. The view's arguments are ignored: the path goes upstream as it came."""
+    for method, rule, route in _ROUTES:
+
+        async def view(_route: Route = route, **_: str) -> Response:
+            return await relay(core, ring, _route)
+
+        app.add_url_rule(
+            rule, endpoint=f"claude {method} {rule}", view_func=view, methods=[method], provide_automatic_options=False
+        )

@@ -1,0 +1,63 @@
+"""The response body: the receiving end of the hand-over, as Quart wants to iterate it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import trio
+from quart.wrappers.response import ResponseBody
+
+from relay_trio.chunks import Error, Usage
+from relay_trio.web.seam import StreamAborted
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from relay_trio.relay.handover import Source
+
+
+class ClientBody(ResponseBody):
+    """Drains the hand-over to the client, in the handler's own task.
+
+    It may never be entered (a cancel can fall between handler and body) and owns nothing: slot and upstream belong to
+    the pump.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._has_spoken = False
+
+    async def __aenter__(self) -> Self:
+        """Cancelled here: atomic."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Synchronous in fact, so that it works in a cancelled task."""
+        self._source.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next bytes for the client.
+
+        Raises:
+            StreamAborted: the stream was cut; it must not look finished.
+
+        Cancelled here: safe to retry.
+        """
+        try:
+            chunk = await self._source.receive()
+        except trio.EndOfChannel:
+            raise StreamAborted from None
+        if isinstance(chunk, bytes):
+            return chunk
+        if isinstance(chunk, Usage) or chunk.is_told:
+            raise StopAsyncIteration
+        assert isinstance(chunk, Error)
+        if chunk.last_words and not self._has_spoken:
+            self._has_spoken = True
+            return chunk.last_words
+        raise StreamAborted

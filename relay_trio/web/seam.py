@@ -1,0 +1,152 @@
+"""Where quart-trio's per-request nursery is handed to the relay.
+
+quart-trio opens one nursery per request and cancels it when the client disconnects; handler and body run in one of its
+tasks. A nursery opened in the handler would not cover the body, one opened in the body breaks (PEP 789): so this very
+nursery is put into the ASGI scope, and the pump is started in it.
+
+What else is repaired here, each by a test that fails without it:
+
+* The disconnect that the server reports inside the response's *last* send is no disconnect: the answer is whole.
+  quart-trio would cancel the request in the middle of that send, and the connection would never be recycled or closed.
+* A body that must not look finished raises ``StreamAborted``, which ends the request without its final message; the
+  server then closes the connection without the terminating chunk. That is intended, so nobody logs it as a crash.
+* The request's body is counted and bounded as it arrives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+from quart import request
+from quart_trio.asgi import TrioASGIHTTPConnection
+
+from relay_trio.errors import BadRequest, BodyTooLarge
+from relay_trio.relay.presence import ClientPresence
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope
+    from quart import Quart
+    from quart.wrappers import Request
+
+_KEY = "relay.link"
+
+
+class StreamAborted(Exception):
+    """The body ends here without an end: the client must not take it for complete."""
+
+
+class IncomingBody:
+    """The request's body as it arrives: bounded, read by one task. Implements ``relay.intake.BodySource``."""
+
+    def __init__(self, declared_bytes: int | None) -> None:
+        self.declared_bytes = declared_bytes
+        self.is_complete = False
+        self.max_unread_bytes = 0
+        """Set from the configuration before anything is read; arriving beyond it is an error, not a wait."""
+        self._parts: list[bytes] = []
+        self._unread_bytes = 0
+        self._is_too_large = False
+        self._arrived = trio.Event()
+
+    def append(self, data: bytes, *, is_last: bool) -> None:
+        """What arrived. Synchronous: the watcher that calls it must stay free to see the disconnect."""
+        if data and not self._is_too_large:
+            self._unread_bytes += len(data)
+            if self._unread_bytes > self.max_unread_bytes:
+                self._is_too_large = True
+                self._parts.clear()
+            else:
+                self._parts.append(data)
+        self.is_complete = self.is_complete or is_last
+        self._arrived.set()
+
+    async def receive_some(self) -> bytes:
+        """What has arrived since the last call, ``b""`` at the end of the body.
+
+        Raises:
+            BodyTooLarge: more arrived than may.
+
+        Cancelled here: safe to retry.
+        """
+        while not self._parts and not self.is_complete and not self._is_too_large:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        if self._is_too_large:
+            raise BodyTooLarge(f"the body is larger than {self.max_unread_bytes} bytes")
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._unread_bytes = 0
+        return data
+
+
+class RequestLink:
+    """What one request's tasks share: the nursery, the client's presence, the arriving body."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self.nursery: trio.Nursery | None = None
+        self.presence = ClientPresence()
+        self.body = IncomingBody(_declared_bytes(headers))
+        self.is_last_send_begun = False
+
+
+def link_of(scope: Any) -> RequestLink:
+    """The link of a request, by its ASGI scope."""
+    return cast("RequestLink", scope[_KEY])
+
+
+def http_scope() -> HTTPScope:
+    """The ASGI scope of the current request."""
+    return cast("HTTPScope", request.scope)
+
+
+class RequestConnection(TrioASGIHTTPConnection):
+    """``app.asgi_http_class``: one request."""
+
+    def __init__(self, app: Quart, scope: HTTPScope) -> None:
+        super().__init__(app, scope)
+        self._link = RequestLink(list(scope["headers"]))
+        self._link.body.max_unread_bytes = app.config["RELAY_MAX_BODY_BYTES"]
+        scope[_KEY] = self._link  # type: ignore[literal-required]  # the scope is the request's own dict
+
+    async def handle_messages(  # type: ignore[override]  # as quart-trio overrides Quart's
+        self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
+    ) -> None:
+        """The disconnect watcher. Cancelled here: atomic."""
+        link = self._link
+        while True:
+            event = await receive()
+            if event["type"] == "http.request":
+                link.body.append(event.get("body", b""), is_last=not event.get("more_body", False))
+            elif event["type"] == "http.disconnect":
+                if not link.is_last_send_begun:
+                    link.presence.left_at = trio.current_time()
+                    nursery.cancel_scope.cancel()
+                return
+
+    async def handle_request(  # type: ignore[override]  # as quart-trio overrides Quart's
+        self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
+    ) -> None:
+        """Handler, then body. Cancelled here: destroys the response; the connection is closed without a terminator."""
+        link = self._link
+        link.nursery = nursery
+
+        async def watched_send(message: ASGISendEvent) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                link.is_last_send_begun = True
+            await send(message)
+
+        try:
+            await super().handle_request(nursery, request, watched_send)
+        except StreamAborted:
+            nursery.cancel_scope.cancel()
+
+
+def _declared_bytes(headers: list[tuple[bytes, bytes]]) -> int | None:
+    for name, value in headers:
+        if name == b"content-length":
+            try:
+                return int(value)
+            except ValueError:
+                raise BadRequest("content-length is not a number") from None
+    return None
