@@ -3,6 +3,8 @@
 A key has 256 random bits, so a plain SHA-256 is all the hashing it needs (a slow hash would be a denial of service at
 one per request). The ring looks a digest up in a snapshot of the database and reloads the snapshot when it is older
 than ``RELOAD_SECONDS`` and somebody asks; an idle relay reads nothing.
+
+When a key was last used is not stored: the ledger's own rows tell it.
 """
 
 from __future__ import annotations
@@ -10,20 +12,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import secrets
 import sqlite3
+import string
 import time
 import zlib
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 
 from relay_trio.errors import LedgerUnavailable
-from relay_trio.ledger.database import DatabaseError, open_database, open_read_only
+from relay_trio.ledger.database import DatabaseError, explained, open_database, open_read_only
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from relay_trio.config import KeySettings
@@ -32,9 +37,15 @@ RELOAD_SECONDS = 2.0
 """How old the snapshot may be. A revoked key works at most this long, and the promise is 5 s."""
 
 STALE_SECONDS = 60.0
-"""How long a snapshot serves while the database cannot be read; then nobody is let in."""
+"""How long a snapshot serves while the database cannot be read; then its keys let nobody in."""
+
+_READ_BUSY_SECONDS = 0.5
+"""How long a reload waits for a lock: requests wait for it, and a reload that failed has the old snapshot to serve."""
 
 PREFIX = "rt_"
+_DIGITS = string.digits + string.ascii_letters
+_BODY_LENGTH = 43  # of 256 bits in base 62
+_CHECKSUM_LENGTH = 6  # of 32 bits in base 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +54,22 @@ class ClientKey:
 
     id: str
     name: str
-    digest: bytes
+    digest: bytes = field(repr=False)
     last4: str
     models: tuple[str, ...] = ("*",)
     created_at: float = 0.0
     revoked_at: float | None = None
     last_used_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRingStatistics:
+    """``keys`` work by the last snapshot. ``failures_total``: reloads that failed; ``is_stale``: the last one did."""
+
+    keys: int
+    reloads_total: int
+    failures_total: int
+    is_stale: bool
 
 
 class NameTaken(Exception):
@@ -59,38 +80,57 @@ class NoSuchKey(Exception):
     """No key has this id."""
 
 
+# --- secrets ------------------------------------------------------------------------------------------------------
+
+
 def generate_secret() -> str:
-    """``rt_``, 256 random bits, and a checksum by which a typo can be told from a revoked key."""
-    body = secrets.token_urlsafe(32)
-    return f"{PREFIX}{body}{_checksum(body)}"
+    """``rt_``, 256 random bits, and a checksum by which a typo can be told from a revoked key. One word to select."""
+    body = PREFIX + _base62(secrets.randbits(256), _BODY_LENGTH)
+    return body + _checksum(body)
 
 
 def is_well_formed(secret: str) -> bool:
-    """Whether ``secret`` could have come from ``generate_secret``: no proof of anything but careful copying."""
-    body = secret.removeprefix(PREFIX)
-    return secret.startswith(PREFIX) and len(body) == 49 and _checksum(body[:-6]) == body[-6:]
+    """Whether ``secret`` could have come from ``generate_secret``: no proof of anything but careful copying.
+
+    For the command line only; a client is told the same about every key that does not work.
+    """
+    body, checksum = secret[:-_CHECKSUM_LENGTH], secret[-_CHECKSUM_LENGTH:]
+    length = len(PREFIX) + _BODY_LENGTH + _CHECKSUM_LENGTH
+    return len(secret) == length and secret.startswith(PREFIX) and secret.isascii() and _checksum(body) == checksum
 
 
 def digest_of(secret: str) -> bytes:
-    """What is stored of a secret."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+    """What is stored of a secret. Takes any text, because clients send any."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def _checksum(body: str) -> str:
-    return f"{zlib.crc32(body.encode()) & 0xFFFFFF:06x}"
+    return _base62(zlib.crc32(body.encode()), _CHECKSUM_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))
+
+
+# --- in the database ----------------------------------------------------------------------------------------------
 
 
 class KeyStore:
-    """The keys in the database, for the command line. Blocking."""
+    """The keys in the database, for the command line. Blocking. Made by ``open_key_store``.
+
+    Every call may raise DatabaseError, when the file cannot be read or written.
+    """
 
     def __init__(self, path: Path) -> None:
-        """
-        Raises:
-            DatabaseError: the file cannot be used.
-        """
+        self._path = path
         self._database = open_database(path)
 
     def close(self) -> None:
+        """Close the file; twice is no harm."""
         self._database.close()
 
     def create(self, name: str, models: Sequence[str] = ("*",)) -> tuple[ClientKey, str]:
@@ -100,18 +140,21 @@ class KeyStore:
             NameTaken: another key that works has this name.
         """
         secret = generate_secret()
-        try:
-            self._database.execute(
-                "INSERT INTO keys (name, digest, last4, models, created_at) VALUES (?, ?, ?, ?, ?)",
-                (name, digest_of(secret), secret[-4:], json.dumps(list(models)), time.time()),
-            )
-        except sqlite3.IntegrityError:
-            raise NameTaken(f"a key named {name} exists; revoke it first or choose another name") from None
-        return next(key for key in self.list() if key.name == name and key.revoked_at is None), secret
+        with self._explaining():
+            try:
+                self._database.execute(
+                    "INSERT INTO keys (name, digest, last4, models, created_at) VALUES (?, ?, ?, ?, ?)",
+                    (name, digest_of(secret), secret[-4:], json.dumps(list(models)), time.time()),
+                )
+            except sqlite3.IntegrityError:
+                raise NameTaken(f"a key named {name} exists; revoke it first or choose another name") from None
+            (key,) = _read_keys(self._database, "digest = ?", digest_of(secret))
+        return key, secret
 
     def list(self) -> list[ClientKey]:
         """Every key there ever was, oldest first."""
-        return _read_keys(self._database)
+        with self._explaining():
+            return _read_keys(self._database)
 
     def revoke(self, key_id: str) -> ClientKey:
         """Revoke a key; running relays notice within ``RELOAD_SECONDS``. Revoking twice changes nothing.
@@ -119,104 +162,162 @@ class KeyStore:
         Raises:
             NoSuchKey: no key has this id.
         """
-        found = next((key for key in self.list() if key.id == key_id), None)
-        if found is None:
-            raise NoSuchKey(f"no key has the id {key_id}")
-        self._database.execute(
-            "UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE digest = ?", (time.time(), found.digest)
-        )
-        return next(key for key in self.list() if key.id == key_id)
+        number = key_id.removeprefix("k_")
+        if not (key_id.startswith("k_") and number.isdecimal() and number.isascii() and len(number) < 16):
+            raise NoSuchKey(f"no key has the id {key_id}; ids look like k_01, see `relay-trio keys list`")
+        with self._explaining():
+            self._database.execute(
+                "UPDATE keys SET revoked_at = ? WHERE number = ? AND revoked_at IS NULL", (time.time(), int(number))
+            )
+            keys = _read_keys(self._database, "number = ?", int(number))
+        if not keys:
+            raise NoSuchKey(f"no key has the id {key_id}; see `relay-trio keys list`")
+        return keys[0]
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise explained(self._path, error) from None
+
+
+@contextmanager
+def open_key_store(path: Path) -> Iterator[KeyStore]:
+    """The keys in the file ``path``, which is made if it is missing. Blocking; works beside a running relay.
+
+    Raises:
+        DatabaseError: the file cannot be used.
+    """
+    with closing(KeyStore(path)) as store:
+        yield store
+
+
+def _read_keys(database: sqlite3.Connection, where: str = "1", *parameters: object) -> list[ClientKey]:
+    rows = database.execute(
+        "SELECT number, name, digest, last4, models, created_at, revoked_at,"
+        " (SELECT max(started_at) FROM requests WHERE key_id = printf('k_%02d', number))"
+        f" FROM keys WHERE {where} ORDER BY number",
+        parameters,
+    )
+    return [
+        ClientKey(f"k_{number:02d}", name, digest, last4, tuple(json.loads(models)), *times)
+        for number, name, digest, last4, models, *times in rows.fetchall()
+    ]
+
+
+# --- in a running relay -------------------------------------------------------------------------------------------
 
 
 class KeyRing:
     """Who a secret belongs to."""
 
-    def __init__(self, path: Path | None, static: Sequence[KeySettings] = ()) -> None:
+    def __init__(self, path: Path | None, static: Iterable[KeySettings] = ()) -> None:
         """``path``: the database, or None for the keys of the configuration alone."""
         self._path = path
-        self._database: sqlite3.Connection | None = None
-        self._data_version: int | None = None
-        self._static = {key.digest: key for key in (_static_key(settings) for settings in static)}
-        self._keys = dict(self._static)
-        self._loaded_at = -STALE_SECONDS
-        self._lock = trio.Lock()
-
-    def close(self) -> None:
-        """Close the connection to the database."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        self._static = {key.digest: key for key in map(_static_key, static)}
+        self._stored: dict[bytes, ClientKey] = {}
+        self._reloaded_at = -math.inf  # of the trio clock: when the snapshot was true
+        self._tried_at = -math.inf
+        self._reloading = trio.Lock()
+        self._thread = trio.CapacityLimiter(1)  # its own: never behind the DNS look-ups of the default one
+        self._reloads_total = 0
+        self._failures_total = 0
 
     @property
     def has_keys(self) -> bool:
         """Whether any key works, by the last snapshot."""
-        return bool(self._keys)
+        return bool(self._static or self._stored)
 
-    async def authenticate(self, secret: str) -> ClientKey | None:
+    def statistics(self) -> KeyRingStatistics:
+        return KeyRingStatistics(
+            len(self._static) + len(self._stored),
+            self._reloads_total,
+            self._failures_total,
+            self._tried_at > self._reloaded_at,
+        )
+
+    def authenticate_nowait(self, secret: str) -> ClientKey | None:
         """The key of ``secret``, or None when it is unknown or revoked.
 
         Raises:
+            trio.WouldBlock: the snapshot is old, ``authenticate`` would reload it.
             LedgerUnavailable: the database could not be read for ``STALE_SECONDS``.
-
-        Cancelled here: atomic; a reload that others wait for is finished first.
         """
-        if self._path is not None and trio.current_time() - self._loaded_at > RELOAD_SECONDS:
+        digest = digest_of(secret)
+        if digest not in self._static and self._reload_is_due:
+            raise trio.WouldBlock
+        return self._find(digest)
+
+    async def authenticate(self, secret: str) -> ClientKey | None:
+        """As ``authenticate_nowait``, reloading the snapshot first if it is old. Not a checkpoint if it is not.
+
+        Cancelled here: atomic; a reload that has begun is waited for, ``_READ_BUSY_SECONDS`` at the most.
+        """
+        digest = digest_of(secret)
+        if digest not in self._static and self._reload_is_due:
             await self.reload()
-        key = self._keys.get(digest := digest_of(secret))
-        if key is None or not hmac.compare_digest(key.digest, digest):
-            return None
-        return key
+        return self._find(digest)
+
+    def _find(self, digest: bytes) -> ClientKey | None:
+        key = self._static.get(digest)
+        if key is None:
+            if self._path is not None and trio.current_time() - self._reloaded_at > STALE_SECONDS:
+                raise LedgerUnavailable("client keys cannot be read from the database", retry_after=5)
+            key = self._stored.get(digest)
+        return key if key is not None and hmac.compare_digest(key.digest, digest) else None
 
     async def reload(self) -> None:
-        """Read the database if the snapshot is old; one reader for all who wait.
+        """Read the database if the snapshot is old; one reader for all who wait. A failure is counted, and keeps the
+        old snapshot.
 
-        Raises:
-            LedgerUnavailable: as ``authenticate``.
-
-        Cancelled here: atomic.
+        Cancelled here: atomic, as ``authenticate``; those who wait too are not disturbed.
         """
-        async with self._lock:
-            now = trio.current_time()
-            if now - self._loaded_at <= RELOAD_SECONDS:
+        async with self._reloading:
+            if not self._reload_is_due:
                 return
+            assert self._path is not None
+            began = trio.current_time()
             try:
-                keys = await trio.to_thread.run_sync(self._read)
-            except (sqlite3.Error, DatabaseError):
-                if now - self._loaded_at > STALE_SECONDS:
-                    raise LedgerUnavailable("client keys cannot be read from the database", retry_after=5) from None
-                return
-            if keys is not None:
-                self._keys = {**{key.digest: key for key in keys if key.revoked_at is None}, **self._static}
-            self._loaded_at = now
+                stored = await trio.to_thread.run_sync(_read_snapshot, self._path, limiter=self._thread)
+            except (sqlite3.Error, DatabaseError, OSError, ValueError):  # operators see it in the statistics
+                self._failures_total += 1
+            else:
+                self._stored = stored
+                self._reloaded_at = began
+                self._reloads_total += 1
+            # A failed read is tried again as late as a good one, counted from its end: each may wait for a lock.
+            self._tried_at = began if self._reloaded_at == began else trio.current_time()
 
-    def _read(self) -> list[ClientKey] | None:
-        """Every key, or None when nothing changed since the last time. Blocking."""
-        assert self._path is not None
-        if self._database is None:
-            self._database = open_read_only(self._path)
-        (version,) = self._database.execute("PRAGMA data_version").fetchone()
-        if version == self._data_version:
-            return None
-        keys = _read_keys(self._database, with_use=False)
-        self._data_version = version
-        return keys
+    @property
+    def _reload_is_due(self) -> bool:
+        return self._path is not None and trio.current_time() - self._tried_at > RELOAD_SECONDS
+
+    def names_in_both(self) -> list[str]:
+        """Names that stand in the configuration and in the database's last snapshot, which is a mistake."""
+        return sorted({key.name for key in self._static.values()} & {key.name for key in self._stored.values()})
 
 
-async def open_key_ring(path: Path, static: Sequence[KeySettings] = ()) -> KeyRing:
+async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -> KeyRing:
     """A ring over the database (which exists: the ledger was opened) and the keys of the configuration.
 
     Raises:
-        DatabaseError: a name stands in both.
+        DatabaseError: a name stands in both, or the keys cannot be read.
 
-    Cancelled here: atomic.
+    Cancelled here: atomic, as ``KeyRing.reload``.
     """
     ring = KeyRing(path, static)
-    await ring.reload()
-    names = {key.name for key in ring._keys.values() if key.digest not in ring._static}
-    for settings in static:
-        if settings.name in names:
-            ring.close()
-            raise DatabaseError(f"the key name {settings.name} stands in the configuration and in {path}; revoke one")
+    if path is not None:
+        try:
+            ring._stored = await trio.to_thread.run_sync(_read_snapshot, path)
+        except sqlite3.Error as error:
+            raise explained(path, error) from None
+        ring._reloaded_at = ring._tried_at = trio.current_time()
+    if names := ring.names_in_both():
+        raise DatabaseError(
+            f"{path}: has a key named {', '.join(names)}, and so has a [[key]] of the configuration; revoke it with "
+            "`relay-trio keys revoke`, or rename the [[key]]: a name stands in one place"
+        )
     return ring
 
 
@@ -225,19 +326,13 @@ def _static_key(settings: KeySettings) -> ClientKey:
     return ClientKey(f"cfg_{settings.name}", settings.name, digest_of(secret), secret[-4:], tuple(settings.models))
 
 
-def _read_keys(database: sqlite3.Connection, *, with_use: bool = True) -> list[ClientKey]:
-    used = (
-        dict(database.execute("SELECT key_id, max(started_at) FROM requests GROUP BY key_id").fetchall())
-        if with_use
-        else {}
-    )
-    rows = database.execute(
-        "SELECT number, name, digest, last4, models, created_at, revoked_at FROM keys ORDER BY number"
-    )
-    return [
-        ClientKey(
-            f"k_{number:02d}", name, digest, last4, tuple(json.loads(models)), created, revoked,
-            used.get(f"k_{number:02d}"),
-        )
-        for number, name, digest, last4, models, created, revoked in rows
-    ]  # fmt: skip
+def _read_snapshot(path: Path) -> dict[bytes, ClientKey]:
+    """The keys that work, by digest. Blocking. A connection for each read costs little, and none has to be kept."""
+    with closing(open_read_only(path, busy_seconds=_READ_BUSY_SECONDS)) as database:
+        rows = database.execute(
+            "SELECT number, name, digest, last4, models, created_at FROM keys WHERE revoked_at IS NULL"
+        ).fetchall()
+    return {
+        digest: ClientKey(f"k_{number:02d}", name, digest, last4, tuple(json.loads(models)), created_at)
+        for number, name, digest, last4, models, created_at in rows
+    }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from relay_trio.chunks import UsageSource
 from relay_trio.outcome import Word
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 GROUPINGS = {
     "key": "key_id",
@@ -17,11 +19,13 @@ GROUPINGS = {
     "day": "date(started_at, 'unixepoch')",
     "outcome": "outcome || ' ' || code",
 }
+"""What lines may stand for, and the SQL for it. Days are those of UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """Sums of one group. ``gone``: the client hung up. ``partial``: the tokens that were counted on such a cut stream.
+    """Sums of one group. ``gone``: the client hung up. ``of_which_partial``: tokens, of all four kinds, that were last
+    seen on streams that were cut before their final count.
 
     ``usd`` sums what could be priced; ``unpriced`` counts requests that used tokens and could not.
     """
@@ -34,31 +38,38 @@ class UsageLine:
     cache_read_tokens: int
     output_tokens: int
     usd: float
-    partial: int
+    of_which_partial: int
     unpriced: int
 
 
 def usage_by(database: sqlite3.Connection, grouping: str, since: float) -> list[UsageLine]:
     """One line for each group of requests started at ``since`` (epoch seconds) or later, by name. Blocking.
 
+    A key's line has its id and, if the database knows it, its name. Requests that run now count as requests; by
+    outcome they are ``open``.
+
     Raises:
         KeyError: ``grouping`` is none of ``GROUPINGS``.
     """
-    group = GROUPINGS[grouping]
+    group = GROUPINGS[grouping]  # a constant of this file: nothing of a caller's goes into the statement
     rows = database.execute(
         f"""
-        SELECT coalesce({group}, 'open') AS name, count(*), sum(outcome = ?),
+        SELECT coalesce({group}, 'open') AS name, count(*), sum(outcome IS ?),
             sum(input_tokens), sum(cache_creation_tokens), sum(cache_read_tokens), sum(output_tokens),
-            coalesce(sum(cost_usd), 0.0), sum(iif(usage_source = 'partial', total_tokens, 0)),
+            total(cost_usd), sum(iif(usage_source = ?, total_tokens, 0)),
             sum(cost_usd IS NULL AND total_tokens > 0)
         FROM requests WHERE started_at >= ? GROUP BY name ORDER BY name
-        """,  # noqa: S608  # the group is one of the constants above
-        (Word.CLIENT_DISCONNECT.value, since),
+        """,
+        (Word.CLIENT_DISCONNECT.value, UsageSource.PARTIAL.value, since),
     )
-    return [UsageLine(name, *(value or 0 for value in sums)) for name, *sums in rows]
+    lines = [UsageLine(*sums) for sums in rows.fetchall()]
+    if grouping == "key":
+        names = dict(database.execute("SELECT printf('k_%02d', number), name FROM keys").fetchall())
+        lines = [replace(line, group=f"{line.group} {names.get(line.group, '')}".rstrip()) for line in lines]
+    return lines
 
 
-def total(lines: list[UsageLine]) -> UsageLine:
+def total(lines: Sequence[UsageLine]) -> UsageLine:
     """The sum of all lines."""
     names = [field.name for field in fields(UsageLine) if field.name != "group"]
     return UsageLine("total", *(sum(getattr(line, name) for line in lines) for name in names))

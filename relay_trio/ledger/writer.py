@@ -8,61 +8,66 @@ The journal holds each row once, as it is now, so a request that begins and ends
 failed write keeps its batch and is tried again: rows are found by request id, so writing twice is writing once. When
 the journal is full, new rows are refused (a request without a row is not served); closing a row never is.
 
+The writing task is shielded from every cancellation: what is asked to stop is ``open_ledger``, which tells it to write
+what is left and end. So there is one writer at every moment, and no cancellation can come between a batch and its row.
+
 What a killed process can lose is the rows of its last ``GATHER_SECONDS``; rows it had written open are closed as
 ``worker_lost`` by the next start.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 import trio
 
-from relay_trio.chunks import UsageSource
-from relay_trio.errors import LedgerUnavailable
-from relay_trio.ledger.database import open_database, sole_writer
-from relay_trio.ledger.prices import cost_usd
-from relay_trio.outcome import Word
+from relay_trio.errors import LedgerUnavailable, RelayError
+from relay_trio.ledger.database import explained, open_database, sole_writer
+from relay_trio.ledger.store import SqliteStore, row_values
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from relay_trio.ledger.row import LedgerRow
+    from relay_trio.ledger.store import Values
 
 _log = structlog.get_logger("relay_trio.ledger")
 
 GATHER_SECONDS = 0.02
 """From the first change to its transaction: one thread hop costs 200 us, and this makes it one for many rows."""
 
-_RETRY_SECONDS = (0.05, 0.2, 1.0, 2.0)
-_FLUSH_SECONDS = 10.0
-"""At the end, shielded: the last rows of requests that were just ended must not be lost to the same shutdown."""
-
 MAX_PENDING = 10_000
+"""Rows in the journal before new ones are refused: about 10 MB, and 20 s of outage at 500 requests/s."""
 
-_COLUMNS = (
-    "request_id", "key_id", "started_at", "route", "model", "is_stream", "provider", "account", "outcome", "code",
-    "status", "attempts", "queue_ms", "connect_ms", "ttft_ms", "duration_ms", "release_ms", "upstream_close_ms",
-    "sent_bytes", "chunks", "input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens",
-    "total_tokens", "usage_source", "cost_usd", "client_request_id", "upstream_request_id", "cancelled_by",
-)  # fmt: skip
-_WRITE = (
-    f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-    f" ON CONFLICT (request_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
-    " WHERE outcome IS NULL"
-)
+FLUSH_SECONDS = 5.0
+"""At the end, shielded: the rows of requests that were just ended must not be lost to the same shutdown. Needed only
+when the file cannot be written; then it is long enough for another program's transaction to end, and short enough for
+a service manager that waits 10 s before it kills."""
 
-Values = tuple[Any, ...]
+_RETRY_SECONDS = (0.05, 0.2, 1.0, 2.0)
+"""Between a failed write and the next; the last one repeats."""
+
+_BUSY_SECONDS = 0.5
+"""How long SQLite itself waits for a lock: short, because a thread that waits cannot be cancelled, and the writer tries
+again anyway."""
+
+
+class RowMisused(RelayError, AssertionError):
+    """A row was opened twice, or closed twice, or closed without having been opened: a defect of the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatistics:
-    """``open_rows``: opened and not closed. ``pending``: rows that differ from what is on disk."""
+    """``open_rows``: opened and not closed. ``pending``: rows whose present state is not on disk yet. ``written_total``
+    counts states of rows written: two for a row that lives longer than a batch. ``last_error`` is empty while writing
+    works."""
 
     open_rows: int
     pending: int
@@ -79,7 +84,7 @@ class RowStore(Protocol):
         """Write all of it or nothing; writing it again is harmless. Blocking.
 
         Raises:
-            sqlite3.Error: nothing was written.
+            Exception: nothing was written.
         """
 
 
@@ -92,9 +97,13 @@ class Ledger:
         self._open: set[str] = set()
         self._journal: dict[str, Values] = {}
         self._writing: dict[str, Values] = {}
+        self._noted = 0  # changes taken
+        self._durable = 0  # changes on disk: all up to this one
         self._changed = trio.Event()
         self._written = trio.Event()
-        self._limiter = trio.CapacityLimiter(1)
+        self._stopping = trio.Event()
+        self._scope = trio.CancelScope(shield=True)
+        self._thread = trio.CapacityLimiter(1)  # its own: never behind the DNS look-ups of the default one
         self._written_total = 0
         self._failures_total = 0
         self._last_error = ""
@@ -108,19 +117,28 @@ class Ledger:
         """Open ``row``.
 
         Raises:
-            LedgerUnavailable: as many rows wait to be written as may.
+            LedgerUnavailable: as many rows wait to be written as may, or the ledger is being left.
+            RowMisused: it is open already, or has an outcome.
         """
         if not self._is_accepting:
             raise LedgerUnavailable(
                 "the ledger cannot be written, and a request without a row is not served", retry_after=5
             )
-        assert row.request_id not in self._open, "a row was opened twice"
+        if row.request_id in self._open or row.outcome is not None:
+            raise RowMisused(f"row {row.request_id} was opened twice")
         self._open.add(row.request_id)
         self._note(row)
 
     def close_row(self, row: LedgerRow) -> None:
-        """Close ``row`` with what it holds now. Always accepted."""
-        assert row.outcome is not None, "a row was closed without an outcome"
+        """Close ``row`` with what it holds now. Always accepted.
+
+        Raises:
+            RowMisused: it is not open, or has no outcome.
+        """
+        if row.outcome is None:
+            raise RowMisused(f"row {row.request_id} was closed without an outcome")
+        if row.request_id not in self._open:
+            raise RowMisused(f"row {row.request_id} was closed twice, or never opened")
         self._open.remove(row.request_id)
         self._note(row)
 
@@ -135,29 +153,27 @@ class Ledger:
         )
 
     async def wait_written(self) -> None:
-        """Wait until every change so far is on disk. Cancelled here: atomic."""
-        while self._pending:
+        """Wait until every change so far is on disk, however many come meanwhile. Cancelled here: atomic."""
+        noted = self._noted
+        while self._durable < noted:
             await self._written.wait()
 
     async def run(self) -> None:
-        """Write batches for ever. Cancelled here: atomic; a batch in its thread is finished first."""
-        while True:
-            await self._changed.wait()
-            await trio.sleep(GATHER_SECONDS)
-            await self.flush()
+        """Write batches until ``stop``, then what is left, and return.
 
-    async def flush(self) -> None:
-        """Write what is pending, again after a failure, until nothing is.
-
-        Cancelled here: safe to retry; what is not written stays in the journal.
+        Not cancellable from outside: ``stop`` ends it within ``FLUSH_SECONDS`` and the one write it may be in.
         """
-        failures = 0
-        while self._journal:
-            if await self._write_batch():
-                failures = 0
-            else:
-                await trio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
-                failures += 1
+        with self._scope:
+            while await self._wait_for_batch():
+                await self._write_until_it_works()
+        if self._pending:
+            _tell("ledger rows could not be written", rows=self._pending, error=self._last_error)
+
+    def stop(self) -> None:
+        """Take no more rows, and give ``run`` ``FLUSH_SECONDS`` to write what is left."""
+        self._scope.deadline = trio.current_time() + FLUSH_SECONDS
+        self._stopping.set()
+        self._changed.set()
 
     @property
     def _pending(self) -> int:
@@ -165,115 +181,118 @@ class Ledger:
 
     @property
     def _is_accepting(self) -> bool:
-        return self._pending < self._max_pending
+        return self._pending < self._max_pending and not self._stopping.is_set()
 
     def _note(self, row: LedgerRow) -> None:
-        self._journal[row.request_id] = _values(row)
+        self._journal[row.request_id] = row_values(row)
+        self._noted += 1
         self._changed.set()
 
+    async def _wait_for_batch(self) -> bool:
+        """Wait until there is something to write and what belongs to it was gathered; False at the end of all.
+
+        Cancelled here: atomic.
+        """
+        await self._changed.wait()
+        await self._pause(GATHER_SECONDS)
+        return bool(self._journal)  # empty only if stopped
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not while stopping. Cancelled here: atomic."""
+        with trio.move_on_after(seconds):
+            await self._stopping.wait()
+
+    async def _write_until_it_works(self) -> None:
+        """Write everything that is pending, as one transaction.
+
+        Cancelled here: safe to retry; what is not written stays in the journal.
+        """
+        failures = 0
+        while not await self._write_batch():
+            if self._stopping.is_set():
+                await trio.sleep(_RETRY_SECONDS[0])
+            else:
+                await self._pause(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
+            failures += 1
+
     async def _write_batch(self) -> bool:
-        async with self._limiter:  # one batch at a time, also when the final flush meets the writer task
-            batch, self._journal = self._journal, {}
-            self._writing = batch
+        """Write the journal as it is now; False if that failed.
+
+        Cancelled here: atomic; a batch whose thread has begun is waited for, and its end decides what is pending.
+        """
+        batch, self._journal = self._journal, {}
+        self._writing = batch
+        noted = self._noted
+        if not self._stopping.is_set():
             self._changed = trio.Event()
-            try:
-                # Not abandoned on cancel: the thread's outcome decides what is still pending.
-                await trio.to_thread.run_sync(self._store.write, list(batch.values()))
-            except sqlite3.Error as error:
-                self._failures_total += 1
-                self._last_error = str(error)
-                _log.error("ledger write failed", error=str(error), pending=len(batch))
-                self._journal = {**batch, **self._journal}
-                self._changed.set()
-                return False
-            except BaseException:  # cancelled before the thread began
-                self._journal = {**batch, **self._journal}
-                self._changed.set()
-                raise
-            finally:
-                self._writing = {}
-            self._written_total += len(batch)
-            if not self._journal:
-                self._written.set()
-                self._written = trio.Event()
-            return True
-
-
-class SqliteStore:
-    """Batches into the database file."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-
-    def write(self, batch: Sequence[Values]) -> None:
-        """One transaction. Prices are looked up here, in the thread, not on the event loop."""
-        rows = [_priced(values) for values in batch]
-        self._database.execute("BEGIN IMMEDIATE")
+        is_written = False
         try:
-            self._database.executemany(_WRITE, rows)
-            self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
-
-    def close_lost_rows(self) -> int:
-        """Close what a killed process left open; tell how many there were."""
-        cursor = self._database.execute(
-            "UPDATE requests SET outcome = ?, code = 'WD' WHERE outcome IS NULL", (Word.WORKER_LOST.value,)
-        )
-        return cursor.rowcount
+            await trio.to_thread.run_sync(self._store.write, list(batch.values()), limiter=self._thread)
+            is_written = True
+        except Exception as error:  # no fault of the ledger may end a stream; operators see it here and in statistics
+            self._failures_total += 1
+            before, self._last_error = self._last_error, f"{type(error).__name__}: {error}"
+            if self._last_error != before:
+                _tell("ledger write failed, it will be tried again", error=self._last_error, rows=len(batch))
+        finally:
+            self._writing = {}
+            if not is_written:
+                self._journal = {**batch, **self._journal}  # what was noted since then is newer
+                self._changed.set()
+        if is_written:
+            self._durable = noted
+            self._written_total += len(batch)
+            self._last_error = ""
+            self._written.set()
+            self._written = trio.Event()
+        return is_written
 
 
 @asynccontextmanager
-async def open_ledger(path: Path) -> AsyncIterator[Ledger]:
+async def open_ledger(path: Path, *, max_pending: int = MAX_PENDING) -> AsyncIterator[Ledger]:
     """The ledger in the file ``path``, with its writer running. Leaving it writes everything that is pending.
 
     Raises:
         DatabaseError: the file cannot be used, or another process writes to it.
 
-    Cancelled here: not cancellable while the last rows are written, for ``_FLUSH_SECONDS`` at the most.
+    Cancelled here: not cancellable while the last rows are written, for ``FLUSH_SECONDS`` at the most, and the moment
+    that a write lasts that has begun.
     """
     with sole_writer(path):
-        database = await trio.to_thread.run_sync(open_database, path)
-        try:
+        database = await trio.to_thread.run_sync(partial(open_database, path, busy_seconds=_BUSY_SECONDS))
+        with closing(database):
             store = SqliteStore(database)
-            lost = await trio.to_thread.run_sync(store.close_lost_rows)
-            if lost:
-                _log.warning("rows of a killed process closed as lost", rows=lost)
-            ledger = Ledger(store)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(ledger.run)
-                try:
-                    yield ledger
-                finally:
-                    nursery.cancel_scope.cancel()
-                    with trio.move_on_after(_FLUSH_SECONDS, shield=True):
-                        await ledger.flush()
-                    if ledger.statistics().pending:
-                        _log.error("rows could not be written", rows=ledger.statistics().pending)
-        finally:
-            database.close()
+            await _close_lost_rows(path, store)
+            ledger = Ledger(store, max_pending=max_pending)
+            failure: BaseException | None = None
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(ledger.run, name="ledger writer")
+                    try:
+                        yield ledger
+                    finally:
+                        ledger.stop()
+            except BaseExceptionGroup as group:  # the nursery is ours alone: a block's own error comes out as it is
+                if len(group.exceptions) > 1:
+                    raise
+                (failure,) = group.exceptions
+            if ledger.open_rows:
+                _tell("rows are open at the end; the next start closes them as lost", rows=ledger.open_rows)
+            if failure is not None:
+                raise failure
 
 
-def _values(row: LedgerRow) -> Values:
-    usage, outcome = row.usage, row.outcome
-    return (
-        row.request_id, row.key_id, row.started_at, row.route, row.model, int(row.is_stream), row.provider, row.account,
-        None if outcome is None else outcome.word.value, None if outcome is None else outcome.code,
-        row.status, row.attempts, row.queue_ms, row.connect_ms, row.ttft_ms, row.duration_ms, row.release_ms,
-        row.upstream_close_ms, row.sent_bytes, row.chunks, usage.input_tokens, usage.output_tokens,
-        usage.cache_creation_tokens, usage.cache_read_tokens, usage.total_tokens, usage.source.value,
-        usage if usage.source is not UsageSource.NONE else None,
-        row.client_request_id, row.upstream_request_id, row.cancelled_by,
-    )  # fmt: skip
+async def _close_lost_rows(path: Path, store: SqliteStore) -> None:
+    """Cancelled here: atomic."""
+    try:
+        lost = await trio.to_thread.run_sync(store.close_lost_rows)
+    except sqlite3.Error as error:
+        raise explained(path, error) from None
+    if lost:
+        _tell("rows of a killed process were closed as lost", level=logging.WARNING, rows=lost)
 
 
-_MODEL, _PROVIDER, _COST = (_COLUMNS.index(name) for name in ("model", "provider", "cost_usd"))
-
-
-def _priced(values: Values) -> Values:
-    """The values with the cost in place of the usage that it is computed from."""
-    usage = values[_COST]
-    cost = None if usage is None else cost_usd(values[_PROVIDER], values[_MODEL], usage)
-    return (*values[:_COST], cost, *values[_COST + 1 :])
+def _tell(event: str, *, level: int = logging.ERROR, **fields: object) -> None:
+    """Log. Where the log cannot be written (its disk is often the ledger's), rows are still worth more than lines."""
+    with suppress(OSError):
+        _log.log(level, event, **fields)

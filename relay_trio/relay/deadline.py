@@ -49,7 +49,9 @@ class Limit:
         return swallowed
 
     def arm(self, seconds: float, reason: Callable[[], RelayError]) -> None:
-        """From now on, ``seconds`` without another ``arm`` end the block with ``reason()``."""
+        """From now on, ``seconds`` without another ``arm`` end the block with ``reason()``, unless it is ending."""
+        if self._scope.cancel_called:
+            return  # the task may come through here before it notices; the reason that ended it stands
         deadline = trio.current_time() + seconds
         if deadline >= self._clock.total_deadline:
             deadline, reason = self._clock.total_deadline, self._clock.total_error

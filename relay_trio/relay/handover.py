@@ -23,8 +23,12 @@ from relay_trio.chunks import Chunk, Data, Error, Usage
 if TYPE_CHECKING:
     from types import TracebackType
 
-HANDOVER_BYTES = 256 * 1024
-"""Body bytes that one stream may hold inside the relay, whatever its client does."""
+HANDOVER_BYTES = 192 * 1024
+"""With one socket read of 64 KiB on top, a stream holds at most 256 KiB inside the relay, whatever its client does."""
+
+
+PIECE_BYTES = 64 * 1024
+"""What the body sends at once. A slow client shows progress with each piece, so pieces must not be the whole limit."""
 
 
 class Handover:
@@ -104,7 +108,7 @@ class Source:
         self._unsent = 0
 
     async def receive(self) -> bytes | Usage | Error:
-        """All the bytes that are waiting, as one piece; or the end.
+        """The bytes that are waiting, as one piece of ``PIECE_BYTES`` or little more; or the end.
 
         Asking for more is what tells the pump that the last piece was sent.
 
@@ -136,7 +140,8 @@ class Source:
 
     def _gather(self, first: bytes) -> bytes:
         pieces = [first]
-        while True:
+        size = len(first)
+        while size < PIECE_BYTES:
             try:
                 chunk = self._channel.receive_nowait()
             except (trio.WouldBlock, trio.EndOfChannel):
@@ -145,8 +150,9 @@ class Source:
                 self._ended = chunk
                 break
             pieces.append(chunk.content)
+            size += len(chunk.content)
         data = b"".join(pieces) if len(pieces) > 1 else first
-        self._unsent = len(data)
+        self._unsent = size
         return data
 
     def close(self) -> None:

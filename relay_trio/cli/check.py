@@ -1,0 +1,87 @@
+"""``relay-trio check``: is this configuration sound, what does it amount to, and do the accounts answer?"""
+
+import http.client
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated
+
+import trio
+from cyclopts import Parameter
+
+from relay_trio.cli.effective import account_row, effective, short_path
+from relay_trio.cli.probe import probe_accounts
+from relay_trio.cli.problems import print_problems
+from relay_trio.config import ConfigError, Problem, Settings, load, public_bind_problems
+from relay_trio.ledger.database import DatabaseError, inspect
+
+_HEALTH_CHECK_SECONDS = 5
+"""The answer is made of nothing: a relay that takes longer is not well."""
+
+
+def check(
+    *,
+    config: Annotated[Path, Parameter(help="The file to check.")] = Path("relay.toml"),
+    url: Annotated[str | None, Parameter(help="Ask the relay that runs at this URL whether it is alive.")] = None,
+    schema: Annotated[bool, Parameter(negative=(), help="Print the JSON schema of the file.")] = False,
+) -> int:
+    """Check relay.toml, show what it amounts to, and ask each account's upstream without spending tokens."""
+    if schema:
+        print(json.dumps(Settings.model_json_schema(), indent=2))
+        return 0
+    if url is not None:
+        return _check_running(url)
+    try:
+        return _check_file(config)
+    except ConfigError as error:
+        print_problems(config, error.problems)
+        return 1
+
+
+def _check_file(config: Path) -> int:
+    """As ``check``; raises ConfigError with what would keep a relay from starting."""
+    settings = load(config)
+    try:
+        database = inspect(settings.server.ledger)
+    except DatabaseError as error:
+        raise ConfigError([Problem("server.ledger", str(error))]) from None
+    key_count = len(settings.key) + database.active_keys
+    if problems := public_bind_problems(settings, has_keys=key_count > 0):
+        raise ConfigError(problems)
+    ledger = f"{short_path(settings.server.ledger)} ({database.state})"
+    keys = f"{len(settings.key)} in {config.name}, {database.active_keys} in the ledger"
+    results = trio.run(probe_accounts, settings)
+    rows = list(effective(settings, ledger, keys))
+    accounts = [account_row(account) for account in settings.account]
+    widths = [max(len(row[column]) for row in accounts) for column in range(len(accounts[0]))]
+    widths[0] = max(widths[0], *(len(row[0]) for row in rows))
+    for row in rows:
+        print("  " + "   ".join((row[0].ljust(widths[0]), *row[1:])))
+    for row, result in zip(accounts, results, strict=True):
+        print("  " + "   ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), result.text)))
+    if key_count == 0:
+        print(
+            "No client has a key yet, so every request would be refused: relay-trio keys create NAME", file=sys.stderr
+        )
+    return 0 if all(result.is_ok for result in results) else 1
+
+
+def _check_running(url: str) -> int:
+    """A container's health check. It needs no configuration, no proxy and no second process."""
+    address = url.rstrip("/") + "/healthz"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=_HEALTH_CHECK_SECONDS) as response:
+            status = response.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        print(f"{address} does not answer: {getattr(error, 'reason', error)}", file=sys.stderr)
+        return 1
+    if status != 200:
+        print(f"{address} answered {status}", file=sys.stderr)
+        return 1
+    print(f"{address} is alive")
+    return 0

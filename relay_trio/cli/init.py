@@ -1,0 +1,83 @@
+"""``relay-trio init``: a relay.toml to start from, written out of the settings models so that it cannot drift."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from relay_trio import __version__
+from relay_trio.config import AccountSettings, KeySettings, Settings
+
+_HEADER = f"""\
+# Settings of relay-trio {__version__}. "# text" is a comment; "#name = value" is a setting at its default: remove the #
+# to change it. Any text may be env:NAME or file:/path (a file that only its owner can read: chmod 600).
+# RELAY_SECTION__NAME in the environment overrides a setting, for example RELAY_SERVER__DRAIN_SECONDS=30
+# Try it: relay-trio check
+"""
+_COMMENT_COLUMN = 44
+
+
+def init(*, out: Annotated[Path, Parameter(help="Directory to write to; it must exist.")] = Path()) -> int:
+    """Write a commented relay.toml to start from. Never overwrites a file."""
+    path = out / "relay.toml"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        print(f"{path} is in the way: it exists, and init does not overwrite it", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{path} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(template())
+    option = "" if path == Path("relay.toml") else f" --config {path}"
+    print(f"wrote {path} (mode 0600)")
+    print("next  export ANTHROPIC_API_KEY=sk-ant-...")
+    print(f"      relay-trio check{option}")
+    print(f"      relay-trio keys create NAME{option}")
+    print(f"      relay-trio serve{option}")
+    return 0
+
+
+def template() -> str:
+    """The text of a relay.toml with one account, and every other setting commented out."""
+    parts = [_HEADER]
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            parts.append(_section(f"[{name}]", type(field.default)))
+    parts.append(_section("[[account]]", AccountSettings))
+    parts.append(_section("#[[key]]", KeySettings))
+    return "\n".join(parts)
+
+
+def _section(header: str, model: type[BaseModel]) -> str:
+    lines = [f"# {(model.__doc__ or '').strip()}", header]
+    for name, field in model.model_fields.items():
+        is_active = field.is_required() and not header.startswith("#")
+        setting = f"{'' if is_active else '#'}{name} = {toml(_example(field))}"
+        lines.append(f"{setting:<{_COMMENT_COLUMN}} # {field.description}")
+    return "\n".join(lines) + "\n"
+
+
+def _example(field: FieldInfo) -> object:
+    """The default, or where there is none the first example."""
+    default = field.get_default()
+    return field.examples[0] if field.examples and (field.is_required() or default is None) else default
+
+
+def toml(value: Any) -> str:
+    """``value`` as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml(item) for item in value) + "]"
+    return json.dumps(str(value), ensure_ascii=False)

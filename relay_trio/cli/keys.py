@@ -1,0 +1,135 @@
+"""``relay-trio keys create | list | revoke``: client keys in the database, which a running relay follows in seconds."""
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from pydantic import ValidationError
+
+from relay_trio.accounts.keys import ClientKey, NameTaken, NoSuchKey, open_key_store
+from relay_trio.cli.problems import print_problems
+from relay_trio.cli.table import aligned
+from relay_trio.config import ConfigError, KeySettings, ServerSettings, load_for_database
+from relay_trio.config.problems import problems_of
+from relay_trio.ledger.database import DatabaseError
+
+keys = App(name="keys", help="Create, list and revoke client keys.")
+
+Config = Annotated[Path, Parameter(help="The relay.toml that names the database.")]
+_DEFAULT_CONFIG = Path("relay.toml")
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@keys.command
+def create(
+    name: Annotated[str, Parameter(help="Whose key it is; shown in logs and usage.")],
+    /,
+    *,
+    models: Annotated[
+        tuple[str, ...], Parameter(help="Glob patterns of the models it may use.", consume_multiple=True, negative=())
+    ] = ("*",),
+    config: Config = _DEFAULT_CONFIG,
+) -> int:
+    """Create a key and print it once; only a digest of it is stored."""
+    try:
+        wanted = KeySettings.model_validate({"name": name, "models": models, "secret": "-"})
+    except ValidationError as error:
+        for where, message in problems_of(error, KeySettings, (), {}):
+            print(f"{where[0]} {message}", file=sys.stderr)
+        return 2
+    try:
+        found = load_for_database(config)
+        if wanted.name in found.key_names:
+            print(f"a [[key]] in {config} is named {wanted.name}; choose another name", file=sys.stderr)
+            return 1
+        with open_key_store(found.server.ledger) as store:
+            key, secret = store.create(wanted.name, wanted.models)
+    except ConfigError as error:
+        print_problems(config, error.problems)
+        return 1
+    except (DatabaseError, NameTaken) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"key {secret}   shown once; only a digest is stored")
+    print(f"id {key.id}   name {key.name}   models {' '.join(key.models)}")
+    print(f"export ANTHROPIC_BASE_URL={client_url(found.server)} ANTHROPIC_AUTH_TOKEN={secret}")
+    return 0
+
+
+@keys.command(name="list")
+def list_keys(*, config: Config = _DEFAULT_CONFIG) -> int:
+    """List every key there ever was, and those of the configuration."""
+    try:
+        found = load_for_database(config)
+        ledger = found.server.ledger
+        stored = _stored(ledger) if ledger.exists() else []
+    except ConfigError as error:
+        print_problems(config, error.problems)
+        return 1
+    except DatabaseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    rows = [*map(_row, stored), *_rows_of_configuration(found.key_names, config)]
+    if not rows:
+        print("No keys yet: relay-trio keys create NAME")
+        return 0
+    print("\n".join(aligned([("id", "name", "last 4", "models", "created", "last used", "state"), *rows])))
+    return 0
+
+
+@keys.command
+def revoke(
+    key_id: Annotated[str, Parameter(name="ID", help="The id that create and list show.")],
+    /,
+    *,
+    config: Config = _DEFAULT_CONFIG,
+) -> int:
+    """Revoke a key. A running relay refuses it within seconds; what it has begun goes on."""
+    try:
+        found = load_for_database(config)
+        with open_key_store(found.server.ledger) as store:
+            key = store.revoke(key_id)
+    except ConfigError as error:
+        print_problems(config, error.problems)
+        return 1
+    except (DatabaseError, NoSuchKey) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"revoked {key.id}   name {key.name}   a running relay refuses it within 5 s")
+    return 0
+
+
+def client_url(server: ServerSettings) -> str:
+    """What a client on this machine sets as its base URL."""
+    listener = next((listener for listener in server.listeners if not listener.is_unix), None)
+    if listener is None:
+        return str(server.listeners[0])
+    listener = dataclasses.replace(listener, host=_REACHED_AT.get(listener.host, listener.host))
+    return f"{'https' if server.tls_cert else 'http'}://{listener}"
+
+
+def _stored(ledger: Path) -> list[ClientKey]:
+    with open_key_store(ledger) as store:
+        return store.list()
+
+
+def _row(key: ClientKey) -> tuple[str, ...]:
+    state = "works" if key.revoked_at is None else f"revoked {_day(key.revoked_at)}"
+    used = "never" if key.last_used_at is None else _minute(key.last_used_at)
+    return key.id, key.name, key.last4, " ".join(key.models), _day(key.created_at), used, state
+
+
+def _rows_of_configuration(names: tuple[str, ...], config: Path) -> Iterator[tuple[str, ...]]:
+    return ((f"cfg_{name}", name, "", "", "", "", f"in {config}") for name in names)
+
+
+def _day(epoch_seconds: float) -> str:
+    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%d")
+
+
+def _minute(epoch_seconds: float) -> str:
+    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,29 @@
+"""The ``relay-trio`` command: its verbs, one file each."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+
+from relay_trio import __version__
+from relay_trio.cli.check import check
+from relay_trio.cli.demo import demo
+from relay_trio.cli.init import init
+from relay_trio.cli.keys import keys
+from relay_trio.cli.serve import serve
+from relay_trio.cli.usage import usage
+
+app = App(
+    name="relay-trio",
+    version=__version__,
+    help="A streaming relay for LLM traffic that cannot leak a slot.",
+    result_action="return_value",
+)
+for verb in (demo, init, check, serve, keys, usage):
+    app.command(verb)
+
+
+def run() -> None:
+    """Run the command line; exit with 0 for success, 1 for a problem that was told, 2 for wrong usage."""
+    sys.exit(app())

@@ -1,0 +1,82 @@
+"""Asking each account's upstream whether it can be reached and takes the credential, without spending a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.errors import RelayError
+from relay_trio.outcome import Phase
+from relay_trio.providers.registry import provider_named
+from relay_trio.upstream.client import open_upstream_client
+
+if TYPE_CHECKING:
+    from relay_trio.config import AccountSettings, Settings, TimeoutSettings
+    from relay_trio.upstream.client import UpstreamClient
+
+_REFUSED = (401, 403)
+_RATE_LIMITED = (429, 529)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What one account's upstream said, as text for the operator; ``is_ok`` when requests can be sent to it."""
+
+    is_ok: bool
+    text: str
+
+
+async def probe_accounts(settings: Settings) -> list[ProbeResult]:
+    """The results for ``settings.account``, in that order; all are asked at one time.
+
+    Cancelled here: atomic; the connections are closed.
+    """
+    results = [ProbeResult(False, "not asked")] * len(settings.account)
+
+    async def probe(index: int, client: UpstreamClient) -> None:
+        """Cancelled here: atomic, the result stays "not asked"."""
+        account = settings.account[index]
+        results[index] = await _probe(client, account, account.timeouts_over(settings.timeouts))
+
+    async with open_upstream_client() as client, trio.open_nursery() as nursery:
+        for index in range(len(settings.account)):
+            nursery.start_soon(probe, index, client)
+    return results
+
+
+async def _probe(client: UpstreamClient, account: AccountSettings, timeouts: TimeoutSettings) -> ProbeResult:
+    """Cancelled here: atomic; the connection is closed."""
+    request = provider_named(account.provider).probe_request(account)
+    address = f"{request.host}:{request.port}"
+    started = trio.current_time()
+    waiting_for = f"no connection to {address} within connect_timeout_seconds ({timeouts.connect_timeout_seconds:g} s)"
+
+    def on_phase(phase: Phase) -> None:
+        nonlocal waiting_for
+        if phase is Phase.HEAD:
+            scope.deadline = trio.current_time() + timeouts.first_byte_timeout_seconds
+            seconds = timeouts.first_byte_timeout_seconds
+            waiting_for = f"no answer from {address} within first_byte_timeout_seconds ({seconds:g} s)"
+
+    with trio.move_on_after(timeouts.connect_timeout_seconds) as scope:
+        try:
+            async with client.open(request, on_phase) as response:
+                milliseconds = (trio.current_time() - started) * 1000
+                return judge(response.head.status, milliseconds)
+        except RelayError as error:
+            return ProbeResult(False, f"not reachable: {error.message}")
+    return ProbeResult(False, f"not reachable: {waiting_for}")
+
+
+def judge(status: int, milliseconds: float) -> ProbeResult:
+    """The result of a probe that was answered with ``status``."""
+    reachable = f"reachable {milliseconds:.0f} ms"
+    if status in _REFUSED:
+        return ProbeResult(False, f"{reachable}   key refused ({status})")
+    if 200 <= status < 300:
+        return ProbeResult(True, f"{reachable}   key accepted")
+    if status in _RATE_LIMITED:
+        return ProbeResult(True, f"{reachable}   answered {status}: too busy to say whether it accepts the key")
+    return ProbeResult(False, f"{reachable}   answered {status}: is base_url right?")

@@ -1,0 +1,103 @@
+"""``relay-trio serve``: run the relay until a signal ends it."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import trio
+from cyclopts import Parameter
+
+from relay_trio import __version__
+from relay_trio.cli.problems import print_problems
+from relay_trio.config import ConfigError, Settings, load, public_bind_problems
+from relay_trio.ledger.database import DatabaseError, inspect
+from relay_trio.observe.log import configure_log
+from relay_trio.server.compose import Bound, Relay, open_relay, run_relay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+def serve(*, config: Annotated[Path, Parameter(help="The configuration file.")] = Path("relay.toml")) -> int:
+    """Run the relay. SIGTERM or Ctrl-C drains it; a second one stops it at once."""
+    try:
+        settings = load(config)
+        has_keys = bool(settings.key) or inspect(settings.server.ledger).active_keys > 0
+        if problems := public_bind_problems(settings, has_keys=has_keys):
+            raise ConfigError(problems)
+        configure_log(settings.logging.format)
+        return trio.run(_serve, settings)
+    except ConfigError as error:
+        print_problems(config, error.problems)
+    except DatabaseError as error:
+        print(f"relay-trio: {error}", file=sys.stderr)
+    except ExceptionGroup as group:
+        told, others = group.split(DatabaseError)
+        if others is not None or told is None:
+            raise
+        print(f"relay-trio: {next(_leaves(told))}", file=sys.stderr)
+    return 1
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
+
+
+async def _serve(settings: Settings) -> int:
+    """The exit status. Cancelled here: as ``open_relay``."""
+    status = 0
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_relay(settings) as relay:
+            shutdown = trio.Event()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_stop_on_signal, signals, relay, shutdown, nursery.cancel_scope)
+                    bound: Bound = await nursery.start(run_relay, relay, shutdown)
+                    _print_start(settings, relay, bound)
+                    await shutdown.wait()
+                    await relay.core.live.wait_idle()
+                    nursery.cancel_scope.cancel()
+            except* OSError as group:
+                _print_unbound(group, settings)
+                status = 1
+    return status
+
+
+async def _stop_on_signal(
+    signals: AsyncIterator[int], relay: Relay, shutdown: trio.Event, everything: trio.CancelScope
+) -> None:
+    """First signal: drain. Second: stop. Cancelled here: atomic."""
+    async for _ in signals:
+        if shutdown.is_set():
+            print("stopping now", file=sys.stderr)
+            everything.cancel()
+            return
+        live = len(relay.core.live)
+        print(f"draining {live} streams, {relay.settings.server.drain_seconds:g} s left", file=sys.stderr)
+        shutdown.set()
+
+
+def _print_start(settings: Settings, relay: Relay, bound: Bound) -> None:
+    print(f"relay-trio {__version__}", file=sys.stderr)
+    for url in bound.client_urls:
+        print(f"  relay      {url}", file=sys.stderr)
+    print(f"  admin      {bound.admin_url}", file=sys.stderr)
+    print(f"  ledger     {settings.server.ledger}", file=sys.stderr)
+    for account in settings.account:
+        print(f"  account    {account.name}   {account.provider}   {account.max_concurrency} slots", file=sys.stderr)
+    if not relay.ring.has_keys:
+        print("  no client has a key yet: relay-trio keys create NAME", file=sys.stderr)
+
+
+def _print_unbound(group: BaseExceptionGroup[OSError], settings: Settings) -> None:
+    where = ", ".join(str(listener) for listener in (*settings.server.listeners, settings.admin.listener))
+    for error in group.exceptions:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        print(f"relay-trio: cannot listen on {where}: {reason}", file=sys.stderr)
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            print("  another program has the port: stop it, or set server.listeners or admin.listener", file=sys.stderr)

@@ -1,0 +1,118 @@
+"""What no table can judge by itself: names used twice, addresses that clash, secrets that would travel in the clear."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from relay_trio.config.listener import is_loopback_host
+from relay_trio.config.problems import Problem, Where, written
+from relay_trio.config.settings import AdminSettings, KeySettings, ServerSettings, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import BaseModel
+
+    from relay_trio.config.listener import Listener
+
+Finding = tuple[Where, str]
+
+
+def inconsistencies(
+    raw: Mapping[str, Any], server: BaseModel | None, admin: BaseModel | None, keys: Mapping[int, KeySettings]
+) -> Iterator[Finding]:
+    """Findings over several tables. ``raw`` holds all of them, sound or not; the others only what is sound."""
+    yield from _repeated_names("account", raw)
+    yield from _repeated_names("key", raw)
+    yield from _repeated_secrets(keys)
+    if not isinstance(server, ServerSettings):
+        return
+    yield from _clashing_addresses(server, admin.listener if isinstance(admin, AdminSettings) else None)
+    yield from _unencrypted(server)
+    yield from _missing_files(server)
+    if not server.allow_insecure:
+        yield from _clear_base_urls(raw)
+
+
+def public_bind_problems(settings: Settings, has_keys: bool) -> tuple[Problem, ...]:
+    """What a relay still needs before it may listen beyond this machine.
+
+    ``has_keys``: whether there is a client key, in the file or in the database (which only the caller can read).
+    """
+    findings = [*_unencrypted(settings.server), *(() if has_keys else _keyless(settings.server))]
+    return tuple(Problem(written(where), message) for where, message in findings)
+
+
+def _unencrypted(server: ServerSettings) -> Iterator[Finding]:
+    if server.tls_cert is None and not server.allow_insecure:
+        for where, listener in _public(server):
+            yield where, f"{listener} can be reached from elsewhere: set tls_cert and tls_key, or allow_insecure = true"
+
+
+def _keyless(server: ServerSettings) -> Iterator[Finding]:
+    for where, listener in _public(server):
+        yield where, f"{listener} can be reached from elsewhere and no client has a key: relay-trio keys create NAME"
+
+
+def _public(server: ServerSettings) -> Iterator[tuple[Where, Listener]]:
+    return ((where, listener) for where, listener in _listeners(server) if listener.is_public)
+
+
+def _listeners(server: ServerSettings) -> Iterator[tuple[Where, Listener]]:
+    for index, listener in enumerate(server.listeners):
+        yield ("server", "listeners", index), listener
+
+
+def _clashing_addresses(server: ServerSettings, admin: Listener | None) -> Iterator[Finding]:
+    taken: dict[Listener, Where] = {}
+    for where, listener in (*_listeners(server), *([(("admin", "listener"), admin)] if admin else [])):
+        is_any_free_port = not listener.is_unix and listener.port == 0
+        if not is_any_free_port and taken.setdefault(listener, where) != where:
+            yield where, f"must be unique, and {written(taken[listener])} is {listener} too"
+
+
+def _missing_files(server: ServerSettings) -> Iterator[Finding]:
+    for key, path in (("tls_cert", server.tls_cert), ("tls_key", server.tls_key)):
+        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+            yield ("server", key), f"must be a file that can be read, got {path}"
+    if not server.ledger.parent.is_dir():
+        yield ("server", "ledger"), f"must be in a directory that exists: mkdir -p {server.ledger.parent}"
+    elif server.ledger.is_dir():
+        yield ("server", "ledger"), f"must be a file, and {server.ledger} is a directory"
+
+
+def _repeated_names(section: str, raw: Mapping[str, Any]) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, table in _tables(section, raw):
+        name = table.get("name")
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            yield (section, index, "name"), f"must be unique, and {section}[{first[name]}] has the same"
+
+
+def _repeated_secrets(keys: Mapping[int, KeySettings]) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, key in keys.items():
+        secret = key.secret.get_secret_value()
+        if first.setdefault(secret, index) != index:
+            yield ("key", index, "secret"), f"must be unique, and key[{first[secret]}] has the same"
+
+
+def _clear_base_urls(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    for index, table in _tables("account", raw):
+        base_url = table.get("base_url")
+        try:
+            url = urlsplit(base_url) if isinstance(base_url, str) else None
+        except ValueError:
+            continue  # the table's own problem
+        if url and url.scheme == "http" and not is_loopback_host(url.hostname or ""):
+            message = "must be https:// (http:// is for loopback only, or with allow_insecure = true in [server])"
+            yield ("account", index, "base_url"), message
+
+
+def _tables(section: str, raw: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    tables = raw.get(section)
+    for index, table in enumerate(tables if isinstance(tables, list) else []):
+        if isinstance(table, dict):
+            yield index, table

@@ -1,0 +1,187 @@
+"""From a file and an environment to ``Settings``, or to everything that is wrong with them at one time.
+
+Each table is judged by itself, so that a typo in one does not hide the problems of the others; what concerns several
+tables is judged over those that are sound.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from relay_trio.config.consistency import inconsistencies
+from relay_trio.config.layers import LISTS, SECTIONS, merge, read_environment, read_toml
+from relay_trio.config.problems import SECRET_KEYS, ConfigError, Problem, Where, did_you_mean, problems_of, written
+from relay_trio.config.references import ReferenceResolver
+from relay_trio.config.settings import AccountSettings, KeySettings, ServerSettings, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_Table = TypeVar("_Table", bound=BaseModel)
+
+PATHS: tuple[Where, ...] = (("server", "tls_cert"), ("server", "tls_key"), ("server", "ledger"))
+"""Settings that are paths: relative ones start at the directory of relay.toml, wherever the command is run."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """What a command needs that works on the database beside a relay: no account's secret is asked for."""
+
+    server: ServerSettings
+    key_names: tuple[str, ...]
+
+
+def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in ``path`` with the overrides in ``environ`` (default: the process's own).
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    reading = _Reading(path, os.environ if environ is None else environ)
+    sections = {name: reading.section(name, type(Settings.model_fields[name].default)) for name in SECTIONS}
+    accounts = reading.tables("account", AccountSettings).values()
+    keys = reading.tables("key", KeySettings)
+    reading.check_names_of_sections()
+    reading.check_literal_secrets()
+    if "account" not in reading.raw or reading.raw["account"] == []:
+        reading.note(("account",), "is missing: the relay needs at least one [[account]] to send requests to")
+    for where, message in inconsistencies(reading.raw, sections["server"], sections["admin"], keys):
+        reading.note(where, message)
+    reading.raise_problems()
+    return Settings.model_validate({**sections, "account": tuple(accounts), "key": tuple(keys.values())})
+
+
+def load_for_database(path: Path, environ: Mapping[str, str] | None = None) -> DatabaseSettings:
+    """The part of ``path`` that concerns the database; accounts and secrets are neither resolved nor judged.
+
+    Raises:
+        ConfigError: with the problems of that part.
+    """
+    reading = _Reading(path, os.environ if environ is None else environ, only=("server",))
+    server = reading.section("server", ServerSettings)
+    reading.raise_problems()
+    assert server is not None, "a section that is not sound has a problem"
+    keys = reading.raw.get("key")
+    names = [key.get("name") for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
+    return DatabaseSettings(server, tuple(name for name in names if isinstance(name, str)))
+
+
+class _Reading:
+    """One configuration while it is read: the merged tables and the problems so far, at most one for each place."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str], only: tuple[str, ...] | None = None) -> None:
+        self._path = path
+        overrides = read_environment(environ)
+        tables = read_toml(path)
+        self.raw = merge(tables, overrides)
+        self._variables = overrides.variables
+        self._other_problems = overrides.problems
+        self._problems: dict[Where, str] = {}
+        self._literals = _secrets(tables)
+        self._resolver = ReferenceResolver(path.parent, environ)
+        self.raw = {
+            name: self._resolver.resolve(table, (name,)) if only is None or name in only else table
+            for name, table in self.raw.items()
+        }
+        for where, message in self._resolver.failures.items():
+            self.note(where, message)
+        self._resolve_paths()
+
+    def note(self, where: Where, message: str) -> None:
+        """Report ``message`` for ``where``, unless it or a table around it has a problem already."""
+        if not any(where[:length] in self._problems for length in range(1, len(where) + 1)):
+            self._problems[where] = message
+
+    def raise_problems(self) -> None:
+        """Raise ConfigError if anything was reported."""
+        problems = [
+            Problem(self._written(where), self._problems[where]) for where in sorted(self._problems, key=_order)
+        ]
+        if problems or self._other_problems:
+            raise ConfigError([*problems, *self._other_problems])
+
+    def section(self, name: str, model: type[_Table]) -> _Table | None:
+        """The section ``name``, or None with its problems reported."""
+        table = self.raw.get(name, {})
+        if not isinstance(table, dict):
+            self.note((name,), f"must be a section: [{name}]")
+            return None
+        return self._table(table, model, (name,))
+
+    def tables(self, name: str, model: type[_Table]) -> dict[int, _Table]:
+        """The sound ones of the repeated tables ``name``, by position; the problems of the others reported."""
+        tables = self.raw.get(name, [])
+        if not isinstance(tables, list):
+            self.note((name,), f"must be written [[{name}]], with two brackets")
+            return {}
+        sound = {}
+        for index, table in enumerate(tables):
+            if not isinstance(table, dict):
+                self.note((name, index), f"must be a table: [[{name}]]")
+            elif (settings := self._table(table, model, (name, index))) is not None:
+                sound[index] = settings
+        return sound
+
+    def check_names_of_sections(self) -> None:
+        """A section of another name is a typo."""
+        known = (*SECTIONS, *LISTS)
+        for name in self.raw:
+            if name not in known:
+                self.note((name,), f"is not a section{did_you_mean(name, known)}")
+
+    def check_literal_secrets(self) -> None:
+        """A secret may stand in relay.toml itself only where no one else can read that."""
+        mode = stat.S_IMODE(self._path.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            for where in self._literals:
+                if where not in self._variables:
+                    self.note(
+                        where,
+                        f"is a secret in a file that group or others may use (mode {mode:04o}): "
+                        f"chmod 600 {self._path}, or write env:NAME or file:/path in its place",
+                    )
+
+    def _table(self, table: dict[str, Any], model: type[_Table], where: Where) -> _Table | None:
+        try:
+            sound = model.model_validate(table)
+        except ValidationError as error:
+            for place, message in problems_of(error, model, where, self._resolver.resolved):
+                self.note(place, message)
+            return None
+        return None if any(place[: len(where)] == where for place in self._problems) else sound
+
+    def _resolve_paths(self) -> None:
+        for section, key in PATHS:
+            table = self.raw.setdefault(str(section), {})
+            if not isinstance(table, dict):
+                continue
+            value = table.get(str(key), getattr(ServerSettings(), str(key)))
+            if isinstance(value, (str, Path)) and str(value) not in ("", "."):
+                table[str(key)] = str(self._path.parent / value)
+
+    def _written(self, where: Where) -> str:
+        variable = self._variables.get(where[:2])
+        return f"{variable}{written(where[2:])}" if variable else written(where)
+
+
+def _order(where: Where) -> tuple[int, list[tuple[bool, int, str]]]:
+    """Sections as ``Settings`` lists them, unknown ones first; within one by position, then by name."""
+    names = list(Settings.model_fields)
+    section = names.index(str(where[0])) if where[0] in names else -1
+    return section, [(isinstance(part, str), part if isinstance(part, int) else 0, str(part)) for part in where]
+
+
+def _secrets(value: object, where: Where = ()) -> list[Where]:
+    """The places of secrets that are written out, not referred to."""
+    if isinstance(value, dict):
+        return [place for key, item in value.items() for place in _secrets(item, (*where, key))]
+    if isinstance(value, list):
+        return [place for index, item in enumerate(value) for place in _secrets(item, (*where, index))]
+    is_literal = isinstance(value, str) and value != "" and not value.startswith(("env:", "file:"))
+    return [where] if is_literal and where[-1] in SECRET_KEYS else []

@@ -1,0 +1,153 @@
+"""What is wrong with a configuration, in words that name the setting, what was expected, what came and what helps.
+
+Values are shown only where they cannot be a secret: never for the settings in ``SECRET_KEYS``, never what a reference
+stands for, and cut short where they look like a key in the wrong place.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+Where = tuple[str | int, ...]
+"""The place of a value: ``("account", 0, "api_key")``."""
+
+SECRET_KEYS = frozenset({"api_key", "secret", "token"})
+"""Last names of the settings whose value is a secret."""
+
+_LOOKS_LIKE_A_KEY = re.compile(r"(sk-|rt_|AKIA|ASIA|ABSK|AIza|ghp_|Bearer )")
+_LONGEST_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to repair. ``path`` is written as in the file (``account[0].name``), or is a variable's name.
+
+    Both are one line, whatever a key or a value held.
+    """
+
+    path: str
+    message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", _printable(self.path))
+        object.__setattr__(self, "message", _printable(self.message))
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; ``problems`` holds everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{problem.path} {problem.message}" for problem in self.problems))
+
+
+def written(where: Where) -> str:
+    """``where`` as an operator writes it."""
+    text = ""
+    for part in where:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def did_you_mean(word: object, known: Sequence[str]) -> str:
+    """The end of a message that suggests the known word closest to ``word``, or nothing."""
+    close = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=0.6)
+    return f"   did you mean {close[0]}?" if close else ""
+
+
+def shown(value: object) -> str:
+    """``value`` as it may be shown in a message."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        if _LOOKS_LIKE_A_KEY.match(value):
+            return "what looks like a secret"
+        text = _printable(value)
+        return f'"{text}"' if len(text) <= _LONGEST_SHOWN_CHARACTERS else f'"{text[:_LONGEST_SHOWN_CHARACTERS]}…"'
+    if isinstance(value, int):
+        return str(value) if value.bit_length() <= 64 else "a number beyond 64 bits"
+    if isinstance(value, float):
+        return str(value)
+    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a date or a time"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def problems_of(
+    error: ValidationError, model: type[BaseModel], where: Where, references: Mapping[Where, str]
+) -> list[tuple[Where, str]]:
+    """``error``, raised by ``model`` for the table at ``where``, as places and messages.
+
+    ``references`` tells which values came from ``env:NAME`` or ``file:/path``: those are named, never shown.
+    """
+    return [
+        ((*where, *_place(detail)), _message(detail, model, references.get((*where, *_place(detail)))))
+        for detail in error.errors(include_url=False)
+    ]
+
+
+def _place(detail: ErrorDetails) -> Where:
+    """An error of a whole table says in its context which key should change."""
+    key = detail.get("ctx", {}).get("key")
+    return (*detail["loc"], key) if key else detail["loc"]
+
+
+def _message(detail: ErrorDetails, model: type[BaseModel], reference: str | None) -> str:
+    key = detail["loc"][0] if detail["loc"] else None
+    if detail["type"] == "missing":
+        return "is required"
+    if detail["type"] == "extra_forbidden":
+        return "is not a setting" + did_you_mean(key, list(model.model_fields))
+    expected = _expected(detail)
+    if not detail["loc"] or detail["type"] in ("secret", "too_short") or key in SECRET_KEYS:
+        return expected
+    value = detail["input"]
+    if reference:
+        return f"{expected}, got the value of {reference}"
+    if key == "base_url" and "@" in str(value):
+        return expected
+    choices = _choices(detail)
+    return f"{expected}, got {shown(value)}" + (did_you_mean(value, choices) if choices else "")
+
+
+def _choices(detail: ErrorDetails) -> list[str]:
+    if detail["type"] == "literal_error":
+        return re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+    return detail["ctx"]["expected"].split(", ") if detail["type"] == "choice" else []
+
+
+def _expected(detail: ErrorDetails) -> str:
+    kind = detail["type"]
+    context: dict[str, Any] = detail.get("ctx", {})
+    if kind in ("literal_error", "choice"):
+        return "must be one of " + ", ".join(_choices(detail))
+    if kind.startswith("int_"):
+        return "must be a whole number"
+    if kind.startswith("float_") or kind == "finite_number":
+        return "must be a number"
+    if kind.startswith("bool_"):
+        return "must be true or false"
+    if kind in ("string_type", "path_type"):
+        return "must be text"
+    if kind == "tuple_type":
+        return "must be a list"
+    if kind == "too_short":
+        return "must not be empty"
+    if kind == "greater_than":
+        return f"must be more than {context['gt']:g}"
+    if kind == "greater_than_equal":
+        return f"must be at least {context['ge']:g}"
+    if kind == "less_than_equal":
+        return f"must be at most {context['le']}"
+    return detail["msg"]

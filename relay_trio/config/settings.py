@@ -1,0 +1,220 @@
+"""What can be set, with units, defaults and ranges: the one place they are written down.
+
+The descriptions here become the comments of the file that ``relay-trio init`` writes and the JSON schema, so neither
+can drift. Nothing here reads a file or the environment (``loading`` does). A setting that is not built is not here,
+and relay.toml refuses it as it refuses a typo. pydantic evaluates the annotations, so they are not postponed.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from relay_trio.config.listener import Listener
+from relay_trio.config.values import (
+    BaseUrl,
+    Count,
+    FilePath,
+    ListenerSetting,
+    ListenerSettings,
+    Name,
+    Number,
+    OptionalSecret,
+    Patterns,
+    Seconds,
+    Secret,
+)
+
+PROVIDERS = ("anthropic",)
+"""Names that ``[[account]] provider`` may have: one for each line of ``providers/registry``."""
+
+
+def _provider(value: str) -> str:
+    if value not in PROVIDERS:
+        raise PydanticCustomError("choice", "must be one of {expected}", {"expected": ", ".join(PROVIDERS)})
+    return value
+
+
+class _Section(BaseModel):
+    """A table of relay.toml. Its docstring is its comment in the written file."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+
+class ServerSettings(_Section):
+    """Where clients connect, and how the process behaves."""
+
+    listeners: ListenerSettings = Field(
+        default=(Listener("127.0.0.1", 8400),),
+        json_schema_extra={"default": ["127.0.0.1:8400"]},
+        description="host:port or unix:/path; a public address needs keys, and TLS or allow_insecure",
+    )
+    tls_cert: FilePath | None = Field(default=None, description="PEM file: certificate chain", examples=["cert.pem"])
+    tls_key: FilePath | None = Field(default=None, description="PEM file: private key", examples=["key.pem"])
+    drain_seconds: Number = Field(
+        default=120.0, ge=0, le=86400, description="what running streams get after SIGTERM before they are cut"
+    )
+    max_body_bytes: Count = Field(
+        default=33_554_432, ge=1024, le=2**30, description="largest request body; the Messages API's own limit is 32 MB"
+    )
+    ledger: FilePath = Field(default=Path("relay.db"), description="SQLite file, relative to this file")
+    allow_insecure: bool = Field(default=False, description="allow plain http on public addresses and to upstreams")
+
+    @model_validator(mode="after")
+    def _has_both_halves_of_tls(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            missing, given = ("tls_key", "tls_cert") if self.tls_key is None else ("tls_cert", "tls_key")
+            raise PydanticCustomError("tls", "is needed, because {given} is set", {"key": missing, "given": given})
+        return self
+
+
+class AdminSettings(_Section):
+    """Where operators connect: metrics and health, never on the listeners for clients."""
+
+    listener: ListenerSetting = Field(
+        default=Listener("127.0.0.1", 8401),
+        json_schema_extra={"default": "127.0.0.1:8401"},
+        description="host:port or unix:/path; beyond loopback it needs a token",
+    )
+    token: OptionalSecret = Field(
+        default=None, description="what operators send as a bearer token", examples=["env:RELAY_ADMIN_TOKEN"]
+    )
+
+    @model_validator(mode="after")
+    def _public_needs_a_token(self) -> Self:
+        if self.listener.is_public and self.token is None:
+            raise PydanticCustomError(
+                "admin_token",
+                "must be on loopback or a unix socket unless admin.token is set, got {listener}",
+                {"key": "listener", "listener": str(self.listener)},
+            )
+        return self
+
+
+class TimeoutSettings(_Section):
+    """Every limit on time; each has its own outcome code."""
+
+    connect_timeout_seconds: Seconds = Field(default=5.0, description="to an upstream: DNS, TCP and TLS")
+    first_byte_timeout_seconds: Seconds = Field(default=120.0, description="from request sent to the answer's head")
+    idle_timeout_seconds: Seconds = Field(default=90.0, description="between two chunks of an upstream")
+    total_timeout_seconds: Seconds = Field(default=3600.0, description="of one request to an upstream")
+    head_timeout_seconds: Seconds = Field(default=10.0, description="for a client's request head")
+    body_idle_timeout_seconds: Seconds = Field(default=30.0, description="between two parts of a client's body")
+    body_total_timeout_seconds: Seconds = Field(default=120.0, description="for a client's whole body")
+    write_timeout_seconds: Seconds = Field(default=30.0, description="a client that stops reading is reset after this")
+
+
+class QueueSettings(_Section):
+    """Where requests wait for a slot."""
+
+    max_waiting: Count = Field(default=1000, ge=0, le=1_000_000, description="beyond it: refused at once")
+    queue_timeout_seconds: Seconds = Field(default=30.0, description="longest wait for a slot")
+
+
+class RetrySettings(_Section):
+    """Trying another account, only before the client has seen a byte."""
+
+    enabled: bool = Field(default=True, description="false: one account for each request")
+    max_attempts: Count = Field(
+        default=3, ge=1, le=20, description="accounts tried for one request, the first included"
+    )
+    budget_ratio: Number = Field(
+        default=0.2, ge=0, le=1, description="retries at most this share of the active requests"
+    )
+    budget_min_concurrent: Count = Field(
+        default=3, ge=0, le=1_000_000, description="retries that are always allowed at one time"
+    )
+
+
+class BreakerSettings(_Section):
+    """Taking a failing account out of rotation for a while; never the last one."""
+
+    enabled: bool = Field(default=True, description="false: no account is ejected; Retry-After is still obeyed")
+    strikes: Count = Field(default=5, ge=1, le=1_000_000, description="failures in a row before an account is ejected")
+    eject_seconds: Seconds = Field(
+        default=30.0, description="for the first time; twice this the second time, and so on"
+    )
+    eject_max_seconds: Seconds = Field(default=300.0, description="longest ejection")
+    retry_after_max_seconds: Seconds = Field(default=300.0, description="longest Retry-After of an upstream obeyed")
+
+    @model_validator(mode="after")
+    def _longest_is_longest(self) -> Self:
+        if self.eject_max_seconds < self.eject_seconds:
+            low = f"{self.eject_seconds:g}"
+            raise PydanticCustomError(
+                "eject", "must not be less than eject_seconds ({low})", {"key": "eject_max_seconds", "low": low}
+            )
+        return self
+
+
+class LoggingSettings(_Section):
+    """One line for each ended request. Bodies are never logged."""
+
+    format: Literal["auto", "pretty", "json"] = Field(
+        default="auto", description="auto: pretty on a terminal, else JSON"
+    )
+
+
+class AccountSettings(_Section):
+    """One upstream account; repeat the table for each."""
+
+    name: Name = Field(description="also the metric label", examples=["claude-a"])
+    provider: Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": list(PROVIDERS)})] = Field(
+        description=" | ".join(PROVIDERS), examples=["anthropic"]
+    )
+    api_key: Secret = Field(
+        description="env:NAME or file:/path (chmod 600), so that it stays out of this file",
+        examples=["env:ANTHROPIC_API_KEY"],
+    )
+    max_concurrency: Count = Field(
+        ge=1, le=100_000, description="slots: live requests to this account at one time", examples=[16]
+    )
+    base_url: BaseUrl | None = Field(
+        default=None,
+        description="default: the provider's own; http:// for loopback only, or with allow_insecure",
+        examples=["https://api.anthropic.com"],
+    )
+    models: Patterns = Field(default=("*",), description="models this account serves, as glob patterns")
+    priority: Count = Field(default=0, ge=0, le=1000, description="lower first")
+    weight: Count = Field(default=1, ge=1, le=1000, description="share among accounts of equal priority")
+    connect_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[5.0])
+    first_byte_timeout_seconds: Seconds | None = Field(
+        default=None, description="overrides [timeouts]", examples=[120.0]
+    )
+    idle_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[90.0])
+    total_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[3600.0])
+
+    def timeouts_over(self, timeouts: TimeoutSettings) -> TimeoutSettings:
+        """``timeouts`` with this account's own values in place of the four it may set."""
+        own = {name: value for name in TimeoutSettings.model_fields if (value := getattr(self, name, None)) is not None}
+        return timeouts.model_copy(update=own)
+
+
+class KeySettings(_Section):
+    """A client key kept here instead of in the database; repeat the table for each."""
+
+    name: Name = Field(description="shown in logs and usage", examples=["team-x"])
+    secret: Secret = Field(
+        description="env:NAME or file:/path (chmod 600); what the client sends", examples=["env:RELAY_KEY_TEAM_X"]
+    )
+    models: Patterns = Field(default=("*",), description="models this key may use, as glob patterns")
+
+
+class Settings(_Section):
+    """Everything in relay.toml."""
+
+    server: ServerSettings = ServerSettings()
+    admin: AdminSettings = AdminSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    queue: QueueSettings = QueueSettings()
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    logging: LoggingSettings = LoggingSettings()
+    account: tuple[AccountSettings, ...] = ()
+    key: tuple[KeySettings, ...] = ()

@@ -1,0 +1,107 @@
+"""The kinds of value that settings have, with what they accept and how a refusal is worded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, SecretStr, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from relay_trio.config.listener import Listener
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+
+
+def _number(value: object) -> object:
+    """Refuse true and false, which pydantic would read as 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_is_bool", "must be a number")
+    return value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise PydanticCustomError(
+            "name", "must be 1 to 63 of the characters a-z A-Z 0-9 _ . - and start with a letter or a digit"
+        )
+    return value
+
+
+def _pattern(value: str) -> str:
+    if not value or value != value.strip():
+        raise PydanticCustomError("pattern", 'must be a pattern for model names, such as "claude-*"')
+    return value
+
+
+def _listener(value: object) -> Listener:
+    if isinstance(value, Listener):
+        return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("listener", "must be text of the form host:port or unix:/path")
+    try:
+        return Listener.parse(value)
+    except ValueError as error:
+        raise PydanticCustomError("listener", "{reason}", {"reason": str(error)}) from None
+
+
+def _several(value: object) -> object:
+    """A list may be written as one string with commas, which is its only form in an environment variable."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _path(value: Path) -> Path:
+    if "\0" in str(value) or value == Path():
+        raise PydanticCustomError("path", "must be the path of a file")
+    return value
+
+
+def _header_safe(value: SecretStr) -> SecretStr:
+    """A secret travels in a header: anything but visible ASCII would break it or smuggle another one in."""
+    text = value.get_secret_value()
+    if not text:
+        raise PydanticCustomError("secret", "is empty")
+    if not all("!" <= character <= "~" for character in text):
+        raise PydanticCustomError("secret", "must be visible ASCII without spaces, and holds another character")
+    return value
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _base_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        url, port = urlsplit(""), None
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0:
+        raise PydanticCustomError("base_url", "must be https://host or https://host:port, with or without a path")
+    if url.username is not None or url.password is not None:
+        raise PydanticCustomError("base_url", "must not hold a user or a password: the credential is api_key")
+    if "?" in value or "#" in value or not all("!" <= character <= "~" for character in value):
+        raise PydanticCustomError("base_url", "must not hold a query, a fragment, spaces or characters beyond ASCII")
+    return value.rstrip("/")
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Count = Annotated[int, BeforeValidator(_number)]
+Seconds = Annotated[Number, Field(gt=0, le=7 * 86400)]
+Name = Annotated[str, AfterValidator(_name)]
+Secret = Annotated[SecretStr, AfterValidator(_header_safe)]
+OptionalSecret = Annotated[Secret | None, BeforeValidator(_empty_is_none)]
+Patterns = Annotated[
+    tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(min_length=1), BeforeValidator(_several)
+]
+ListenerSetting = Annotated[
+    Listener,
+    PlainValidator(_listener),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8400", "unix:/run/relay.sock"]}),
+]
+ListenerSettings = Annotated[tuple[ListenerSetting, ...], Field(min_length=1), BeforeValidator(_several)]
+FilePath = Annotated[Path, AfterValidator(_path)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]

@@ -1,0 +1,48 @@
+"""What a simulated provider is: requests in, scripts out. A new one is a file with this, and a line in ``server``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from relay_trio.simulator.effects import Dialect
+
+if TYPE_CHECKING:
+    from relay_trio.simulator.plan import Plan
+    from relay_trio.simulator.request import Request
+    from relay_trio.simulator.script import Script
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as a provider sees it.
+
+    ``document`` is None when the body holds no JSON object. ``specs`` are those found in the request (see ``plan``),
+    the weakest first. ``is_generation``: it is one that makes tokens, and that default fault rates apply to.
+    """
+
+    request: Request
+    credential: str | None
+    document: dict[str, Any] | None
+    model: str
+    specs: tuple[str, ...]
+    is_stream: bool
+    is_generation: bool
+
+
+class Provider(Dialect, Protocol):
+    """One simulated API, with what it remembers (caches, batches)."""
+
+    name: str
+
+    def serves(self, request: Request) -> bool:
+        """Whether ``request`` is for this provider; the first that says so gets it."""
+
+    def read(self, request: Request) -> Call:
+        """Understand ``request`` as far as it goes. Never raises."""
+
+    def answer(self, call: Call, plan: Plan, request_id: str) -> Script:
+        """The answer when nothing goes wrong but the request itself. Never raises."""
+
+    def error(self, status: int, message: str, request_id: str, retry_after: bytes | None = None) -> Script:
+        """An error, or below 400 a redirect, in the provider's own words."""

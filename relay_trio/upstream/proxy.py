@@ -1,0 +1,83 @@
+"""An HTTP proxy on the way to the upstreams, by configuration only: HTTP_PROXY and its kin are never read.
+
+Requests to ``http`` origins go to the proxy in absolute form. For ``https`` a tunnel is opened with CONNECT: the proxy
+sees host and port and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from relay_trio.errors import RelayError, UpstreamConnectError, UpstreamError
+from relay_trio.upstream.connection import Connection
+from relay_trio.upstream.request_head import authority
+
+if TYPE_CHECKING:
+    from relay_trio.upstream.connection import Origin
+    from relay_trio.upstream.pipe import Pipe
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Where the proxy is. ``authorization`` is the value of ``proxy-authorization``, or None."""
+
+    host: str
+    port: int
+    authorization: bytes | None = field(default=None, repr=False)
+
+    def fields(self) -> bytes:
+        """The proxy's own header lines."""
+        return b"" if self.authorization is None else b"proxy-authorization: %b\r\n" % self.authorization
+
+
+def proxy_at(url: str) -> Proxy:
+    """The proxy of ``http://user:password@host:port``.
+
+    Raises:
+        RelayError: not such a URL (the message does not repeat it, because it may hold a password).
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None or parts.scheme != "http" or parts.path not in ("", "/") or parts.query:
+        raise RelayError("the proxy must be given as http://host:port or http://user:password@host:port")
+    authority("http", host, port)
+    authorization = None
+    if parts.username is not None:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = b"Basic " + base64.b64encode(user.encode())
+    return Proxy(host, port, authorization)
+
+
+def absolute_target(origin: Origin, target: bytes) -> bytes:
+    """``target`` in the form that a proxy wants (RFC 9112 section 3.2.2)."""
+    return b"%b://%b%b" % (origin[0].encode(), authority(*origin), target)
+
+
+async def open_tunnel(proxy: Proxy, pipe: Pipe, origin: Origin) -> None:
+    """Ask the proxy at the other end of ``pipe`` for a tunnel to ``origin``.
+
+    Raises:
+        UpstreamConnectError: the proxy refused, or what it said is no answer.
+
+    Cancelled here: destroys (``pipe`` must be closed).
+    """
+    _, host, port = origin
+    name = b"[%b]:%d" % (host.encode(), port) if ":" in host else b"%b:%d" % (host.encode(), port)
+    head = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (name, name, proxy.fields())
+    connection = Connection(pipe, origin)
+    try:
+        answer = await connection.exchange("CONNECT", head, b"")
+    except UpstreamError as error:
+        raise UpstreamConnectError(f"the proxy {proxy.host}:{proxy.port} gave no answer: {error}") from error
+    status = answer.head.status
+    answer.detach()
+    if status >= 300:
+        raise UpstreamConnectError(f"the proxy {proxy.host}:{proxy.port} refused the tunnel with status {status}")
+    if connection.has_extra:
+        raise UpstreamConnectError(f"the proxy {proxy.host}:{proxy.port} sent bytes before the tunnel was used")

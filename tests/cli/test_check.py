@@ -1,0 +1,143 @@
+"""``relay-trio check``: all problems at once, effective values, and what the accounts' upstreams say."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay_trio.accounts.keys import KeyStore
+from relay_trio.cli.check import check
+
+from .conftest import API_KEY, account
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Served
+
+KEY = '[[key]]\nname = "team-x"\nsecret = "env:ANTHROPIC_API_KEY"\n'
+
+
+def test_a_sound_file_is_shown_with_what_its_accounts_say(
+    config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve_upstream(200) as upstream:
+        config_file.write_text(account("claude-a", upstream.base_url) + KEY)
+        assert check(config=config_file) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "  server     127.0.0.1:8400   plain http   admin 127.0.0.1:8401   ledger relay.db (" in out
+    assert "  timeouts   connect 5 s   first byte 120 s   idle 90 s   total 3600 s" in out
+    assert "  claude-a   anthropic   16 slots   models *   key sk-ant-…9f2   reachable " in out
+    assert out.endswith("key accepted\n")
+    assert API_KEY not in out
+
+
+@pytest.mark.parametrize(("status", "text"), [(401, "key refused (401)"), (404, "is base_url right?")])
+def test_an_account_that_cannot_be_used_is_exit_1(
+    config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str], status: int, text: str
+) -> None:
+    with serve_upstream(200) as good, serve_upstream(status) as bad:
+        config_file.write_text(account("good", good.base_url) + account("bad", bad.base_url) + KEY)
+        assert check(config=config_file) == 1
+    out = capsys.readouterr().out
+    assert "key accepted" in out
+    assert text in out
+
+
+def test_problems_are_printed_at_once_and_nothing_is_asked(
+    config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve_upstream(200) as upstream:
+        config_file.write_text(
+            account("a", upstream.base_url).replace("= 16", '= "ten"')
+            + account("b", upstream.base_url).replace("anthropic", "antropic")
+        )
+        assert check(config=config_file) == 1
+        assert upstream.requests == []
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"{config_file}\n"
+        '  account[0].max_concurrency   must be a whole number, got "ten"\n'
+        '  account[1].provider          must be one of anthropic, got "antropic"   did you mean anthropic?\n'
+        "2 problems. Nothing was started.\n"
+    )
+
+
+def test_a_missing_file_names_init(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(config=config_file) == 1
+    assert "relay-trio init writes one" in capsys.readouterr().err
+
+
+def test_without_any_key_a_loopback_relay_gets_a_hint(
+    config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve_upstream(200) as upstream:
+        config_file.write_text(account("claude-a", upstream.base_url))
+        assert check(config=config_file) == 0
+    assert "relay-trio keys create NAME" in capsys.readouterr().err
+
+
+def test_without_any_key_a_public_relay_is_a_problem(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config_file.write_text(
+        '[server]\nlisteners = ["0.0.0.0:8400"]\nallow_insecure = true\n' + account("a", "http://127.0.0.1:9")
+    )
+    assert check(config=config_file) == 1
+    assert "server.listeners[0]   0.0.0.0:8400 can be reached from elsewhere" in capsys.readouterr().err
+
+
+def test_check_leaves_no_database_behind(config_file: Path, serve_upstream: Served) -> None:
+    with serve_upstream(200) as upstream:
+        config_file.write_text(account("claude-a", upstream.base_url) + KEY)
+        check(config=config_file)
+    assert [path.name for path in config_file.parent.iterdir()] == ["relay.toml"]
+
+
+def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(schema=True) == 0
+    assert json.loads(capsys.readouterr().out)["properties"].keys() >= {"server", "account", "key"}
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (404, 1)])
+def test_a_running_relay_is_asked_for_its_health(
+    serve_upstream: Served, capsys: pytest.CaptureFixture[str], status: int, code: int
+) -> None:
+    with serve_upstream(status) as relay:
+        assert check(url=relay.base_url + "/") == code
+    assert relay.requests[0][0] == "GET /healthz HTTP/1.1"
+    assert ("is alive" in capsys.readouterr().out) == (code == 0)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense", "ftp://127.0.0.1:9", "http://127.0.0.1:port"])
+def test_a_relay_that_is_not_there_is_exit_1(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(url=url) == 1
+    assert "does not answer" in capsys.readouterr().err
+
+
+def test_a_database_of_a_newer_version_is_a_problem(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config_file.parent / "relay.db"
+    with closing(KeyStore(path)), closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+    config_file.write_text(account("a", "http://127.0.0.1:9"))
+    assert check(config=config_file) == 1
+    err = capsys.readouterr().err
+    assert "  server.ledger   " in err
+    assert "has schema 99" in err
+
+
+def test_keys_in_the_ledger_are_counted(
+    config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(KeyStore(config_file.parent / "relay.db")) as store:
+        store.create("team-x")
+    with serve_upstream(200) as upstream:
+        config_file.write_text(account("a", upstream.base_url))
+        assert check(config=config_file) == 0
+    out, err = capsys.readouterr()
+    assert "  keys       0 in relay.toml, 1 in the ledger\n" in out
+    assert err == ""

@@ -1,0 +1,117 @@
+"""``relay-trio keys``: made once, shown once, revoked for good."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay_trio.accounts.keys import KeyStore, digest_of, is_well_formed
+from relay_trio.cli.keys import client_url, create, keys, list_keys, revoke
+from relay_trio.config import Listener, ServerSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = '[server]\nlisteners = ["127.0.0.1:9000"]\n[[key]]\nname = "in-file"\nsecret = "env:NOT_SET"\n'
+
+
+@pytest.fixture
+def config(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration whose secrets are not set in this shell: keys must work without them."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    config_file.write_text(FILE)
+    return config_file
+
+
+def test_a_key_is_shown_once_and_only_its_digest_is_stored(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert create("team-x", models=("claude-*",), config=config) == 0
+    out = capsys.readouterr().out
+    secret = re.findall(r"key (rt_\S+)", out)[0]
+    assert is_well_formed(secret)
+    assert "id k_01   name team-x   models claude-*\n" in out
+    assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:9000 ANTHROPIC_AUTH_TOKEN={secret}\n" in out
+    with closing(KeyStore(config.parent / "relay.db")) as store:
+        [key] = store.list()
+    assert (key.name, key.digest, key.models) == ("team-x", digest_of(secret), ("claude-*",))
+    assert all(secret.encode() not in path.read_bytes() for path in config.parent.iterdir())
+
+    assert list_keys(config=config) == 0
+    out = capsys.readouterr().out
+    assert secret not in out
+    assert re.search(rf"^k_01 +team-x +{re.escape(secret[-4:])} +claude-\* +\d\S+ +never +works$", out, re.MULTILINE)
+    assert re.search(rf"^cfg_in-file +in-file +in {re.escape(str(config))}$", out, re.MULTILINE)
+
+
+def test_a_revoked_key_stays_in_the_list(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create("team-x", config=config)
+    assert revoke("k_01", config=config) == 0
+    assert revoke("k_01", config=config) == 0, "revoking twice changes nothing"
+    assert create("team-x", config=config) == 0, "the name is free again"
+    capsys.readouterr()
+    list_keys(config=config)
+    out = capsys.readouterr().out
+    assert re.search(r"^k_01 +team-x .* revoked \d{4}-\d\d-\d\d$", out, re.MULTILINE)
+    assert re.search(r"^k_02 +team-x .* works$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 64, "-x"])
+def test_a_bad_name_is_a_usage_error_and_makes_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert create(name, config=config) == 2
+    assert capsys.readouterr().err.startswith("name must be ")
+    assert not (config.parent / "relay.db").exists()
+
+
+def test_a_name_stands_in_one_place(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create("team-x", config=config)
+    assert create("team-x", config=config) == 1
+    assert create("in-file", config=config) == 1
+    err = capsys.readouterr().err
+    assert "a key named team-x exists" in err
+    assert "is named in-file" in err
+
+
+def test_an_unknown_id_is_an_error(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert revoke("k_99", config=config) == 1
+    assert "no key has the id k_99" in capsys.readouterr().err
+
+
+def test_a_list_makes_no_database(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("")
+    assert list_keys(config=config) == 0
+    assert "No keys yet: relay-trio keys create NAME" in capsys.readouterr().out
+    assert not (config.parent / "relay.db").exists()
+
+
+@pytest.mark.parametrize("verb", ["create", "list", "revoke"])
+def test_a_bad_configuration_or_database_is_exit_1(config: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    argument = {"create": ["team-x"], "list": [], "revoke": ["k_01"]}[verb]
+    (config.parent / "relay.db").write_bytes(b"no database at all, but long enough to be taken for one" * 20)
+    assert keys([verb, *argument, "--config", str(config)], result_action="return_value") == 1
+    assert "relay.db: " in capsys.readouterr().err
+    config.unlink()
+    assert keys([verb, *argument, "--config", str(config)], result_action="return_value") == 1
+    assert "relay-trio init" in capsys.readouterr().err
+
+
+def test_models_are_given_as_words(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["create", "team-x", "--models", "claude-sonnet-*", "claude-haiku-*", "--config", str(config)]
+    assert keys(line, result_action="return_value") == 0
+    assert "models claude-sonnet-* claude-haiku-*" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("listeners", "url"),
+    [
+        ((Listener("127.0.0.1", 8400),), "http://127.0.0.1:8400"),
+        ((Listener(path="/run/r.sock"), Listener("0.0.0.0", 80)), "http://127.0.0.1:80"),
+        ((Listener("::", 80),), "http://[::1]:80"),
+        ((Listener(path="/run/r.sock"),), "unix:/run/r.sock"),
+    ],
+)
+def test_the_url_is_one_that_a_client_here_can_use(listeners: tuple[Listener, ...], url: str) -> None:
+    assert client_url(ServerSettings(listeners=listeners)) == url

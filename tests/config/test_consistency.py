@@ -1,0 +1,93 @@
+"""What concerns several tables at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay_trio.config import Listener, ServerSettings, Settings, public_bind_problems
+
+from .conftest import ACCOUNT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Load, Problems
+
+KEY = '[[key]]\nname = "{}"\nsecret = "env:{}"\n'
+
+
+def test_two_accounts_of_one_name_are_a_problem_even_if_one_is_unsound(problems_of: Problems) -> None:
+    problems = problems_of(account=ACCOUNT + ACCOUNT.replace("16", "-1"))
+    assert problems == {
+        "account[1].name": "must be unique, and account[0] has the same",
+        "account[1].max_concurrency": "must be at least 1, got -1",
+    }
+
+
+def test_two_keys_need_two_names_and_two_secrets(problems_of: Problems) -> None:
+    problems = problems_of(
+        KEY.format("k", "A") + KEY.format("k", "B") + KEY.format("l", "A"), {"A": "s3cret", "B": "b"}
+    )
+    assert problems == {
+        "key[1].name": "must be unique, and key[0] has the same",
+        "key[2].secret": "must be unique, and key[0] has the same",
+    }
+
+
+def test_listeners_must_not_clash(problems_of: Problems) -> None:
+    problems = problems_of('[server]\nlisteners = ["127.0.0.1:8401", "127.0.0.1:1", "127.0.0.1:1"]\n')
+    assert problems == {
+        "server.listeners[2]": "must be unique, and server.listeners[1] is 127.0.0.1:1 too",
+        "admin.listener": "must be unique, and server.listeners[0] is 127.0.0.1:8401 too",
+    }
+
+
+def test_any_free_port_clashes_with_nothing(load_text: Load) -> None:
+    load_text('[server]\nlisteners = ["127.0.0.1:0", "127.0.0.1:0"]\n[admin]\nlistener = "127.0.0.1:0"\n')
+
+
+def test_a_public_address_needs_tls(problems_of: Problems) -> None:
+    problems = problems_of('[server]\nlisteners = ["127.0.0.1:1", "0.0.0.0:8400", "unix:/run/relay.sock"]\n')
+    assert list(problems) == ["server.listeners[1]"]
+    assert "allow_insecure" in problems["server.listeners[1]"]
+
+
+def test_tls_or_allow_insecure_opens_a_public_address(load_text: Load, tmp_path: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).touch()
+    settings = load_text('[server]\nlisteners = ["0.0.0.0:1"]\ntls_cert = "cert.pem"\ntls_key = "key.pem"\n')
+    assert settings.server.tls_cert == tmp_path / "cert.pem"
+    load_text('[server]\nlisteners = ["0.0.0.0:1"]\nallow_insecure = true\n')
+
+
+def test_tls_files_must_be_there(problems_of: Problems, tmp_path: Path) -> None:
+    problems = problems_of('[server]\ntls_cert = "cert.pem"\ntls_key = "/nowhere/key.pem"\n')
+    assert problems == {
+        "server.tls_cert": f"must be a file that can be read, got {tmp_path / 'cert.pem'}",
+        "server.tls_key": "must be a file that can be read, got /nowhere/key.pem",
+    }
+
+
+def test_the_ledger_needs_a_directory_and_is_none(problems_of: Problems, tmp_path: Path) -> None:
+    assert problems_of('[server]\nledger = "data/relay.db"\n') == {
+        "server.ledger": f"must be in a directory that exists: mkdir -p {tmp_path / 'data'}"
+    }
+    (tmp_path / "data").mkdir()
+    assert list(problems_of('[server]\nledger = "data"\n')) == ["server.ledger"]
+
+
+@pytest.mark.parametrize(
+    ("server", "has_keys", "count"),
+    [
+        (ServerSettings(), False, 0),
+        (ServerSettings(listeners=(Listener(path="/run/relay.sock"),)), False, 0),
+        (ServerSettings(listeners=(Listener("0.0.0.0", 1),)), True, 1),
+        (ServerSettings(listeners=(Listener("0.0.0.0", 1),)), False, 2),
+        (ServerSettings(listeners=(Listener("0.0.0.0", 1),), allow_insecure=True), False, 1),
+        (ServerSettings(listeners=(Listener("0.0.0.0", 1),), allow_insecure=True), True, 0),
+    ],
+)
+def test_a_public_address_needs_keys_and_encryption(server: ServerSettings, has_keys: bool, count: int) -> None:
+    assert len(public_bind_problems(Settings(server=server), has_keys)) == count

@@ -1,0 +1,583 @@
+"""The storm: clients that leave in every phase and every way, upstreams that fail, and then: is everything back?
+
+::
+
+    this process                                        a process of its own
+    ├─ simulator, 10 % faults  ◄──── real sockets ────  relay-trio serve
+    └─ clients                 ────► real sockets ────►   └─ /debug/invariants, sampled all the while
+
+``python -m tests.e2e.storm --requests 10000`` runs the long one and prints what happened. Afterwards slots, tasks and
+file descriptors must be where they were, and each request must have its one row with the tokens that were served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h11
+import trio
+
+from relay_trio.cli.demo_audit import Audit, audit, read_rows
+from relay_trio.cli.demo_clients import Sent, Way, Wire
+from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import AsyncIterator, Sequence
+
+KEY = "rt_storm"
+FAULTS = (
+    "429:0.015,529:0.01,500:0.01,reset_before_head:0.01,close_before_head:0.005,reset:0.015,close:0.01,end:0.01,"
+    "stall:0.01,silent:0.005"
+)
+"""10 % of the requests to every account but the clean one."""
+
+_CLEAN = "clean"
+_ACCOUNTS = (_CLEAN, "a", "b", "c")
+_SLOTS = 14
+_WRITE_SECONDS = 1.5
+_BASELINE_SECONDS = 2.0
+"""FAULTS.md section 2: tasks and file descriptors are back within it."""
+
+_READ_AT_LAST_SECONDS = 1.0
+"""A request that was whole on the wire for so long has been read by any relay that lives."""
+
+_REQUEST_SECONDS = 30.0
+_SAMPLE_SECONDS = 0.2
+_CONNECT_SECONDS = 10.0
+
+CONFIG = """
+[server]
+listeners = ["127.0.0.1:0"]
+ledger = "relay.db"
+drain_seconds = 2
+[admin]
+listener = "127.0.0.1:0"
+[timeouts]
+connect_timeout_seconds = 2
+first_byte_timeout_seconds = 1.5
+idle_timeout_seconds = 1
+body_idle_timeout_seconds = 2
+write_timeout_seconds = {write}
+[queue]
+queue_timeout_seconds = 20
+[breaker]
+eject_seconds = 0.5
+eject_max_seconds = 0.5
+retry_after_max_seconds = 0.05
+[[key]]
+name = "storm"
+secret = "{key}"
+"""
+ACCOUNT = """
+[[account]]
+name = "{name}"
+provider = "anthropic"
+api_key = "sk-{name}"
+base_url = "{url}"
+max_concurrency = {slots}
+"""
+
+
+class Moment(Enum):
+    """When a client leaves."""
+
+    NEVER = auto()
+    HEAD = auto()  # in mid-head: the relay never had a request
+    BODY = auto()  # in mid-body
+    REQUESTED = auto()  # some time after the request was whole: queued, connecting, waiting, or streaming unread
+    STREAMING = auto()  # after some parts of the answer
+    STALLED = auto()  # not reading, with a tiny receive buffer and an answer of a megabyte: the relay is in mid-write
+    STUCK = auto()  # the same for longer than the relay waits
+    LAST = auto()  # with the last event in hand, before the end of the body
+    AFTER = auto()  # with the whole answer in hand
+
+
+_WEIGHTS = {
+    Moment.NEVER: 30,
+    Moment.HEAD: 2,
+    Moment.BODY: 6,
+    Moment.REQUESTED: 22,
+    Moment.STREAMING: 22,
+    Moment.STALLED: 8,
+    Moment.STUCK: 1,
+    Moment.LAST: 5,
+    Moment.AFTER: 4,
+}
+
+
+@dataclass(slots=True)
+class StormSent(Sent):
+    """``requested_at``, ``left_at``: monotonic seconds; the request was whole on the wire, the client left."""
+
+    moment: Moment = Moment.NEVER
+    way: Way = Way.FIN
+    requested_at: float | None = None
+    left_at: float | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What a storm was and what it left behind."""
+
+    sent: list[StormSent]
+    audit: Audit
+    rows: list[sqlite3.Row]
+    problems: list[str]
+    seconds: float
+    samples: int
+    peak: dict[str, int]
+    baseline: dict[str, int]
+    back_seconds: float
+    rss_kib: tuple[int, int]
+    departures_ms: dict[str, list[float]] = field(default_factory=dict)
+
+
+class RelayProcess:
+    """``relay-trio serve`` in a process of its own."""
+
+    def __init__(self, process: trio.Process, log: Path, url: str, admin_url: str, ledger: Path) -> None:
+        self.process = process
+        self.log = log
+        self.admin_url = admin_url
+        self.ledger = ledger
+        host, _, port = url.rpartition("/")[2].rpartition(":")
+        self.address = (host, int(port))
+
+    async def invariants(self) -> dict[str, Any]:
+        """``/debug/invariants``. Cancelled here: atomic."""
+        return await trio.to_thread.run_sync(self._invariants, abandon_on_cancel=True)
+
+    def _invariants(self) -> dict[str, Any]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{self.admin_url}/debug/invariants", timeout=10) as answer:
+            content: dict[str, Any] = json.loads(answer.read())
+            return content
+
+    def rss_kib(self) -> int:
+        """Resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+)", status)
+        return int(found[1]) if found else 0
+
+
+@asynccontextmanager
+async def open_relay_process(folder: Path, base_url: str) -> AsyncIterator[RelayProcess]:
+    """A relay with the storm's configuration in front of ``base_url``; terminated on leaving.
+
+    Cancelled here: destroys; the process is killed.
+    """
+    config = folder / "relay.toml"
+    accounts = "".join(ACCOUNT.format(name=name, url=base_url, slots=_SLOTS) for name in _ACCOUNTS)
+    config.write_text(CONFIG.format(write=_WRITE_SECONDS, key=KEY) + accounts)
+    config.chmod(0o600)
+    log = folder / "relay.log"
+    command = [sys.executable, "-m", "relay_trio", "serve", "--config", str(config)]
+    async with trio.open_nursery() as nursery:
+        with log.open("wb") as stderr:
+            process = await nursery.start(
+                lambda task_status: trio.run_process(
+                    command, stderr=stderr, stdin=subprocess.DEVNULL, check=False, task_status=task_status
+                )
+            )
+        url, admin_url = await _bound(log)
+        yield RelayProcess(process, log, url, admin_url, folder / "relay.db")
+        process.send_signal(signal.SIGTERM)
+
+
+async def _bound(log: Path) -> tuple[str, str]:
+    """The URLs of the start block. Cancelled here: atomic."""
+    with trio.fail_after(20):
+        while True:
+            text = log.read_text()
+            relay = re.search(r"^  relay +(http\S+)\n", text, re.MULTILINE)
+            admin = re.search(r"^  admin +(http\S+)\n", text, re.MULTILINE)
+            if relay and admin:
+                return relay[1], admin[1]
+            await trio.sleep(0.05)
+
+
+# --- one client ---------------------------------------------------------------------------------------------------
+
+
+class StormWire(Wire):
+    """A connection of a storm's client. ``is_tiny``: with the smallest receive buffer there is."""
+
+    @classmethod
+    async def open_sized(cls, address: tuple[str, int], *, is_tiny: bool) -> StormWire:
+        """Connect. Cancelled here: atomic."""
+        sock = trio.socket.socket()
+        try:
+            if is_tiny:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            await sock.connect(address)
+        except BaseException:
+            sock.close()
+            raise
+        return cls(trio.SocketStream(sock))
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes that need not be a request. Cancelled here: destroys."""
+        await self._stream.send_all(data)
+
+    def request(self, request_id: str, body: dict[str, object]) -> tuple[bytes, bytes]:
+        """Head and body of a request, not sent yet."""
+        content = json.dumps(body).encode()
+        headers = [
+            ("host", "storm"),
+            ("x-api-key", KEY),
+            ("anthropic-version", "2023-06-01"),
+            ("content-type", "application/json"),
+            ("content-length", str(len(content))),
+            ("x-request-id", request_id),
+        ]
+        head = self._parser.send(h11.Request(method="POST", target="/v1/messages", headers=headers))
+        self._parser.send(h11.Data(content))
+        self._parser.send(h11.EndOfMessage())
+        assert head is not None
+        return head, content
+
+    async def receive_last_event(self, sent: Sent) -> None:
+        """Read until the last event is in hand. Cancelled here: destroys."""
+        seen = b""
+        while not sent.is_whole and b"message_stop" not in seen:
+            event = self._parser.next_event()
+            if event is h11.NEED_DATA:
+                self._parser.receive_data(await self._stream.receive_some(65536))
+            elif isinstance(event, h11.Response):
+                sent.status = event.status_code
+            elif isinstance(event, h11.Data):
+                seen = (seen + bytes(event.data))[-2048:]
+            elif isinstance(event, h11.EndOfMessage):
+                sent.is_whole = sent.has_last_word = True
+
+
+class StormClient:
+    """Makes requests, one after the other, until the storm has had them all."""
+
+    def __init__(self, address: tuple[str, int], rng: random.Random, sent: list[StormSent]) -> None:
+        self._address = address
+        self._rng = rng
+        self._sent = sent
+        self._wire: StormWire | None = None
+
+    async def run(self, total: int) -> None:
+        """Cancelled here: destroys."""
+        try:
+            while len(self._sent) < total:
+                moment = self._rng.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))[0]
+                sent = StormSent(f"storm-{len(self._sent)}", moment=moment, way=self._rng.choice(tuple(Way)))
+                self._sent.append(sent)
+                with trio.move_on_after(_REQUEST_SECONDS) as limit:
+                    await self._request(sent)
+                sent.is_held_open = sent.is_held_open or limit.cancelled_caught
+        finally:
+            self._close(Way.FIN)
+
+    async def _request(self, sent: StormSent) -> None:
+        """Cancelled here: destroys."""
+        try:
+            await self._live(sent)
+        except (trio.BrokenResourceError, h11.RemoteProtocolError, OSError):
+            self._close(Way.FIN)
+        else:
+            if self._wire is not None and not self._wire.start_next():
+                self._close(Way.FIN)
+        finally:
+            sent.is_admitted = sent.status is not None
+
+    async def _live(self, sent: StormSent) -> None:
+        """Cancelled here: destroys."""
+        rng, is_tiny = self._rng, sent.moment in (Moment.STALLED, Moment.STUCK)
+        if self._wire is not None and (is_tiny or rng.random() < 0.3):
+            self._close(Way.FIN)
+        wire = self._wire = self._wire or await StormWire.open_sized(self._address, is_tiny=is_tiny)
+        head, body = wire.request(sent.request_id, self._body(sent))
+        if sent.moment is Moment.HEAD:
+            await wire.send_raw(head[: rng.randrange(len(head))])
+            return await self._leave(sent)
+        if sent.moment is Moment.BODY:
+            await wire.send_raw(head + body[: rng.randrange(len(body))])
+            await trio.sleep(rng.uniform(0, 0.05))
+            return await self._leave(sent)
+        await wire.send_raw(head + body)
+        sent.requested_at = time.monotonic()
+        match sent.moment:
+            case Moment.REQUESTED:
+                await trio.sleep(rng.uniform(0, 0.3))
+            case Moment.STREAMING:
+                await wire.receive(sent, rng.randint(1, 15))
+            case Moment.STALLED | Moment.STUCK:
+                await wire.receive(sent, rng.randint(1, 3))
+                is_stuck = sent.moment is Moment.STUCK
+                await trio.sleep(_WRITE_SECONDS + 0.7 if is_stuck else rng.uniform(0.05, 0.4))
+            case Moment.LAST:
+                await wire.receive_last_event(sent)
+            case _:
+                await wire.receive(sent)
+        if sent.moment is Moment.AFTER or (sent.moment is not Moment.NEVER and not sent.is_whole):
+            await self._leave(sent)
+
+    def _body(self, sent: StormSent) -> dict[str, object]:
+        rng = self._rng
+        if sent.moment in (Moment.STALLED, Moment.STUCK):
+            spec = "chunks=1500,chars=800"
+        elif rng.random() < 0.2:
+            spec = f"chunks={rng.randint(1, 60)}"  # as fast as it goes
+        else:
+            spec = f"delay={rng.uniform(0, 0.1):.3f},chunks={rng.randint(3, 30)},pace={rng.uniform(0, 0.02):.4f}"
+        return {
+            "model": f"claude-sim:{spec},tag={sent.request_id}",
+            "max_tokens": 10_000,
+            "stream": rng.random() < 0.9 or sent.moment in (Moment.STALLED, Moment.STUCK, Moment.LAST),
+            "messages": [{"role": "user", "content": "storm " * rng.randint(1, 200)}],
+        }
+
+    async def _leave(self, sent: StormSent) -> None:
+        """Cancelled here: destroys."""
+        assert self._wire is not None
+        sent.has_left = True
+        sent.left_at = time.monotonic()
+        if sent.way is Way.HALF_CLOSE:
+            self._wire.close_sending()
+            with trio.move_on_after(5) as limit:
+                await self._wire.wait_closed()
+            sent.is_held_open = limit.cancelled_caught
+        self._close(sent.way)
+
+    def _close(self, way: Way) -> None:
+        if self._wire is not None:
+            self._wire.close(way)
+            self._wire = None
+
+
+# --- the storm ----------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Samples of ``/debug/invariants`` while the storm lasts."""
+
+    def __init__(self, relay: RelayProcess) -> None:
+        self.samples = 0
+        self.broken: Counter[str] = Counter()
+        self.peak: Counter[str] = Counter()
+        self._relay = relay
+
+    async def run(self) -> None:
+        """Until cancelled. Cancelled here: safe to retry."""
+        while True:
+            self.note(await self._relay.invariants())
+            await trio.sleep(_SAMPLE_SECONDS)
+
+    def note(self, sample: dict[str, Any]) -> None:
+        self.samples += 1
+        for name, holds in sample["invariants"].items():
+            self.broken[name] += not holds
+        clean = sample["accounts"][_CLEAN]["state"]
+        self.broken[f"the account without faults was {clean}"] += clean != "ready"
+        for name, account in sample["accounts"].items():
+            self.broken[f"{name} was disabled"] += account["state"] == "auth_failed"
+        for what, value in {**_held(sample), "buffered bytes": sample["buffered_bytes"]["total"]}.items():
+            self.peak[what] = max(self.peak[what], value)
+
+
+def _held(sample: dict[str, Any]) -> dict[str, int]:
+    """What a relay at rest has none of, or as many as before. Idle upstream connections are not leaks."""
+    return {
+        "slots": sum(account["slots"] for account in sample["accounts"].values()),
+        "live requests": sample["requests"]["live"],
+        "waiting": sample["queue"]["waiting"],
+        "open rows": sample["ledger"]["open_rows"],
+        "upstream exchanges": sample["upstream"]["exchanges"],
+        "tasks": sample["tasks"],
+        "fds": sample["fds"] - sample["upstream"]["open_connections"],
+    }
+
+
+async def storm(folder: Path, *, requests: int, clients: int = 100, seed: int = 0, seconds: float = 600) -> Report:
+    """Run it. ``seconds`` bounds it. Cancelled here: destroys."""
+    sent: list[StormSent] = []
+    settings = SimulatorSettings(seed=seed, faults=FAULTS, keep_bodies=False)
+    async with open_simulator(settings) as simulator, open_relay_process(folder, simulator.base_url) as relay:
+        simulator.plan_account(f"sk-{_CLEAN}", "fault=none")
+        await _warm_up(relay)
+        baseline, rss_before = _held(await relay.invariants()), relay.rss_kib()
+        watch = Watch(relay)
+        started = time.monotonic()
+        with trio.fail_after(seconds):
+            async with trio.open_nursery() as watching:
+                watching.start_soon(watch.run)
+                async with trio.open_nursery() as nursery:
+                    for number in range(clients):
+                        client = StormClient(relay.address, random.Random(f"{seed} {number}"), sent)
+                        nursery.start_soon(client.run, requests)
+                watching.cancel_scope.cancel()
+        lasted = time.monotonic() - started
+        problems = [f"{name}: {count} of {watch.samples} samples" for name, count in watch.broken.items() if count]
+        back_seconds, left = await _until_back(relay, baseline)
+        problems += left
+        rss = rss_before, relay.rss_kib()
+        live = simulator.live_requests
+        problems += [f"the upstream still has {live} live requests"] if live else []
+    problems += _log_problems(relay.log)
+    rows = [row for row in read_rows(relay.ledger) if row["client_request_id"] != "warm-up"]
+    found = _audit(sent, rows, simulator)
+    problems += found.problems
+    problems += _unread_problems(sent, rows)
+    return Report(
+        sent, found, rows, problems, lasted, watch.samples, dict(watch.peak), baseline, back_seconds, rss,
+        _departures(sent, simulator),
+    )  # fmt: skip
+
+
+async def _warm_up(relay: RelayProcess) -> None:
+    """What is made once is made before the baseline is taken. Cancelled here: destroys."""
+    for _ in range(4):
+        wire = await StormWire.open_sized(relay.address, is_tiny=False)
+        sent = Sent("warm-up")
+        head, body = wire.request(
+            "warm-up", {"model": "claude-sim:fault=none", "max_tokens": 5, "stream": True, "messages": [
+                {"role": "user", "content": "hi"}]},
+        )  # fmt: skip
+        await wire.send_raw(head + body)
+        await wire.receive(sent)
+        assert sent.status == 200
+        wire.close(Way.FIN)
+        await relay.invariants()
+    await trio.sleep(0.3)
+
+
+async def _until_back(relay: RelayProcess, baseline: dict[str, int]) -> tuple[float, list[str]]:
+    """Seconds until nothing is held beyond ``baseline``, and what still was in the end. Cancelled here: atomic."""
+    started = time.monotonic()
+    while True:
+        held = _held(await relay.invariants())
+        seconds = time.monotonic() - started
+        over = {what: value for what, value in held.items() if value > baseline[what]}
+        if not over or seconds > _BASELINE_SECONDS:
+            return seconds, [f"{what} after the storm: {value}, before: {baseline[what]}" for what, value in over.items()]
+        await trio.sleep(0.05)
+
+
+def _audit(sent: list[StormSent], rows: list[sqlite3.Row], simulator: Simulator) -> Audit:
+    served_tags = {record.tag for record in simulator.truth.records}
+    for request in sent:
+        request.is_admitted = request.is_admitted or request.request_id in served_tags
+    return audit(sent, rows, simulator.truth.records)
+
+
+def _unread_problems(sent: Sequence[StormSent], rows: Sequence[sqlite3.Row]) -> list[str]:
+    found = {row["client_request_id"] for row in rows}
+    waited = [
+        request.request_id
+        for request in sent
+        if request.request_id not in found
+        and request.requested_at is not None
+        and (request.left_at or time.monotonic()) - request.requested_at > _READ_AT_LAST_SECONDS
+    ]
+    return [f"{len(waited)} requests that waited have no row: {', '.join(waited[:3])}"] if waited else []
+
+
+def _log_problems(log: Path) -> list[str]:
+    """Anything in the log that is not one of the lines that belong there."""
+    odd = [
+        line
+        for line in log.read_text().splitlines()
+        if not line.startswith(("{", "relay-trio ", "  relay ", "  admin ", "  ledger ", "  account ", "draining "))
+        or '"event": "defect"' in line
+    ]
+    return [f"{len(odd)} odd lines in the log, the first: {odd[0][:500]}"] if odd else []
+
+
+def _departures(sent: Sequence[StormSent], simulator: Simulator) -> dict[str, list[float]]:
+    """Milliseconds from the client's leaving to the upstream's seeing it, by way."""
+    left = {request.request_id: request for request in sent if request.left_at is not None}
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for record in simulator.truth.records:
+        request = left.get(record.tag)
+        if request is not None and request.left_at is not None and record.peer_closed_at is not None:
+            late = (record.peer_closed_at - request.left_at) * 1000
+            if late > 0:  # else it was closed for another reason, before
+                found[request.way.name].append(late)
+    return dict(found)
+
+
+# --- the report ---------------------------------------------------------------------------------------------------
+
+
+def print_report(report: Report) -> None:
+    """What happened, for people."""
+    total = len(report.sent)
+    print(f"{total} requests in {report.seconds:.1f} s ({total / report.seconds:.0f}/s), {report.samples} samples")
+    moments = Counter(request.moment.name for request in report.sent if request.has_left)
+    ways = Counter(request.way.name for request in report.sent if request.has_left)
+    print(f"  left        {sum(ways.values())}: {_told(ways)}; {_told(moments)}")
+    print(f"  rows        {report.audit.rows}/{report.audit.requests}, and {report.audit.unread} never read")
+    print(f"  outcomes    {_told(Counter(row['outcome'] for row in report.rows))}")
+    print(f"  codes       {_told(Counter(row['code'] for row in report.rows))}")
+    print(f"  usage       {_told(Counter(row['usage_source'] for row in report.rows))}")
+    print(f"  peak        {_told(Counter(report.peak))}")
+    print(f"  baseline    {_told(Counter(report.baseline))}   back after {report.back_seconds * 1000:.0f} ms")
+    print(f"  RSS         {report.rss_kib[0] / 1024:.1f} -> {report.rss_kib[1] / 1024:.1f} MiB")
+    gone = [row for row in report.rows if row["outcome"] == "client_disconnect"]
+    print(f"  release ms  client gone: {_quantiles([r['release_ms'] for r in gone if r['release_ms'] is not None])}")
+    for way, values in sorted(report.departures_ms.items()):
+        print(f"  upstream sees it, ms, {way:<10}  {_quantiles(values)}")
+    for problem in report.problems:
+        print(f"  PROBLEM  {problem}")
+    print("  ok" if not report.problems else f"  {len(report.problems)} problems")
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+
+
+def _quantiles(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    ordered = sorted(values)
+    p50, p99 = (ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in (0.5, 0.99))
+    return f"n {len(ordered)}   p50 {p50:.2f}   p99 {p99:.2f}   max {ordered[-1]:.2f}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e.storm")
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=900, help="at most")
+    parser.add_argument("--keep", type=Path, help="keep log and ledger in this folder")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="relay-trio-storm-") as made:
+        folder = options.keep or Path(made)
+        os.makedirs(folder, exist_ok=True)
+
+        async def run() -> Report:
+            return await storm(
+                folder, requests=options.requests, clients=options.clients, seed=options.seed, seconds=options.seconds
+            )
+
+        report = trio.run(run)
+    print_report(report)
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

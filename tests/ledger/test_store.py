@@ -1,0 +1,174 @@
+"""Batches as SQL: writing twice is writing once, a closed row stays as it is, and no value keeps others out."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay_trio.chunks import UsageSource, UsageStats
+from relay_trio.ledger.database import open_database
+from relay_trio.ledger.store import COLUMNS, SqliteStore, row_values
+from relay_trio.outcome import Phase, ended_by_client
+from tests.ledger.rows import codes, ended, make_row, sole_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "relay.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    with closing(open_database(path)) as database:
+        yield SqliteStore(database)
+
+
+def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
+    row = make_row("r", model="claude-opus-4-1", provider="anthropic", account="a", status=200, attempts=2, chunks=3)
+    row.queue_ms, row.ttft_ms, row.duration_ms, row.sent_bytes = 1.5, 2.5, 3.5, 4
+    row.client_request_id, row.upstream_request_id, row.cancelled_by = "c", "u", "client"
+    row.usage = UsageStats(1000, 200, 30, 4, UsageSource.PARTIAL)
+    store.write([row_values(ended(row, ended_by_client(Phase.DATA)))])
+    assert sole_row(path) == {
+        "request_id": "r", "key_id": "k_01", "started_at": 1_770_000_000.0, "route": "/v1/messages",
+        "model": "claude-opus-4-1", "is_stream": 1, "provider": "anthropic", "account": "a",
+        "outcome": "client_disconnect", "code": "CD", "status": 200, "attempts": 2, "queue_ms": 1.5,
+        "connect_ms": None, "ttft_ms": 2.5, "duration_ms": 3.5, "release_ms": None, "upstream_close_ms": None,
+        "sent_bytes": 4, "chunks": 3, "input_tokens": 1000, "output_tokens": 200, "cache_creation_tokens": 30,
+        "cache_read_tokens": 4, "total_tokens": 1234, "usage_source": "partial",
+        "cost_usd": pytest.approx((1000 * 15 + 200 * 75 + 30 * 18.75 + 4 * 1.5) / 1e6),
+        "client_request_id": "c", "upstream_request_id": "u", "cancelled_by": "client",
+    }  # fmt: skip
+
+
+def test_no_usage_has_no_price_and_an_explicit_zero_costs_nothing(store: SqliteStore, path: Path) -> None:
+    row = ended(make_row("r", provider="anthropic", model="claude-opus-4-1"))
+    store.write([row_values(row)])
+    assert sole_row(path)["cost_usd"] is None
+    row.request_id, row.usage = "s", UsageStats(source=UsageSource.EXACT)
+    store.write([row_values(row)])
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT cost_usd FROM requests WHERE request_id = 's'").fetchone() == (0.0,)
+
+
+def test_open_and_closed_may_be_written_in_any_order_and_again(store: SqliteStore, path: Path) -> None:
+    row = make_row("r")
+    opened = row_values(row)
+    closed = row_values(ended(row))
+    for values in (opened, opened, closed, opened, closed):
+        store.write([values])
+    assert codes(path) == {"r": "--"}
+    store.write([opened, closed, row_values(ended(make_row("r"), ended_by_client(Phase.DATA)))])
+    assert codes(path) == {"r": "--"}
+
+
+def test_a_batch_is_written_whole_or_not_at_all(store: SqliteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON requests WHEN NEW.request_id = 'b'"
+            " BEGIN SELECT raise(ROLLBACK, ''); END"
+        )
+        batch = [row_values(make_row(name)) for name in "ab"]
+        with pytest.raises(sqlite3.Error):
+            store.write(batch)
+        assert codes(path) == {}
+        other.execute("DROP TRIGGER full")
+    store.write(batch)
+    assert codes(path) == {"a": None, "b": None}
+
+
+def test_a_full_disk_leaves_the_file_sound_and_the_batch_for_later(path: Path) -> None:
+    with closing(open_database(path)) as database:
+        store = SqliteStore(database)
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        batch = [row_values(ended(make_row())) for _ in range(200)]
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.write(batch)
+        assert codes(path) == {}
+        database.execute("PRAGMA max_page_count = 100000")
+        store.write(batch)
+        assert len(codes(path)) == 200
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+PRICED = {"provider": "anthropic", "model": "claude-sonnet-4-5"}
+
+HOSTILE = [
+    {"model": "\ud800"},
+    {"model": "a\x00b"},
+    {"model": None},
+    {"model": b"bytes"},
+    {"status": 2**70},
+    {"sent_bytes": -(2**70)},
+    {"attempts": "three"},
+    {"started_at": math.nan},
+    {"duration_ms": math.inf},
+    {"queue_ms": "soon"},
+    {"usage": UsageStats(10**30, source=UsageSource.EXACT)},
+    {"usage": UsageStats(10**400, source=UsageSource.EXACT), **PRICED},
+    {"usage": UsageStats(1, source=UsageSource.EXACT), **PRICED, "started_at": math.nan},
+    {"usage": UsageStats(1, source=UsageSource.EXACT), **PRICED, "started_at": math.inf},
+    {"usage": UsageStats(1, source=UsageSource.EXACT), **PRICED, "started_at": 1e15},
+    {"usage": UsageStats(1, source=UsageSource.EXACT), **PRICED, "started_at": -1e15},
+    {"usage": UsageStats(1, source=UsageSource.EXACT), "provider": "anthropic", "model": "\ud800"},
+    {"usage": UsageStats(1, source=UsageSource.EXACT), "provider": "anthropic", "model": None},
+    {"usage": UsageStats(1, source=UsageSource.EXACT), "provider": ["anthropic"], "model": {}},
+]
+
+
+@pytest.mark.parametrize("fields", HOSTILE, ids="-".join)
+def test_a_value_that_sqlite_cannot_take_does_not_keep_its_batch_out(
+    store: SqliteStore, path: Path, fields: dict[str, object]
+) -> None:
+    """A client names the model: with JSON's ``"\\ud800"`` it could otherwise stop the ledger for everybody."""
+    store.write([row_values(ended(make_row("good"))), row_values(ended(make_row("hostile", **fields)))])
+    assert codes(path) == {"good": "--", "hostile": "--"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(
+        st.one_of(st.none(), st.text(), st.characters(categories=["Cs"]), st.integers(), st.floats(), st.binary()),
+        min_size=len(COLUMNS) - 1,
+        max_size=len(COLUMNS) - 1,
+    )
+)
+def test_any_values_at_all_are_written(store: SqliteStore, path: Path, values: list[object]) -> None:
+    cost = COLUMNS.index("cost_usd")
+    row = ["drawn", *values]
+    row[cost] = None
+    store.write([tuple(row)])
+    assert "drawn" in codes(path)
+    store._database.execute("DELETE FROM requests")
+
+
+def test_rows_of_a_killed_process_are_closed_without_a_duration(store: SqliteStore, path: Path) -> None:
+    store.write([row_values(make_row("r"))])
+    assert store.close_lost_rows() == 1
+    assert store.close_lost_rows() == 0
+    row = sole_row(path)
+    assert (row["outcome"], row["code"], row["duration_ms"]) == ("worker_lost", "WD", None)
+
+
+def test_sql_in_a_value_is_text(store: SqliteStore, path: Path) -> None:
+    store.write([row_values(ended(make_row("r", model="'); DROP TABLE requests; --")))])
+    assert sole_row(path)["model"] == "'); DROP TABLE requests; --"
+
+
+def test_values_are_those_of_the_moment() -> None:
+    """The request goes on changing its row; what is in the journal must not change with it."""
+    row = make_row("r")
+    values = row_values(row)
+    row.attempts = 5
+    assert values[COLUMNS.index("attempts")] == 0

@@ -1,0 +1,323 @@
+"""A whole relay without sockets: the real application, pump, admission and upstream client over memory streams.
+
+What is doubled is only what would need threads or the network: the ledger (in memory, and strict about each row being
+opened and closed once), the ASGI server (a ``receive`` that can say the client left, a ``send`` that can be slow), and
+the upstream's server (a script that speaks HTTP/1.1 over ``trio.testing.memory_stream_pair``).
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trio
+import trio.testing
+
+from relay_trio.accounts.account import Account
+from relay_trio.accounts.admission import Admission
+from relay_trio.accounts.health import Health
+from relay_trio.accounts.keys import KeyRing
+from relay_trio.config import Settings
+from relay_trio.ledger.writer import LedgerStatistics
+from relay_trio.observe.invariants import snapshot
+from relay_trio.outcome import Word
+from relay_trio.providers.registry import provider_named
+from relay_trio.relay.core import RelayCore
+from relay_trio.relay.exchange import LiveExchanges
+from relay_trio.state.memory import SlotTable
+from relay_trio.upstream.client import UpstreamClient, open_upstream_client
+from relay_trio.web.app import client_app
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from quart_trio import QuartTrio
+
+    from relay_trio.ledger.row import LedgerRow
+
+    Script = Callable[["UpstreamSide"], Awaitable[None]]
+
+KEY = "rt_test"
+
+_CHECKPOINTS_OF_A_SEND = 3
+"""A server's send takes a lock and a socket: long enough for a disconnect to be seen while it lasts."""
+
+
+def event(data: dict[str, object]) -> bytes:
+    return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+START = event({"type": "message_start", "message": {"usage": {"input_tokens": 10, "output_tokens": 1}}})
+TEXT = event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hello"}})
+DELTA = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}})
+STOP = event({"type": "message_stop"})
+STREAM = (START, TEXT, DELTA, STOP)
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+class MemoryLedger:
+    """Rows in memory. Opening or closing one twice is an error here and now."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str, LedgerRow] = {}
+        self.closed: dict[str, LedgerRow] = {}
+
+    @property
+    def open_rows(self) -> int:
+        return len(self.opened) - len(self.closed)
+
+    def open_row(self, row: LedgerRow) -> None:
+        assert row.request_id not in self.opened
+        self.opened[row.request_id] = row
+
+    def close_row(self, row: LedgerRow) -> None:
+        assert self.opened[row.request_id] is row
+        assert row.request_id not in self.closed
+        assert row.outcome is not None
+        self.closed[row.request_id] = row
+
+    def statistics(self) -> LedgerStatistics:
+        return LedgerStatistics(self.open_rows, 0, 0, 0, "", True)
+
+
+class UpstreamSide:
+    """The upstream's end of one connection, for a script."""
+
+    def __init__(
+        self, stream: trio.StapledStream[Any, Any], relays_end: trio.StapledStream[Any, Any], number: int
+    ) -> None:
+        self.number = number
+        self.requests = 0
+        self._stream = stream
+        self._relays_end = relays_end
+
+    @property
+    def is_closed_by_the_relay(self) -> bool:
+        return bool(self._relays_end.receive_stream._closed)
+
+    async def request(self) -> bytes:
+        """Read one whole request (head and body by content-length)."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await self._receive()
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = next(
+            (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")), 0
+        )
+        while len(body) < length:
+            body += await self._receive()
+        self.requests += 1
+        return head
+
+    async def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            await self._stream.send_all(piece)
+
+    async def wait_closed(self) -> None:
+        """Stay silent until the relay closes the connection."""
+        while True:
+            await self._receive()
+
+    def close(self) -> None:
+        self._stream.send_stream.close()
+        self._stream.receive_stream.close()
+
+    async def _receive(self) -> bytes:
+        data = await self._stream.receive_some(65536)
+        if not data:
+            raise trio.BrokenResourceError
+        return bytes(data)
+
+
+@dataclass
+class Client:
+    """One client's request, as an ASGI server would carry it."""
+
+    app: QuartTrio
+    body_parts: list[bytes]
+    path: str = "/v1/messages"
+    method: str = "POST"
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    left: trio.Event = field(default_factory=trio.Event)
+    reads: trio.Event = field(default_factory=trio.Event)
+    is_told_of_the_end: bool = False
+
+    def __post_init__(self) -> None:
+        self.reads.set()
+
+    async def run(self) -> None:
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.1"},
+            "http_version": "1.1",
+            "method": self.method,
+            "scheme": "http",
+            "path": self.path,
+            "raw_path": self.path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(b"host", b"relay"), (b"x-api-key", KEY.encode()), *self.headers],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+            "state": {},
+            "extensions": {},
+        }
+        await self.app(scope, self._receive, self._send)  # type: ignore[arg-type]
+
+    async def _receive(self) -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        if self.body_parts and not self.left.is_set():
+            part = self.body_parts.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(self.body_parts)}
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        for _ in range(_CHECKPOINTS_OF_A_SEND):
+            await trio.lowlevel.checkpoint()
+        await self.reads.wait()
+        if self.left.is_set():
+            return
+        self.sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.left.set()  # the echo: servers report the end of the exchange as a disconnect, inside the last send
+            await trio.lowlevel.checkpoint()
+
+    @property
+    def status(self) -> int | None:
+        return next((message["status"] for message in self.sent if message["type"] == "http.response.start"), None)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent if message["type"] == "http.response.body")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the response was ended as complete."""
+        return any(m["type"] == "http.response.body" and not m.get("more_body", False) for m in self.sent)
+
+
+class House:
+    """The relay and everything around it."""
+
+    def __init__(self, core: RelayCore, slots: SlotTable, ledger: MemoryLedger, client: UpstreamClient) -> None:
+        self.core = core
+        self.slots = slots
+        self.ledger = ledger
+        self.upstream = client
+        self.sides: list[UpstreamSide] = []
+        self.app = client_app(core, KeyRing(None, core.settings.key))
+
+    def request(self, *body_parts: bytes, stream: bool = True, model: str = "m", **changes: Any) -> Client:
+        """A client with a message request, its body in one part unless given."""
+        body = json.dumps({"model": model, "stream": stream, "max_tokens": 9, "messages": []}).encode()
+        return Client(self.app, list(body_parts) or [body], **changes)
+
+    def account(self, name: str) -> Account:
+        return next(account for account in self.core.admission.accounts if account.name == name)
+
+    @property
+    def rows(self) -> list[LedgerRow]:
+        return list(self.ledger.closed.values())
+
+    def assert_at_rest(self) -> None:
+        """Every promise about the end of a request, whatever ended it."""
+        assert self.slots.total() == 0, "a slot is still held"
+        assert sum(self.core.admission._reserved.values()) == 0, "a slot is still reserved"
+        assert self.core.admission.statistics().waiting == 0, "somebody still waits"
+        assert len(self.core.live) == 0, "a request is still live"
+        assert self.ledger.open_rows == 0, "a row is still open"
+        assert not self.core.live.attempts(), "an attempt is still live"
+        statistics = self.upstream.statistics()
+        assert statistics.exchanges == 0, "an upstream exchange is still open"
+        assert statistics.open_connections == statistics.idle_connections, "a connection is neither closed nor pooled"
+        assert snapshot(self.core)["ok"], snapshot(self.core)["invariants"]
+
+    def assert_healthy(self, *, strikes: dict[str, int] | None = None) -> None:
+        """No account was blamed beyond ``strikes``."""
+        for account in self.core.admission.accounts:
+            statistics = account.health.statistics(trio.current_time())
+            assert statistics.strikes <= (strikes or {}).get(account.name, 0), f"{account.name} was blamed"
+
+
+@asynccontextmanager
+async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **settings: Any) -> AsyncIterator[House]:
+    """A relay whose upstream connections all speak by ``script``."""
+    loaded = Settings.model_validate(
+        {
+            "account": [
+                {
+                    "name": name,
+                    "provider": "anthropic",
+                    "api_key": f"sk-{name}",
+                    "base_url": f"http://127.0.0.1:{1000 + number}",
+                    "max_concurrency": slots,
+                }
+                for number, name in enumerate("abcdef"[:accounts])
+            ],
+            "key": [{"name": "test", "secret": KEY}],
+            **settings,
+        }
+    )
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            house: House
+
+            async def serve(side: UpstreamSide) -> None:
+                try:
+                    while True:
+                        await script(side)
+                except trio.BrokenResourceError:
+                    side.close()
+
+            async def open_stream(host: str, port: int) -> trio.StapledStream[Any, Any]:
+                await trio.lowlevel.checkpoint()
+                ours, theirs = trio.testing.memory_stream_pair()
+                side = UpstreamSide(theirs, ours, port - 1000)
+                house.sides.append(side)
+                nursery.start_soon(serve, side, name=f"upstream {port}")
+                await trio.lowlevel.cancel_shielded_checkpoint()  # real connects end like this; losses hide without it
+                return ours
+
+            async with open_upstream_client(open_stream=open_stream) as client:
+                ledger, table = MemoryLedger(), SlotTable()
+                pool = [
+                    Account(a, provider_named(a.provider), a.timeouts_over(loaded.timeouts), Health(loaded.breaker))
+                    for a in loaded.account
+                ]
+                admission = Admission(pool, table, max_waiting=loaded.queue.max_waiting)
+                core = RelayCore(loaded, admission, client, LiveExchanges(ledger))
+                house = House(core, table, ledger, client)
+                try:
+                    yield house
+                except Exception as error:
+                    failure = error
+                finally:
+                    nursery.cancel_scope.cancel()
+    finally:
+        if failure is not None:
+            raise failure  # as it is, and never lost to the cancellation that ends the scripts
+
+
+def assert_client_was_not_deceived(client: Client) -> None:
+    """A response ends complete, in an error of its dialect, or aborted: never cleanly in the middle."""
+    if not client.is_finished or client.status != 200:
+        return
+    body = client.body
+    assert b'"message_stop"' in body or b"event: error" in body or body.startswith(b"{"), body[-200:]
+
+
+def assert_no_defect(house: House) -> None:
+    for row in house.rows:
+        assert row.outcome is not None
+        assert row.outcome.word is not Word.INTERNAL, row.outcome.code

@@ -1,0 +1,162 @@
+"""Cancel, or disconnect, after every scheduler step of every path of a request; then every promise must hold.
+
+Each path is a script of the upstream and a shape of the request. Three things strike: the client's disconnect, a
+cancellation from outside (what a hard stop of the server is), and the relay's own stop with its last words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+from relay_trio.errors import ShuttingDown
+from relay_trio.outcome import Word
+from tests.explorer import Run, Steps, cancel_target, explore
+from tests.relay import scripts
+from tests.relay.house import House, assert_client_was_not_deceived, open_house
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.explorer import Action
+    from tests.relay.house import Client, Script
+
+
+class Path:
+    """One path of a request through the relay."""
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        accounts: int = 1,
+        strikes: dict[str, int] | None = None,
+        body: tuple[bytes, ...] = (),
+        stream: bool = True,
+        around: Callable[[House, Client], Awaitable[None]] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.script = script
+        self.accounts = accounts
+        self.strikes = strikes or {}
+        self.body = body
+        self.stream = stream
+        self.around = around
+        self.settings = settings or {}
+
+
+async def behind_another_request(house: House, client: Client) -> None:
+    """The only slot is held when the request comes, and given back while it waits."""
+    turn = await house.core.admission.wait_turn(house.core.admission.new_want("m"))
+    async with trio.open_nursery() as nursery:
+
+        async def holder() -> None:
+            with turn:
+                await trio.sleep(1)
+
+        nursery.start_soon(holder)
+        await client.run()
+
+
+async def to_a_client_that_stalls(house: House, client: Client) -> None:
+    """The client takes the head and then nothing until after the write timeout."""
+
+    async def wake() -> None:
+        await trio.sleep(0.5)
+        client.reads = trio.Event()
+        await trio.sleep(60)
+        client.reads.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wake)
+        await client.run()
+        nursery.cancel_scope.cancel()
+
+
+BODY = (b'{"model": "m", ', b'"stream": true, "max_tokens": 1,', b' "messages": []}')
+
+PATHS = {
+    "stream": Path(scripts.streams),
+    "slow stream": Path(scripts.streams_slowly),
+    "whole message": Path(scripts.answers, stream=False),
+    "body in parts": Path(scripts.streams, body=BODY),
+    "bad request": Path(scripts.streams, body=(b'{"model": 1}',)),
+    "upstream dies before the head": Path(scripts.dies_before_the_head, strikes={"a": 1}),
+    "upstream dies before the first byte": Path(scripts.dies_before_the_first_byte, strikes={"a": 1}),
+    "upstream dies midway": Path(scripts.dies_midway),
+    "upstream ends without its last event": Path(scripts.ends_without_its_last_event),
+    "upstream reports an error": Path(scripts.reports_an_error_midway),
+    "upstream stalls": Path(scripts.stalls),
+    "upstream is silent": Path(scripts.is_silent, strikes={"a": 1}),
+    "overloaded": Path(scripts.is_overloaded),
+    "fail-over from overloaded": Path(scripts.first_account_is_overloaded, accounts=2),
+    "fail-over from a dead upstream": Path(scripts.first_account_dies_before_the_head, accounts=2, strikes={"a": 1}),
+    "queued": Path(scripts.streams, around=behind_another_request),
+    "stalled client": Path(scripts.floods, around=to_a_client_that_stalls),
+}
+
+
+def disconnect(run: Run) -> None:
+    run.stage.client.left.set()
+
+
+def stop_with_last_words(run: Run) -> None:
+    live = run.stage.house.core.live
+    live.stop()
+    live.end_all(ShuttingDown("the relay is shutting down"))
+
+
+ACTIONS: dict[str, Action] = {
+    "disconnect": disconnect,
+    "cancel": cancel_target,
+    "stop": stop_with_last_words,
+}
+
+
+def scenario_of(path: Path, action: str) -> Callable[[Run], Awaitable[None]]:
+    async def scenario(run: Run) -> None:
+        async with open_house(path.script, accounts=path.accounts, **path.settings) as house:
+            client = house.request(*path.body, stream=path.stream)
+            run.stage.house, run.stage.client = house, client
+            with run.target():
+                if path.around is None:
+                    await client.run()
+                else:
+                    await path.around(house, client)
+            await trio.testing.wait_all_tasks_blocked()
+            house.assert_at_rest()
+            house.assert_healthy(strikes=path.strikes)
+            assert len(house.rows) <= 1, "more than one row"
+            if client.status == 200:
+                assert len(house.rows) == 1, "an answer without a row"
+            assert_client_was_not_deceived(client)
+            for row in house.rows:
+                assert row.outcome is not None
+                if action != "cancel":  # a cancellation that nobody announced is a defect by definition
+                    assert row.outcome.word is not Word.INTERNAL, row.outcome.code
+            for side in house.sides:
+                is_pooled = house.upstream.statistics().idle_connections > 0
+                assert side.is_closed_by_the_relay or is_pooled, "the upstream was left open"
+
+    return scenario
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("path", PATHS)
+def test_struck_after_any_step_every_promise_holds(path: str, action: str) -> None:
+    done = explore(scenario_of(PATHS[path], action), ACTIONS[action], counted=(Steps.RUN,))
+    assert done.steps > 5
+
+
+@pytest.mark.parametrize("path", ["stream", "queued", "fail-over from overloaded"])
+def test_struck_after_any_step_under_other_schedules_every_promise_holds(path: str) -> None:
+    explore(scenario_of(PATHS[path], "disconnect"), disconnect, seeds=(1, 2, 3))
+
+
+@pytest.mark.parametrize("path", ["stream", "queued", "fail-over from overloaded"])
+def test_struck_twice_every_promise_holds(path: str) -> None:
+    """A disconnect, and a hard cancel one to three steps later: during the cleanup."""
+    explore(scenario_of(PATHS[path], "cancel"), disconnect, again=cancel_target, gaps=(0, 1, 2), counted=(Steps.RUN,))

@@ -1,0 +1,171 @@
+"""The explorer has to catch what it is for: relays with one deliberate flaw each must fail it.
+
+Every flaw is one that real relays have (a slot that outlives its task, an await in the wrong place, a release that can
+be cancelled, an end that means nothing), set into an otherwise sound relay.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+from quart import Response
+
+from relay_trio.accounts.admission import Admission, Turn, Want
+from relay_trio.providers.base import Incoming
+from relay_trio.web.app import bare_app
+from relay_trio.web.client_body import ClientBody
+from relay_trio.web.seam import RequestConnection, link_of
+from tests.explorer import ExplorationFailed, Run, Steps, cancel_target, explore
+from tests.relay import scripts
+from tests.relay.house import open_house
+from tests.relay.test_exploration import PATHS, Path, disconnect, scenario_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from quart_trio import QuartTrio
+
+    from tests.relay.house import House
+
+STREAM = Path(scripts.streams)
+
+
+def test_the_sound_relay_passes_the_same_exploration() -> None:
+    explore(scenario_of(STREAM, "disconnect"), disconnect, counted=(Steps.RUN,))
+
+
+# --- a slot taken in the handler and given back in the body generator ---------------------------------------------
+
+
+def slot_in_the_handler(house: House) -> QuartTrio:
+    """The obvious way to write it: acquire, return a generator, release in its ``finally``."""
+    app = bare_app(1024 * 1024)
+    core = house.core
+
+    @app.route("/v1/messages", methods=["POST"])
+    async def messages() -> Response:
+        turn = await core.admission.wait_turn(core.admission.new_want("m"))
+        account = turn.__enter__()
+
+        async def body() -> AsyncIterator[bytes]:
+            try:
+                request = account.provider.build_request(
+                    account.settings, Incoming("POST", b"/v1/messages", b"", [], b"{}", "m", True)
+                )
+                async with core.client.open(request, lambda phase: None) as response:
+                    while data := await response.receive_some():
+                        yield data
+            finally:
+                turn.__exit__(None, None, None)
+
+        return Response(body(), content_type="text/event-stream")
+
+    return app
+
+
+def test_a_slot_that_changes_hands_between_handler_and_body_is_caught() -> None:
+    async def scenario(run: Run) -> None:
+        async with open_house(scripts.streams) as house:
+            house.app = slot_in_the_handler(house)
+            client = house.request()
+            run.stage.client = client
+            with run.target():
+                await client.run()
+            await trio.testing.wait_all_tasks_blocked()
+            assert house.slots.total() == 0, "a slot is still held"
+
+    with pytest.raises(ExplorationFailed, match="a slot is still held"):
+        explore(scenario, disconnect, counted=(Steps.RUN,))
+
+
+# --- an await between acquiring and the block that gives back -----------------------------------------------------
+
+
+def test_an_await_between_the_grant_and_its_block_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = Admission.wait_turn
+
+    async def then_awaits(self: Admission, want: Want) -> Turn:
+        turn = await sound(self, want)
+        await trio.lowlevel.checkpoint()
+        return turn
+
+    monkeypatch.setattr(Admission, "wait_turn", then_awaits)
+    with pytest.raises(ExplorationFailed, match="a slot is still reserved"):
+        explore(scenario_of(STREAM, "cancel"), cancel_target, counted=(Steps.RUN,))
+
+
+# --- a release that can be cancelled ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_shielded", [True, False])
+def test_a_release_that_awaits_is_caught_unless_it_is_shielded(is_shielded: bool) -> None:
+    @asynccontextmanager
+    async def lease(admission: Admission) -> AsyncIterator[None]:
+        turn = await admission.wait_turn(admission.new_want("m"))
+        turn.__enter__()
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=is_shielded):
+                await trio.lowlevel.checkpoint()  # a call to a store that counts slots elsewhere
+                turn.__exit__(None, None, None)
+
+    async def scenario(run: Run) -> None:
+        async with open_house(scripts.streams) as house:
+            with run.target():
+                async with lease(house.core.admission):
+                    await trio.sleep(1)
+            house.assert_at_rest()
+
+    if is_shielded:
+        explore(scenario, cancel_target)
+    else:
+        with pytest.raises(ExplorationFailed, match="a slot is still held"):
+            explore(scenario, cancel_target)
+
+
+# --- an end that means nothing ------------------------------------------------------------------------------------
+
+
+def test_a_body_that_takes_the_closed_channel_for_its_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def deceived(self: ClientBody) -> bytes:
+        try:
+            chunk = await self._source.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        if isinstance(chunk, bytes):
+            return chunk
+        raise StopAsyncIteration
+
+    monkeypatch.setattr(ClientBody, "__anext__", deceived)
+    with pytest.raises(ExplorationFailed):
+        explore(scenario_of(PATHS["upstream dies midway"], "disconnect"), disconnect, counted=(Steps.RUN,))
+
+
+# --- a relay that does not notice ---------------------------------------------------------------------------------
+
+
+def test_a_watcher_that_ignores_the_disconnect_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def blind(self: RequestConnection, nursery: trio.Nursery, request: object, receive: object) -> None:
+        body = link_of(self.scope).body
+        while not body.is_complete:
+            event = await receive()  # type: ignore[operator]
+            body.append(event.get("body", b""), is_last=not event.get("more_body", False))
+
+    monkeypatch.setattr(RequestConnection, "handle_messages", blind)
+
+    async def scenario(run: Run) -> None:
+        async with open_house(scripts.is_silent) as house:
+            client = house.request()
+            run.stage.client = client
+            with run.target(), trio.move_on_after(100):
+                await client.run()
+            await trio.testing.wait_all_tasks_blocked()
+            assert not run.is_struck or trio.current_time() < 1, "the upstream went on for nobody"
+
+    with pytest.raises(ExplorationFailed, match="went on for nobody"):
+        explore(scenario, disconnect, counted=(Steps.RUN,))
