@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING
+import itertools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,4 +19,4 @@ def cuts(data: bytes, *, drawn: int = 8, seed: int = 0) -> Iterator[list[bytes]]
         count = draw.choice((1, 2, 5, 20))
         points = sorted(draw.randrange(len(data) + 1) for _ in range(count)) if data else []
         edges = [0, *points, len(data)]
-        yield [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+        yield [data[start:end] for start, end in itertools.pairwise(edges)]

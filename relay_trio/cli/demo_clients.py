@@ -151,7 +151,7 @@ class DemoClient:
 
     async def _wait_admitted(self, request_id: str) -> None:
         """Cancelled here: atomic."""
-        while not self._is_admitted(request_id):  # noqa: ASYNC110  # nobody tells a client what it has not been sent
+        while not self._is_admitted(request_id):  # nobody tells a client what it has not been sent
             await trio.sleep(_ADMISSION_POLL_SECONDS)
 
     async def _leave(self, wire: Wire, sent: Sent, way: Way) -> None:

@@ -110,7 +110,7 @@ class Exchange:
         """The outcome of an end that the pump did not choose."""
         if isinstance(error, RelayError):
             return error.outcome_in(self.phase)
-        if isinstance(error, trio.Cancelled):
+        if _is_cancellation(error):
             if self._presence.left_at is not None:
                 self.row.cancelled_by = "client"
                 return ended_by_client(self.phase)
@@ -126,6 +126,13 @@ class Exchange:
     def _ms_since_end(self) -> float:
         seen = self._presence.left_at if self._presence.left_at is not None else self.end_seen_at
         return self.ms_since(seen if seen is not None else trio.current_time())
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    """Whether ``error`` is a cancellation; one that passed a nursery (connecting uses one) comes in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
 
 
 class LiveExchanges:

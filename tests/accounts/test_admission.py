@@ -8,11 +8,14 @@ import pytest
 import trio
 import trio.testing
 
-from relay_trio.accounts.admission import Admission, Want
 from relay_trio.config import BreakerSettings
 from relay_trio.errors import NotFound, NoUsableAccount, QueueFull
-from relay_trio.state.memory import SlotTable
 from tests.accounts.pools import make_account, make_pool
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay_trio.state.memory import SlotTable
+    from relay_trio.accounts.admission import Admission, Want
 
 
 async def hold(admission: Admission, want: Want, log: list[object], release: trio.Event) -> None:

@@ -28,6 +28,7 @@ from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,13 +164,18 @@ class RelayProcess:
 
     async def invariants(self) -> dict[str, Any]:
         """``/debug/invariants``. Cancelled here: atomic."""
-        return await trio.to_thread.run_sync(self._invariants, abandon_on_cancel=True)
+        content: dict[str, Any] = json.loads(await self.ask("/debug/invariants"))
+        return content
 
-    def _invariants(self) -> dict[str, Any]:
+    async def ask(self, path: str) -> str:
+        """A page of the admin listener. Cancelled here: atomic."""
+        return await trio.to_thread.run_sync(self._ask, path, abandon_on_cancel=True)
+
+    def _ask(self, path: str) -> str:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.admin_url}/debug/invariants", timeout=10) as answer:
-            content: dict[str, Any] = json.loads(answer.read())
-            return content
+        with opener.open(f"{self.admin_url}{path}", timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
 
     def rss_kib(self) -> int:
         """Resident memory."""
@@ -192,11 +198,8 @@ async def open_relay_process(folder: Path, base_url: str) -> AsyncIterator[Relay
     command = [sys.executable, "-m", "relay_trio", "serve", "--config", str(config)]
     async with trio.open_nursery() as nursery:
         with log.open("wb") as stderr:
-            process = await nursery.start(
-                lambda task_status: trio.run_process(
-                    command, stderr=stderr, stdin=subprocess.DEVNULL, check=False, task_status=task_status
-                )
-            )
+            run = partial(trio.run_process, command, stderr=stderr, stdin=subprocess.DEVNULL, check=False)
+            process = await nursery.start(run)
         url, admin_url = await _bound(log)
         yield RelayProcess(process, log, url, admin_url, folder / "relay.db")
         process.send_signal(signal.SIGTERM)
@@ -206,7 +209,7 @@ async def _bound(log: Path) -> tuple[str, str]:
     """The URLs of the start block. Cancelled here: atomic."""
     with trio.fail_after(20):
         while True:
-            text = log.read_text()
+            text = await trio.Path(log).read_text()
             relay = re.search(r"^  relay +(http\S+)\n", text, re.MULTILINE)
             admin = re.search(r"^  admin +(http\S+)\n", text, re.MULTILINE)
             if relay and admin:
@@ -472,7 +475,10 @@ async def _until_back(relay: RelayProcess, baseline: dict[str, int]) -> tuple[fl
         seconds = time.monotonic() - started
         over = {what: value for what, value in held.items() if value > baseline[what]}
         if not over or seconds > _BASELINE_SECONDS:
-            return seconds, [f"{what} after the storm: {value}, before: {baseline[what]}" for what, value in over.items()]
+            lines = [f"{what} after the storm: {value}, before: {baseline[what]}" for what, value in over.items()]
+            if lines:
+                await trio.Path(relay.log.with_name("tasks.txt")).write_text(await relay.ask("/debug/tasks"))
+            return seconds, lines
         await trio.sleep(0.05)
 
 
@@ -507,7 +513,7 @@ def _log_problems(log: Path) -> list[str]:
 
 
 def _departures(sent: Sequence[StormSent], simulator: Simulator) -> dict[str, list[float]]:
-    """Milliseconds from the client's leaving to the upstream's seeing it, by way."""
+    """Milliseconds from the client's leaving to the upstream's seeing it, by moment and way."""
     left = {request.request_id: request for request in sent if request.left_at is not None}
     found: defaultdict[str, list[float]] = defaultdict(list)
     for record in simulator.truth.records:
@@ -515,7 +521,7 @@ def _departures(sent: Sequence[StormSent], simulator: Simulator) -> dict[str, li
         if request is not None and request.left_at is not None and record.peer_closed_at is not None:
             late = (record.peer_closed_at - request.left_at) * 1000
             if late > 0:  # else it was closed for another reason, before
-                found[request.way.name].append(late)
+                found[f"{request.moment.name} {request.way.name}"].append(late)
     return dict(found)
 
 
@@ -537,9 +543,9 @@ def print_report(report: Report) -> None:
     print(f"  baseline    {_told(Counter(report.baseline))}   back after {report.back_seconds * 1000:.0f} ms")
     print(f"  RSS         {report.rss_kib[0] / 1024:.1f} -> {report.rss_kib[1] / 1024:.1f} MiB")
     gone = [row for row in report.rows if row["outcome"] == "client_disconnect"]
-    print(f"  release ms  client gone: {_quantiles([r['release_ms'] for r in gone if r['release_ms'] is not None])}")
+    print(f"  release ms  client gone: {quantiles([r['release_ms'] for r in gone if r['release_ms'] is not None])}")
     for way, values in sorted(report.departures_ms.items()):
-        print(f"  upstream sees it, ms, {way:<10}  {_quantiles(values)}")
+        print(f"  upstream sees it, ms, {way:<20}  {quantiles(values)}")
     for problem in report.problems:
         print(f"  PROBLEM  {problem}")
     print("  ok" if not report.problems else f"  {len(report.problems)} problems")
@@ -549,7 +555,7 @@ def _told(counts: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.most_common())
 
 
-def _quantiles(values: Sequence[float]) -> str:
+def quantiles(values: Sequence[float]) -> str:
     if not values:
         return "-"
     ordered = sorted(values)

@@ -72,7 +72,7 @@ class Store:
 async def until(is_so: Callable[[], bool]) -> None:
     """For what no event announces."""
     with trio.fail_after(5):
-        while not is_so():  # noqa: ASYNC110
+        while not is_so():
             await trio.sleep(0.001)
 
 
@@ -330,7 +330,7 @@ async def test_after_leaving_no_row_is_taken(path: Path, log: list[Any]) -> None
 async def test_an_error_inside_the_block_comes_out_as_it_is(path: Path, is_late: bool) -> None:
     """The start of the relay happens inside, and its callers catch by type: no exception group around it."""
     error = DatabaseError("the name stands in both places")
-    with pytest.raises(DatabaseError) as caught:  # noqa: PT012  # the block is what is tested
+    with pytest.raises(DatabaseError) as caught:  # the block is what is tested
         async with open_ledger(path) as ledger:
             ledger.open_row(row := make_row("r"))
             ledger.close_row(ended(row))

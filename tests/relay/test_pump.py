@@ -7,12 +7,15 @@ import json
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
 
 from relay_trio.chunks import UsageSource
 from relay_trio.errors import ShuttingDown
 from tests.relay import scripts
 from tests.relay.house import STREAM, Client, House, assert_no_defect, open_house
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 
 async def served(house: House, client: Client) -> Client:

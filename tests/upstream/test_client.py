@@ -119,7 +119,7 @@ async def test_a_reused_connection_that_dies_after_a_byte_is_not_tried_again() -
 async def test_an_exception_in_the_block_closes_the_connection() -> None:
     """Even when the answer was whole: nobody knows what went wrong."""
     async with talking(staying(OK)) as (upstream, client):
-        with pytest.raises(KeyError):  # noqa: PT012 - the block is what is tested
+        with pytest.raises(KeyError):
             async with client.open(upstream.request(), ignore_phase) as response:
                 assert await response.receive_some() == b"hello"
                 raise KeyError
@@ -166,7 +166,7 @@ async def test_leaving_the_client_closes_idle_connections() -> None:
         closed.set()
 
     async with open_upstream(script) as upstream:
-        with pytest.raises(KeyError):  # noqa: PT012 - the block is what is tested
+        with pytest.raises(KeyError):
             async with open_upstream_client() as client:
                 await body_of(client, upstream.request())
                 assert client.statistics().idle_connections == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def test_the_members_are_those_that_json_reads_at_any_cut(value: dict[str, objec
                 assert not scanner.duplicates
                 found = {name: json.loads(raw) for name, raw in scanner.members.items()}
                 assert found == {k: v for k, v in value.items() if k in found}
-                if all("\ud800" > c or c > "\udfff" for name in value for c in name):
+                if all(c < "\ud800" or c > "\udfff" for name in value for c in name):
                     assert found == value
 
 
@@ -60,10 +61,10 @@ def test_what_is_no_object_is_known(wire: bytes) -> None:
 
 @pytest.mark.parametrize("wire", [b'{"a": 1', b'{"a": "x', b'{"a": [1}', b'{"a": "\\'])
 def test_an_unfinished_object_is_not_whole(wire: bytes) -> None:
-    try:
-        assert not scan([wire], "a").is_whole
-    except JsonLimitError as error:
-        assert "brackets" in str(error)
+    scanner = MemberScanner(frozenset({"a"}))
+    with suppress(JsonLimitError):  # brackets that do not match are refused at once
+        scanner.feed(wire)
+    assert not scanner.is_whole
 
 
 def test_deep_nesting_is_refused_while_it_is_read() -> None:
