@@ -7,15 +7,16 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import StartDateConstraint
+from genai_prices.types import StartDateConstraint, Tier, TieredPrices
 
 from relay_trio.chunks import UsageSource, UsageStats
 from relay_trio.ledger import prices
-from relay_trio.ledger.prices import LIST_NAMES, cost_usd
+from relay_trio.ledger.prices import LIST_NAMES, _rate, cost_usd
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -60,6 +61,13 @@ def test_ours_is_the_lists_for_every_model_it_has(provider: str) -> None:
             ours = cost_usd(provider, model.id, stats, at=AT.timestamp())
             theirs = listed(LIST_NAMES[provider], model.id, stats)
             assert ours == (None if theirs is None else pytest.approx(theirs)), (model.id, stats)
+
+
+def test_of_several_steps_the_highest_that_was_passed_counts() -> None:
+    """None of our providers has more than one today."""
+    rate = _rate(TieredPrices(Decimal(1), [Tier(10, Decimal(2)), Tier(20, Decimal(3))]))
+    assert rate is not None
+    assert [rate.at(tokens) for tokens in (0, 10, 11, 20, 21, 99)] == [1, 1, 2, 2, 3, 3]
 
 
 def test_cached_tokens_are_priced_once() -> None:

@@ -1,0 +1,177 @@
+"""A running relay on real sockets, and what a test may ask of it: rows, rest, log, canaries.
+
+The relay is the product's own (``open_relay``, ``run_relay``); its upstreams are the simulator's or a scripted one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sqlite3
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import trio
+
+from relay_trio.config import Settings
+from relay_trio.observe import log as observe_log
+from relay_trio.observe.invariants import snapshot
+from relay_trio.server.compose import open_relay, run_relay
+from relay_trio.web import app as web_app
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from relay_trio.server.compose import Bound, Relay
+
+LIMIT_SECONDS = 25.0
+"""No test takes longer; real time."""
+
+KEY = "rt_canary_client_key_4f1d"
+OTHER_KEY = "rt_canary_narrow_key_77aa"
+ACCOUNT_KEYS = ("sk-canary-account-one", "sk-canary-account-two")
+PROMPT = "canaryprompttext"
+"""Every secret and every prompt of these tests, so that one search finds any of them where none may be."""
+
+CANARIES = tuple(text.encode() for text in (KEY, OTHER_KEY, *ACCOUNT_KEYS, PROMPT))
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class House:
+    """``url`` is where clients connect; ``log`` collects what the relay logs."""
+
+    relay: Relay
+    bound: Bound
+    folder: Path
+    log: io.StringIO
+    shutdown: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def url(self) -> str:
+        return self.bound.client_urls[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    async def rows(self) -> list[Row]:
+        """The ledger's rows in order of arrival, all requests settled and written.
+
+        Cancelled here: atomic.
+        """
+        await self.relay.core.live.wait_idle()
+        await self.relay.ledger.wait_written()
+        return await trio.to_thread.run_sync(self._read)
+
+    async def row(self, request_id: str | None = None) -> Row:
+        """The row of ``request_id``, or the only one. Cancelled here: atomic."""
+        found = [row for row in await self.rows() if request_id in (None, row["request_id"])]
+        assert len(found) == 1, f"expected one row, got {len(found)}"
+        return found[0]
+
+    def _read(self) -> list[Row]:
+        with contextlib.closing(sqlite3.connect(self.folder / "relay.db")) as database:
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute("SELECT * FROM requests ORDER BY started_at, rowid")]
+
+    async def assert_at_rest(self) -> None:
+        """Nothing is held, every row is closed, every invariant holds. Cancelled here: atomic."""
+        rows = await self.rows()
+        now = snapshot(self.relay.core)
+        with trio.move_on_after(2):  # a connection may be a step behind its request's row
+            while now["upstream"]["exchanges"] or now["requests"]["live"]:  # type: ignore[index]
+                await trio.sleep(0.005)
+                now = snapshot(self.relay.core)
+        assert now["ok"], now
+        held = {
+            "slots": sum(account["slots"] for account in now["accounts"].values()),  # type: ignore[attr-defined]
+            "live": now["requests"]["live"],  # type: ignore[index]
+            "waiting": now["queue"]["waiting"],  # type: ignore[index]
+            "exchanges": now["upstream"]["exchanges"],  # type: ignore[index]
+            "buffered": now["buffered_bytes"]["total"],  # type: ignore[index]
+            "open rows": len([row for row in rows if row["outcome"] is None]),
+        }
+        assert not any(held.values()), held
+        assert [row for row in rows if row["outcome"] == "internal"] == []
+        assert len({row["request_id"] for row in rows}) == len(rows)
+
+    def assert_no_canary(self, *texts: bytes) -> None:
+        """No secret and no prompt in the ledger's files, the log or ``texts``."""
+        for file in self.folder.iterdir():
+            _search(file.name, file.read_bytes())
+        _search("the log", self.log.getvalue().encode())
+        for text in texts:
+            _search("an answer", text)
+
+    def assert_no_defect(self) -> None:
+        """The relay did not report a defect of its own."""
+        for line in self.log.getvalue().splitlines():
+            assert json.loads(line)["event"] != "defect", line
+
+
+def _search(where: str, text: bytes) -> None:
+    for canary in CANARIES:
+        assert canary not in text, f"{canary!r} is in {where}"
+
+
+def account(name: str, base_url: str, *, number: int = 0, **changes: object) -> dict[str, object]:
+    """One account as relay.toml would have it."""
+    secret = ACCOUNT_KEYS[number]
+    plain = {"name": name, "provider": "anthropic", "api_key": secret, "base_url": base_url, "max_concurrency": 4}
+    return plain | changes
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path, accounts: list[dict[str, object]], **sections: dict[str, object]
+) -> AsyncIterator[House]:
+    """A running relay; leaving it checks that it is at rest, without a defect, and that no canary got anywhere.
+
+    Cancelled here: destroys.
+    """
+    server = {"listeners": ["127.0.0.1:0"], "ledger": str(folder / "relay.db"), "drain_seconds": 0.2}
+    settings = Settings.model_validate(
+        {
+            "admin": {"listener": "127.0.0.1:0"},
+            "account": accounts,
+            "key": [
+                {"name": "all", "secret": KEY},
+                {"name": "narrow", "secret": OTHER_KEY, "models": ["claude-sim-small*"]},
+            ],
+            **sections,
+            "server": server | sections.get("server", {}),
+        }
+    )
+    with _collected_log() as log, trio.fail_after(LIMIT_SECONDS):
+        async with open_relay(settings) as relay, trio.open_nursery() as nursery:
+            shutdown = trio.Event()
+            bound = await nursery.start(run_relay, relay, shutdown)
+            house = House(relay, bound, folder, log, shutdown)
+            yield house
+            with trio.fail_after(5):
+                await house.assert_at_rest()
+            house.assert_no_canary()
+            house.assert_no_defect()
+            shutdown.set()
+
+
+@contextlib.contextmanager
+def _collected_log() -> Iterator[io.StringIO]:
+    """The product's own log processors, writing into memory. The loggers are new: old ones remember their file."""
+    log = io.StringIO()
+    kept = observe_log._log, web_app._log
+    observe_log.configure_log("json")
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(log), cache_logger_on_first_use=False)
+    observe_log._log = structlog.get_logger("relay_trio.requests")
+    web_app._log = structlog.get_logger("relay_trio.web")
+    try:
+        yield log
+    finally:
+        observe_log._log, web_app._log = kept
+        structlog.reset_defaults()
