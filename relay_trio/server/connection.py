@@ -94,6 +94,11 @@ class Peer:
     def is_draining(self) -> bool:
         return self._site.is_draining
 
+    @property
+    def linger_seconds(self) -> float:
+        """How long a connection that we ended is read on, so that the client sees our last bytes."""
+        return self.limits.drain_linger_seconds if self._site.is_draining else self.limits.linger_seconds
+
     def make_scope(self, exchange: Exchange, http_version: str, request: RequestLine) -> Scope:
         """The ASGI scope of a request that this peer sent."""
         return make_scope(
@@ -172,7 +177,7 @@ class Connection:
         """
         self._transport.write_nowait(settings_frame() + goaway_frame(0, HTTP_1_1_REQUIRED))
         self._transport.write_eof()
-        with trio.move_on_after(self._limits.linger_seconds):
+        with trio.move_on_after(self._peer.linger_seconds):
             while True:
                 await self._transport.wait_readable()
                 if self._transport.read_nowait() == b"":

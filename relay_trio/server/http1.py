@@ -123,7 +123,7 @@ class Http1Connection:
 
     def _received(self, data: bytes) -> None:
         if self._state is _State.LINGER:
-            self._move_deadline(min(trio.current_time() + self._limits.linger_seconds, self._linger_ends_at))
+            self._move_deadline(min(trio.current_time() + self._peer.linger_seconds, self._linger_ends_at))
             return
         if self._body is not None:
             data = self._received_body(self._body, data)
@@ -240,7 +240,7 @@ class Http1Connection:
             self._linger()
         elif self._body is not None:  # _received_body goes on when the rest of the body has come
             self._exchange = None
-            self._body_ends_at = min(self._body_ends_at, trio.current_time() + self._limits.linger_seconds)
+            self._body_ends_at = min(self._body_ends_at, trio.current_time() + self._peer.linger_seconds)
             self._expect_body()
         else:
             self._next_request()
@@ -309,7 +309,7 @@ class Http1Connection:
         self._transport.write_eof()
         now = trio.current_time()
         self._linger_ends_at = now + self._limits.linger_total_seconds
-        self._move_deadline(now + self._limits.linger_seconds)
+        self._move_deadline(now + self._peer.linger_seconds)
 
     def _close(self) -> None:
         self._state = _State.CLOSED

@@ -141,7 +141,7 @@ class Http2Connection:
         if self._transport.is_closed or self._transport.is_broken:
             return
         self._transport.write_eof()
-        with trio.move_on_after(self._limits.linger_seconds):
+        with trio.move_on_after(self._peer.linger_seconds):
             while self._transport.read_nowait() != b"":
                 await self._transport.wait_readable()
 
