@@ -77,7 +77,7 @@ class Http2Connection:
         self._streams: dict[int, Http2Exchange] = {}  # those whose client still listens
         self._tasks = 0  # those whose application still runs
         self._last_stream_id = 0
-        self._is_leaving = False  # a GOAWAY was sent or received: the last stream ends the connection
+        self._client_is_leaving = False  # it sent a graceful GOAWAY
         self._is_over = False
         self._reading = trio.CancelScope()
         self._deadline = trio.current_time() + limits.head_timeout_seconds
@@ -155,8 +155,10 @@ class Http2Connection:
             self._end(ENHANCE_YOUR_CALM)
             return
         if frame.type == GOAWAY:
-            self._is_leaving = True
-            self._is_over = goaway_code(frame) != NO_ERROR or not self._streams
+            # Graceful (RFC 9113 6.8): the client takes no streams from us any more, and may still open its own.
+            self._client_is_leaving = True
+            self._is_over = goaway_code(frame) != NO_ERROR
+            self._set_deadline()
             return
         try:
             events = self.h2.receive_data(frame.raw)
@@ -299,7 +301,7 @@ class Http2Connection:
             exchange.window_opened()
             self.acknowledge(stream_id, unread)
         self._set_deadline()
-        if not self._streams and (self._is_leaving or self._peer.is_draining):
+        if not self._streams and self._peer.is_draining:
             self._end(NO_ERROR)
 
     # --- writing ---
@@ -346,7 +348,6 @@ class Http2Connection:
 
     def begin_drain(self) -> None:
         """Take no new streams; close when the last one has ended."""
-        self._is_leaving = True
         if self._streams:
             self._transport.write_nowait(goaway_frame(self._last_stream_id, NO_ERROR))
         else:
@@ -364,6 +365,8 @@ class Http2Connection:
         """The next moment at which a client is late: with a request body, or with anything at all."""
         if self._streams:
             deadline = min(min(stream.body_idle_at, stream.body_ends_at) for stream in self._streams.values())
+        elif self._client_is_leaving:
+            deadline = trio.current_time() + self._peer.linger_seconds
         else:
             deadline = trio.current_time() + self._limits.keep_alive_timeout_seconds
         if deadline != self._deadline:

@@ -47,13 +47,21 @@ def open_listeners(config: Config, settings: ServerSettings) -> list[socket.sock
     """Bound and listening sockets, with the options that accepted connections inherit.
 
     Raises:
-        OSError: an address cannot be bound; no socket is left open.
+        OSError: an address cannot be bound; those bound before it are closed again.
     """
-    sockets = config.create_sockets()
-    listeners = [*sockets.secure_sockets, *sockets.insecure_sockets]
-    for sock in listeners:
-        settings.socket_options.apply(sock)
-        sock.listen(settings.backlog)
+    listeners: list[socket.socket] = []
+    try:
+        for address in settings.listeners:  # one by one: create_sockets forgets the others when one fails
+            config.bind = [address]
+            sockets = config.create_sockets()
+            listeners += [*sockets.secure_sockets, *sockets.insecure_sockets]
+        for sock in listeners:
+            settings.socket_options.apply(sock)
+            sock.listen(settings.backlog)
+    except BaseException:
+        for sock in listeners:
+            sock.close()
+        raise
     return listeners
 
 

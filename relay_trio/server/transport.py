@@ -203,6 +203,7 @@ class TlsTransport(Transport):
                 return False
             else:
                 self._flush()
+                self._has_more = self._incoming.pending > 0  # a request may come with the client's Finished
                 return True
             await self.wait_readable()
             received = super().read_nowait()

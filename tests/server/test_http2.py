@@ -99,7 +99,7 @@ async def test_a_lost_connection_loses_all_its_streams(way: str, tls: bool) -> N
 async def test_a_graceful_goaway_leaves_open_streams_alone() -> None:
     """The AWS JavaScript SDK sends one as soon as the heads of an event stream arrive (RFC 9113 6.8)."""
     with trio.fail_after(5):
-        async with open_server() as served:
+        async with open_server(linger_seconds=0.2) as served:
             client = await connect_h2(served)
             hold = await client.request("/hold")
             await client.pump(lambda: hold in client.status)
@@ -110,6 +110,16 @@ async def test_a_graceful_goaway_leaves_open_streams_alone() -> None:
             assert client.body[hold] == b"first;last"
             with pytest.raises(EOFError):
                 await client.pump(lambda: False)
+
+
+async def test_a_goaway_may_come_before_the_request() -> None:
+    """A client's GOAWAY is about streams that we would open, not about its own (RFC 9113 6.8)."""
+    with trio.fail_after(5):
+        async with open_server() as served:
+            client = await connect_h2(served)
+            await client.client.send(goaway_frame(0, 0))
+            await trio.sleep(0.05)
+            assert await client.get("/hello") == (200, b"hello")
 
 
 @pytest.mark.parametrize("path", ["/midway", "/midwayreturn", "/abort", "/short", "/long"])
@@ -249,7 +259,7 @@ FLOODS = {
     "window overflow": frame(8, 0, 0, b"\x7f\xff\xff\xff") * 2,
     "zero window increment": frame(8, 0, 0, b"\0\0\0\0"),
     "short goaway": frame(7, 0, 0, b"\0"),
-    "goaway": goaway_frame(0, 0),
+    "goaway": goaway_frame(0, 0) * 600,
     "huge header list": None,
 }
 
