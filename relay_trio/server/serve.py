@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import resource
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -78,7 +77,7 @@ async def serve(
                 context,
                 drain,
                 settings.limits.max_connections or most_connections(),
-                partial(task_status.started, [hypercorn_seam.url_of(sock, context is not None) for sock in listeners]),
+                lambda: task_status.started([hypercorn_seam.url_of(sock, context is not None) for sock in listeners]),
             )
             with suppress(trio.ClosedResourceError):
                 await lifespan.wait_for_shutdown()

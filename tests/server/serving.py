@@ -342,6 +342,11 @@ class Client:
         await self.send(request)
         return await self.response()
 
+    async def until_broken(self) -> None:
+        """Read on until the connection is reset."""
+        while await self.stream.receive_some(65_536):
+            pass
+
     def reset(self) -> None:
         """Close with a RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +22,8 @@ from tests.server.test_http1 import get, post
 
 WEBSOCKET = get(
     b"wait",
-    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n",
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n",
 )
 CRASH_INPUTS = {
     "websocket upgrade and one byte": WEBSOCKET + b"x",
@@ -143,7 +146,7 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
             data[at] = draw(st.integers(0, 255))
     cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=4)))
     edges = [0, *cuts, len(data)]
-    return [bytes(data[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    return [bytes(data[a:b]) for a, b in itertools.pairwise(edges)]
 
 
 async def converse(parts: list[bytes], how_it_ends: str) -> None:
@@ -170,7 +173,7 @@ async def converse(parts: list[bytes], how_it_ends: str) -> None:
             elif how_it_ends == "half-closes":
                 theirs.shutdown(socket.SHUT_WR)
             if how_it_ends != "half-closes":
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
                 theirs.close()
     assert site.connections == set()
     assert app.running == 0

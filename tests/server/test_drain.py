@@ -68,7 +68,7 @@ class Process:
 
     async def exit(self) -> str:
         """Wait for the end; returns what the process said last."""
-        while self.popen.poll() is None:
+        while self.popen.poll() is None:  # noqa: ASYNC110 - another process has no event
             await trio.sleep(0.01)
         assert self.popen.returncode == 0
         assert self.popen.stdout is not None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ SAMPLE = settings_frame() + goaway_frame(7, 13) + b"\x00\x00\x03\x00\x01\x00\x00
 def test_any_split_gives_the_same_frames(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(SAMPLE)]
     splitter = FrameSplitter()
-    frames = [frame for a, b in zip(edges, edges[1:], strict=False) for frame in splitter.feed(SAMPLE[a:b])]
+    frames = [frame for a, b in itertools.pairwise(edges) for frame in splitter.feed(SAMPLE[a:b])]
     assert [(frame.type, frame.flags, frame.stream_id) for frame in frames] == [(4, 0, 0), (7, 0, 0), (0, 1, 5)]
     assert b"".join(frame.raw for frame in frames) == SAMPLE
     assert goaway_code(frames[1]) == 13

@@ -206,7 +206,7 @@ async def test_a_drain_lets_streams_finish_and_refuses_new_ones() -> None:
 
 # --- what ends the stock server, and the known floods ---
 
-NON_ASCII_PATH = request_headers("/x")[:1] + [(b":path", b"/\xc3\xa4\xff")] + request_headers("/x")[2:]
+NON_ASCII_PATH = [*request_headers("/x")[:1], (b":path", b"/\xc3\xa4\xff"), *request_headers("/x")[2:]]
 NON_ASCII_METHOD = [(b":method", b"G\xc3\x84T"), *request_headers("/x")[1:]]
 CONNECT = [(b":method", b"CONNECT"), (b":authority", b"a:443")]
 NO_PATH = [header for header in request_headers("/x") if header[0] != b":path"]
@@ -230,9 +230,7 @@ async def test_a_malformed_head_ends_at_most_its_connection(block: list[tuple[by
             stream = client.h2.get_next_available_stream_id()
             client.h2.send_headers(stream, block, end_stream=True)
             await client.flush()
-            with pytest.raises(EOFError):
-                await client.pump(lambda: stream in client.reset or client.goaway is not None)
-                raise EOFError
+            await client.pump(lambda: stream in client.reset or client.goaway is not None)
             await served.probe()
             served.app.go.set()
             await bystander.pump(lambda: hold in bystander.ended)
@@ -325,7 +323,7 @@ async def test_a_client_that_does_not_read_its_acknowledgements_is_cut() -> None
     with trio.fail_after(10):
         async with open_server(h2_control_burst=10**9) as served:
             client = await connect_h2(served, rcvbuf=4096)
+            pings = frame(6, 0, 0, b"12345678") * 1_000_000  # 17 MB
             with pytest.raises(trio.BrokenResourceError):
-                while True:
-                    await client.client.send(frame(6, 0, 0, b"12345678") * 1000)
+                await client.client.send(pings)
             await served.probe()

@@ -69,11 +69,13 @@ async def test_garbage_on_the_tls_port_is_closed(data: bytes) -> None:
 
 async def test_a_silent_handshake_is_timed_out() -> None:
     with trio.fail_after(5):
-        async with open_server(tls=True, handshake_timeout_seconds=0.2) as served:
-            async with await trio.open_tcp_stream("127.0.0.1", served.port) as stream:
-                started = trio.current_time()
-                assert await stream.receive_some() == b""
-                assert trio.current_time() - started < 1
+        async with (
+            open_server(tls=True, handshake_timeout_seconds=0.2) as served,
+            await trio.open_tcp_stream("127.0.0.1", served.port) as stream,
+        ):
+            started = trio.current_time()
+            assert await stream.receive_some() == b""
+            assert trio.current_time() - started < 1
 
 
 async def test_tls_records_larger_than_one_read_arrive_whole() -> None:

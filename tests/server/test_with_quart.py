@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.lowlevel
 from quart import Response, request
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
@@ -60,7 +61,7 @@ def make_app() -> QuartTrio:
         try:
             for _ in range(count):
                 yield b"first;"
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             if failure is not None:
                 raise failure
             await trio.sleep_forever() if count == 1 else None
