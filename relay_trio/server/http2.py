@@ -380,7 +380,14 @@ class Http2Connection:
             return
         now = trio.current_time()
         for exchange in tuple(self._streams.values()):
-            if min(exchange.body_idle_at, exchange.body_ends_at) <= now:
+            if min(exchange.body_idle_at, exchange.body_ends_at) > now:
+                continue
+            if (
+                exchange.body_bytes or exchange.expects_continue
+            ):  # it waits for us: its window is shut, or not asked for
+                exchange.body_idle_at = now + self._limits.body_idle_timeout_seconds
+                exchange.body_ends_at = max(exchange.body_ends_at, exchange.body_idle_at)
+            else:
                 if exchange.has_begun:
                     self.reset(exchange.stream_id, INTERNAL_ERROR)
                 else:

@@ -174,6 +174,31 @@ async def test_a_slow_body_is_timed_out_alone() -> None:
             await client.pump(lambda: hold in client.ended)
 
 
+async def test_the_body_timeout_waits_for_an_application_that_does_not_read() -> None:
+    with trio.fail_after(5):
+        async with open_server(body_idle_timeout_seconds=0.1, body_total_timeout_seconds=0.2) as served:
+            client = await connect_h2(served)
+            stream = client.h2.get_next_available_stream_id()
+            client.h2.send_headers(stream, request_headers("/nobody", "POST"))
+            client.h2.send_data(stream, b"x" * 1000)
+            await client.flush()
+            await trio.sleep(0.5)
+            served.app.go.set()
+            client.h2.end_stream(stream)
+            await client.flush()
+            await client.pump(lambda: stream in client.ended)
+            assert client.body[stream] == b"x" * 1000
+
+
+async def test_too_many_header_fields_get_431() -> None:
+    with trio.fail_after(5):
+        async with open_server() as served:
+            client = await connect_h2(served)
+            status, _ = await client.get("/hello", **{f"x-{number}": "y" for number in range(101)})
+            assert status == 431
+            assert await client.get("/hello") == (200, b"hello")
+
+
 async def test_an_idle_connection_is_closed() -> None:
     with trio.fail_after(5):
         async with open_server(keep_alive_timeout_seconds=0.2) as served:
