@@ -1,0 +1,396 @@
+"""One HTTP/2 connection: a task that reads for as long as it lives, and a task per stream.
+
+``h2`` keeps the protocol's state; this file decides what a stream and a client may cost. Whatever is done to ``h2`` is
+flushed to the transport in the same step, so that frames leave in the order in which they were made.
+
+A stream's task holds at most one frame that did not go out: it waits for its window, then for the socket. What the
+reader has to say (acknowledgements, resets) is not waited for, only bounded.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+import trio
+
+from relay_trio.server.exchange import Loss
+from relay_trio.server.h2_frames import (
+    ENHANCE_YOUR_CALM,
+    FRAME_SIZE_ERROR,
+    GOAWAY,
+    INTERNAL_ERROR,
+    NO_ERROR,
+    PREFACE,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    RST_STREAM,
+    Budget,
+    Frame,
+    FrameSplitter,
+    FrameTooLarge,
+    goaway_code,
+    goaway_frame,
+    is_idle_talk,
+    read_request,
+)
+from relay_trio.server.http2_exchange import Http2Exchange
+
+if TYPE_CHECKING:
+    from relay_trio.server.connection import Peer
+    from relay_trio.server.transport import Transport
+
+# Acknowledgements and resets that a client makes us write and does not read; then it is cut.
+MAX_UNREAD_CONTROL_BYTES = 128 * 1024
+# Frames handled before other tasks get a turn: a read holds up to 7,000 of them, at 20 to 50 us each.
+FRAMES_PER_TURN = 64
+
+
+class Http2Connection:
+    """Serves the streams of one connection; ``received`` begins with the preface."""
+
+    def __init__(self, transport: Transport, peer: Peer, received: bytes) -> None:
+        self._transport = transport
+        self._peer = peer
+        self._limits = limits = peer.limits
+        self.h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=True)
+        )
+        self.h2.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
+                h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: limits.h2_max_streams,
+                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_bytes,
+                h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: limits.h2_stream_window_bytes,
+                h2.settings.SettingCodes.ENABLE_PUSH: 0,
+            },
+        )
+        self.h2.decoder.max_header_list_size = limits.max_head_bytes
+        self._received_early = received
+        self._frames = FrameSplitter()
+        self._streams: dict[int, Http2Exchange] = {}  # those whose client still listens
+        self._tasks = 0  # those whose application still runs
+        self._last_stream_id = 0
+        self._client_is_leaving = False  # it sent a graceful GOAWAY
+        self._is_over = False
+        self._reading = trio.CancelScope()
+        self._deadline = trio.current_time() + limits.head_timeout_seconds
+        self._writing = trio.Lock()
+        self._is_flushing = False
+        now = trio.current_time()
+        self._resets = Budget(limits.h2_reset_burst, limits.h2_reset_per_second, now)
+        self.idle_talk = Budget(limits.h2_control_burst, limits.h2_control_per_second, now)
+        self._nursery: trio.Nursery
+
+    # --- the connection task ---
+
+    async def run(self) -> None:
+        """Serve until the connection ends.
+
+        Cancelled: destroys, the connection is closed and its streams' tasks are cancelled with it.
+        """
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self.h2.initiate_connection()
+                self.h2.increment_flow_control_window(self._limits.h2_connection_window_bytes - 65_535)
+                self.h2.receive_data(PREFACE)
+                self.flush()
+                received = self._received_early[len(PREFACE) :]
+                self._received_early = b""
+                while not self._is_over:
+                    with trio.CancelScope(deadline=self._deadline) as self._reading:
+                        await self._read(received)
+                    received = b""
+                    if self._reading.cancelled_caught:
+                        self._time_out()
+                for exchange in tuple(self._streams.values()):
+                    exchange.lose(Loss.STALLED if self._transport.has_stalled else Loss.LEFT)
+                self._streams.clear()
+                await self._linger()
+        finally:
+            self._transport.close()
+
+    async def _read(self, received: bytes | None) -> None:
+        """Read until the connection is over. Cancelled: atomic, a frame that was read is dealt with."""
+        turn = 0
+        while not self._is_over:
+            try:
+                for frame in self._frames.feed(received or b""):
+                    self._handle(frame)
+                    if self._is_over:
+                        return
+                    turn += 1
+                    if turn % FRAMES_PER_TURN == 0:
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+            except FrameTooLarge:
+                self._end(FRAME_SIZE_ERROR)
+                return
+            await self._transport.wait_readable()
+            received = self._transport.read_nowait()
+            if received == b"":
+                self._is_over = True
+
+    async def _linger(self) -> None:
+        """Let the client read our last frame before the socket closes. Cancelled: destroys."""
+        if self._transport.is_closed or self._transport.is_broken:
+            return
+        self._transport.write_eof()
+        with trio.move_on_after(self._peer.linger_seconds):
+            while self._transport.read_nowait() != b"":
+                await self._transport.wait_readable()
+
+    # --- arrivals ---
+
+    def _handle(self, frame: Frame) -> None:
+        now = trio.current_time()
+        if (is_idle_talk(frame) and not self.idle_talk.spend(now)) or (
+            frame.type == RST_STREAM and not self._resets.spend(now)
+        ):
+            self._end(ENHANCE_YOUR_CALM)
+            return
+        if frame.type == GOAWAY:
+            # Graceful (RFC 9113 6.8): the client takes no streams from us any more, and may still open its own.
+            self._client_is_leaving = True
+            self._is_over = goaway_code(frame) != NO_ERROR
+            self._set_deadline()
+            return
+        try:
+            events = self.h2.receive_data(frame.raw)
+        except h2.exceptions.ProtocolError:
+            self.flush()  # h2 has said GOAWAY
+            self._is_over = True
+            return
+        except Exception as error:
+            self._peer.report(error)
+            self._end(INTERNAL_ERROR)
+            return
+        for event in events:
+            self._on_event(event)
+        self.flush()
+        if self._transport.unsent_bytes > MAX_UNREAD_CONTROL_BYTES:
+            self._transport.abort()
+            self._is_over = True
+
+    def _on_event(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            self._start(event)
+        elif isinstance(event, h2.events.DataReceived):
+            self._receive_data(event)
+        elif isinstance(event, h2.events.StreamEnded):
+            if (exchange := self._streams.get(event.stream_id or 0)) is not None:
+                exchange.deliver(b"", is_last=True)
+                exchange.body_ends_at = exchange.body_idle_at = inf
+                self._set_deadline()
+        elif isinstance(event, h2.events.StreamReset):
+            self._forget(event.stream_id or 0, Loss.LEFT)
+        elif isinstance(event, h2.events.WindowUpdated):
+            for exchange in self._streams.values() if not event.stream_id else ():
+                exchange.window_opened()
+            if (changed := self._streams.get(event.stream_id or 0)) is not None:
+                changed.window_opened()
+        elif isinstance(event, h2.events.RemoteSettingsChanged):
+            for exchange in self._streams.values():
+                exchange.window_opened()
+
+    def _start(self, event: h2.events.RequestReceived) -> None:
+        stream_id = event.stream_id or 0
+        block = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
+        has_body = event.stream_ended is None
+        if self._peer.is_draining or self._tasks >= self._limits.h2_max_streams:
+            self.reset(stream_id, REFUSED_STREAM)
+            return
+        self._last_stream_id = stream_id
+        if len(block) > self._limits.max_head_fields + 4:
+            self.h2.send_headers(stream_id, [(b":status", b"431")], end_stream=True)
+            self._resets.spend(trio.current_time())
+            if has_body:
+                self.reset(stream_id, NO_ERROR)
+            return
+        request = read_request(block)
+        if request is None:
+            self._resets.spend(trio.current_time())
+            self.reset(stream_id, PROTOCOL_ERROR)
+            return
+        exchange = Http2Exchange(self, self._transport, stream_id, request, has_body, self._limits)
+        self._streams[stream_id] = exchange
+        self._tasks += 1
+        self._set_deadline()
+        scope = self._peer.make_scope(exchange, "2", request)
+        self._nursery.start_soon(self._run_stream, exchange, scope)
+
+    def _receive_data(self, event: h2.events.DataReceived) -> None:
+        stream_id = event.stream_id or 0
+        size = event.flow_controlled_length or 0
+        data = event.data or b""
+        exchange = self._streams.get(stream_id)
+        if exchange is None:
+            self.acknowledge(stream_id, size)
+            return
+        self.acknowledge(stream_id, size - len(data))  # padding
+        kept = exchange.body_bytes
+        exchange.deliver(data, is_last=False)
+        exchange.body_idle_at = trio.current_time() + self._limits.body_idle_timeout_seconds
+        if exchange.body_bytes == kept:  # it has answered already, and wants no more
+            self.acknowledge(stream_id, len(data))
+        self._set_deadline()
+
+    # --- a stream's task ---
+
+    async def _run_stream(self, exchange: Http2Exchange, scope: dict[str, Any]) -> None:
+        """Run the application and see to the end of its response.
+
+        Cancelled: destroys, a response that was not whole is reset.
+        """
+        try:
+            await self._peer.app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            self._peer.report(error)
+        except BaseExceptionGroup as group:
+            _, rest = group.split(trio.Cancelled)
+            if rest is None or not isinstance(rest, Exception):
+                raise
+            self._peer.report(rest)
+        finally:
+            self._tasks -= 1
+            self._finish(exchange)
+
+    def _finish(self, exchange: Http2Exchange) -> None:
+        if self._streams.get(exchange.stream_id) is not exchange:
+            return
+        if not exchange.is_complete and not exchange.has_begun:
+            self.answer(exchange, 503 if self._peer.is_draining else 500)
+        elif not exchange.is_complete:
+            self.reset(exchange.stream_id, INTERNAL_ERROR)
+        elif not exchange.body_has_ended:
+            self.reset(exchange.stream_id, NO_ERROR)  # RFC 9113 8.1: the rest of the request is not wanted
+        taken = exchange.body_bytes
+        exchange.drop_body()
+        self.acknowledge(exchange.stream_id, taken)
+        self._forget(exchange.stream_id, None)
+        self.flush()
+
+    def answer(self, exchange: Http2Exchange, status: int) -> None:
+        """Answer in the application's stead."""
+        self._quietly(
+            partial(self.h2.send_headers, exchange.stream_id, [(b":status", b"%d" % status)], end_stream=True)
+        )
+        exchange.has_begun = exchange.is_complete = True
+        if not exchange.body_has_ended:
+            self.reset(exchange.stream_id, NO_ERROR)
+
+    def give_up(self, exchange: Http2Exchange, loss: Loss) -> None:
+        """End one stream so that its response cannot be taken for whole."""
+        if self._streams.get(exchange.stream_id) is exchange:
+            self.reset(exchange.stream_id, INTERNAL_ERROR)
+            self._forget(exchange.stream_id, loss)
+        exchange.lose(loss)
+
+    def _forget(self, stream_id: int, loss: Loss | None) -> None:
+        exchange = self._streams.pop(stream_id, None)
+        if exchange is None:
+            return
+        if loss is not None:
+            unread = exchange.body_bytes
+            exchange.lose(loss)
+            exchange.window_opened()
+            self.acknowledge(stream_id, unread)
+        self._set_deadline()
+        if not self._streams and self._peer.is_draining:
+            self._end(NO_ERROR)
+
+    # --- writing ---
+
+    def flush(self) -> None:
+        """Hand everything that h2 made to the transport."""
+        data = self.h2.data_to_send()
+        if data:
+            self._transport.write_nowait(data)
+            if self._transport.unsent_bytes and not self._is_flushing and not self._is_over:
+                self._is_flushing = True
+                self._nursery.start_soon(self._flush_rest)
+
+    async def _flush_rest(self) -> None:
+        """Push what the socket did not take, when no stream waits to do it. Cancelled: as ``wait_for_socket``."""
+        try:
+            await self.wait_for_socket()
+        finally:
+            self._is_flushing = False
+
+    async def wait_for_socket(self) -> None:
+        """Return when the transport's buffer is empty, or the connection is lost. Cancelled: safe to retry."""
+        async with self._writing:
+            await self._transport.drain()
+
+    def reset(self, stream_id: int, error_code: int) -> None:
+        """RST_STREAM, if the stream is still open."""
+        self._quietly(partial(self.h2.reset_stream, stream_id, error_code))
+
+    def acknowledge(self, stream_id: int, count: int) -> None:
+        """Open the windows again for ``count`` bytes that were taken or dropped."""
+        if count > 0:
+            self._quietly(partial(self.h2.acknowledge_received_data, count, stream_id))
+
+    def _quietly(self, action: Any) -> None:
+        """Do something to a stream that may have ended meanwhile, which is then all the same."""
+        try:
+            action()
+        except (h2.exceptions.ProtocolError, ValueError, KeyError):
+            return
+        self.flush()
+
+    # --- ends ---
+
+    def begin_drain(self) -> None:
+        """Take no new streams; close when the last one has ended."""
+        if self._streams:
+            self._transport.write_nowait(goaway_frame(self._last_stream_id, NO_ERROR))
+        else:
+            self._end(NO_ERROR)
+
+    def _end(self, error_code: int) -> None:
+        """Say GOAWAY and let the reader finish."""
+        if not self._is_over:
+            self.flush()
+            self._transport.write_nowait(goaway_frame(self._last_stream_id, error_code))
+            self._is_over = True
+            self._reading.cancel()
+
+    def _set_deadline(self) -> None:
+        """The next moment at which a client is late: with a request body, or with anything at all."""
+        if self._streams:
+            deadline = min(min(stream.body_idle_at, stream.body_ends_at) for stream in self._streams.values())
+        elif self._client_is_leaving:
+            deadline = trio.current_time() + self._peer.linger_seconds
+        else:
+            deadline = trio.current_time() + self._limits.keep_alive_timeout_seconds
+        if deadline != self._deadline:
+            self._deadline = self._reading.deadline = deadline
+
+    def _time_out(self) -> None:
+        if self._is_over:
+            return
+        if not self._streams:
+            self._end(NO_ERROR)
+            return
+        now = trio.current_time()
+        for exchange in tuple(self._streams.values()):
+            if min(exchange.body_idle_at, exchange.body_ends_at) > now:
+                continue
+            if (
+                exchange.body_bytes or exchange.expects_continue
+            ):  # it waits for us: its window is shut, or not asked for
+                exchange.body_idle_at = now + self._limits.body_idle_timeout_seconds
+                exchange.body_ends_at = max(exchange.body_ends_at, exchange.body_idle_at)
+            else:
+                if exchange.has_begun:
+                    self.reset(exchange.stream_id, INTERNAL_ERROR)
+                else:
+                    self.answer(exchange, 408)
+                self._forget(exchange.stream_id, Loss.BODY_TIMEOUT)
+        self._set_deadline()

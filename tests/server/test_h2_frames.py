@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_trio.server.h2_frames import (
+    DATA,
+    GOAWAY,
+    PING,
+    PROTOCOL_ERROR,
+    Budget,
+    Frame,
+    FrameSplitter,
+    FrameTooLarge,
+    goaway_code,
+    goaway_frame,
+    is_idle_talk,
+    read_request,
+    settings_frame,
+)
+
+SAMPLE = settings_frame() + goaway_frame(7, 13) + b"\x00\x00\x03\x00\x01\x00\x00\x00\x05abc"
+
+
+@given(st.lists(st.integers(0, len(SAMPLE)), max_size=5))
+def test_any_split_gives_the_same_frames(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(SAMPLE)]
+    splitter = FrameSplitter()
+    frames = [frame for a, b in itertools.pairwise(edges) for frame in splitter.feed(SAMPLE[a:b])]
+    assert [(frame.type, frame.flags, frame.stream_id) for frame in frames] == [(4, 0, 0), (7, 0, 0), (0, 1, 5)]
+    assert b"".join(frame.raw for frame in frames) == SAMPLE
+    assert goaway_code(frames[1]) == 13
+
+
+def test_a_large_frame_is_refused_by_its_header_alone() -> None:
+    with pytest.raises(FrameTooLarge):
+        list(FrameSplitter().feed(b"\x00\x40\x01\x00\x00\x00\x00\x00\x01"))
+
+
+def test_a_truncated_goaway_counts_as_an_error() -> None:
+    assert goaway_code(Frame(GOAWAY, 0, 0, b"\0" * 12)) == PROTOCOL_ERROR
+
+
+def test_acknowledgements_and_ends_are_not_idle_talk() -> None:
+    assert is_idle_talk(Frame(PING, 0, 0, b"\0" * 17))
+    assert not is_idle_talk(Frame(PING, 1, 0, b"\0" * 17))
+    assert is_idle_talk(Frame(DATA, 0, 1, b"\0" * 9))
+    assert not is_idle_talk(Frame(DATA, 1, 1, b"\0" * 9))
+
+
+def test_a_budget_fills_up_again_with_time() -> None:
+    budget = Budget(2, 10, now=0.0)
+    assert [budget.spend(0.0) for _ in range(3)] == [True, True, False]
+    assert budget.spend(0.3)
+
+
+GOOD = [(b":method", b"POST"), (b":path", b"/a?b"), (b":scheme", b"http"), (b":authority", b"host")]
+
+
+def test_a_request_is_read_with_its_host_first() -> None:
+    request = read_request([*GOOD, (b"x-api-key", b"k"), (b"expect", b"100-continue")])
+    assert request is not None
+    assert (request.method, request.path, request.query) == ("POST", b"/a", b"b")
+    assert request.headers[0] == (b"host", b"host")
+    assert request.expects_continue
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        [(b":method", b"CONNECT"), (b":authority", b"a:1")],
+        [(b":method", b"P\xc3\x96ST"), *GOOD[1:]],
+        [GOOD[0], (b":path", b"/\xc3\xa4"), *GOOD[2:]],
+        [GOOD[0], (b":path", b"*"), *GOOD[2:]],
+        [GOOD[0], (b":path", b""), *GOOD[2:]],
+        [GOOD[0], (b":path", b"http://a/"), *GOOD[2:]],
+        GOOD[:3],
+        [*GOOD, (b"host", b"another")],
+        [*GOOD, (b"Upper", b"x")],
+        [*GOOD, (b"x", b"a\r\nb")],
+        [*GOOD, (b"x", b"a\x00b")],
+    ],
+)
+def test_a_malformed_request_is_none(block: list[tuple[bytes, bytes]]) -> None:
+    assert read_request(block) is None
