@@ -32,6 +32,7 @@ from relay_trio.cli.demo_table import AccountTable, show
 from relay_trio.config import Settings
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.server.compose import Bound, Relay, open_relay, run_relay
+from relay_trio.server.drain import Drain
 from relay_trio.simulator import ServedRequest, Simulator, SimulatorSettings, SpecError, open_simulator
 from relay_trio.simulator.faults import parse_rates
 
@@ -147,9 +148,9 @@ async def _serve(
     plan: _Plan, relay: Relay, table: AccountTable, settled: set[str], stop: trio.Event, result: _Result
 ) -> None:
     """Listen, let the clients run, look what is left, stop listening. Cancelled here: destroys."""
-    shutdown = trio.Event()
+    drain = Drain()
     async with trio.open_nursery() as nursery:
-        bound: Bound = await nursery.start(run_relay, relay, shutdown)
+        bound: Bound = await nursery.start(run_relay, relay, drain)
         _print_start(plan, bound)
         async with trio.open_nursery() as display:
             display.start_soon(show, table, relay.core)
@@ -158,7 +159,7 @@ async def _serve(
             result.seconds = trio.current_time() - started
             await relay.core.live.wait_idle(_SETTLE_SECONDS)
             display.cancel_scope.cancel()
-        shutdown.set()
+        drain.begin()
     _check_idle(relay, result)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,9 +16,10 @@ from relay_trio.config import ConfigError, Settings, load, public_bind_problems
 from relay_trio.ledger.database import DatabaseError, inspect
 from relay_trio.observe.log import configure_log
 from relay_trio.server.compose import Bound, Relay, open_relay, run_relay
+from relay_trio.server.drain import Drain, obey_signals
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
 
 def serve(*, config: Annotated[Path, Parameter(help="The configuration file.")] = Path("relay.toml")) -> int:
@@ -51,35 +51,36 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 async def _serve(settings: Settings) -> int:
     """The exit status. Cancelled here: as ``open_relay``."""
     status = 0
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_relay(settings) as relay:
-            shutdown = trio.Event()
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_stop_on_signal, signals, relay, shutdown, nursery.cancel_scope)
-                    bound: Bound = await nursery.start(run_relay, relay, shutdown)
-                    _print_start(settings, relay, bound)
-                    await shutdown.wait()
-                    await relay.core.live.wait_idle()
-                    nursery.cancel_scope.cancel()
-            except* OSError as group:
-                _print_unbound(group, settings)
-                status = 1
+    async with open_relay(settings) as relay:
+        drain = Drain()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(obey_signals, drain)
+                nursery.start_soon(_tell_of_the_drain, relay, drain)
+                serving = await nursery.start(_run_and_leave, relay, drain, nursery.cancel_scope)
+                _print_start(settings, relay, serving)
+        except* OSError as group:
+            _print_unbound(group, settings)
+            status = 1
     return status
 
 
-async def _stop_on_signal(
-    signals: AsyncIterator[int], relay: Relay, shutdown: trio.Event, everything: trio.CancelScope
+async def _run_and_leave(
+    relay: Relay, drain: Drain, everything: trio.CancelScope, *, task_status: trio.TaskStatus[Bound]
 ) -> None:
-    """First signal: drain. Second: stop. Cancelled here: atomic."""
-    async for _ in signals:
-        if shutdown.is_set():
-            print("stopping now", file=sys.stderr)
-            everything.cancel()
-            return
-        live = len(relay.core.live)
-        print(f"draining {live} streams, {relay.settings.server.drain_seconds:g} s left", file=sys.stderr)
-        shutdown.set()
+    """Run the relay to its end, then let go of the signals too. Cancelled here: as ``run_relay``."""
+    await run_relay(relay, drain, task_status=task_status)
+    everything.cancel()
+
+
+async def _tell_of_the_drain(relay: Relay, drain: Drain) -> None:
+    """One line each second while streams are drained. Cancelled here: atomic."""
+    await drain.began.wait()
+    ends_at = trio.current_time() + relay.settings.server.drain_seconds
+    while len(relay.core.live) and not drain.expired.is_set():
+        left = max(0.0, ends_at - trio.current_time())
+        print(f"draining {len(relay.core.live)} streams, {left:.0f} s left", file=sys.stderr)
+        await trio.sleep(1)
 
 
 def _print_start(settings: Settings, relay: Relay, bound: Bound) -> None:

@@ -57,6 +57,7 @@ class ServerSettings(_Section):
     )
     tls_cert: FilePath | None = Field(default=None, description="PEM file: certificate chain", examples=["cert.pem"])
     tls_key: FilePath | None = Field(default=None, description="PEM file: private key", examples=["key.pem"])
+    http2: bool = Field(default=True, description="serve HTTP/2 as well: by ALPN, or by prior knowledge on plain http")
     drain_seconds: Number = Field(
         default=120.0, ge=0, le=86400, description="what running streams get after SIGTERM before they are cut"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 import structlog
@@ -73,6 +74,19 @@ def log_request(row: LedgerRow) -> None:
             _log.info("request", **fields)
     except OSError:
         LOST_LINES.count += 1
+
+
+def log_defect(error: BaseException, request_id: str = "") -> None:
+    """An exception of ours that ended one request or connection. Never its message: it may hold a prompt."""
+    try:
+        _log.error("defect", request_id=request_id, error=type(error).__name__, where=_where(error))
+    except OSError:
+        LOST_LINES.count += 1
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
 
 
 class LostLines:

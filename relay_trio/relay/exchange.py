@@ -15,7 +15,7 @@ import trio
 
 from relay_trio.chunks import NO_USAGE
 from relay_trio.errors import RelayError, ShuttingDown
-from relay_trio.outcome import Outcome, Phase, Who, ended_by_client, ended_by_defect, ended_by_shutdown
+from relay_trio.outcome import Outcome, Phase, Who, Word, ended_by_client, ended_by_defect, ended_by_shutdown
 from relay_trio.relay.deadline import RequestClock
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Exchange:
         if _is_cancellation(error):
             if self._presence.left_at is not None:
                 self.row.cancelled_by = "client"
+                if self._presence.has_timed_out:
+                    return Outcome(Word.CLIENT_TIMEOUT, Who.CLIENT_TIMEOUT, self.phase)
                 return ended_by_client(self.phase)
             if self._live.is_stopping:
                 self.row.cancelled_by = "shutdown"

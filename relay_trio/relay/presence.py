@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class ClientPresence:
-    """``left_at``: when the client's disconnect was seen (trio clock, seconds), or None while it is there."""
+    """``left_at``: when the loss of the client was seen (trio clock, seconds), or None while it is there.
+
+    ``has_timed_out``: it did not leave, it was cut, because it stopped reading or sending.
+    """
 
     left_at: float | None = None
+    has_timed_out: bool = False

@@ -3,7 +3,7 @@
 ::
 
     open_relay    ledger ─► keys ─► accounts, admission ─► upstream client ─► core ─► applications
-    run_relay     the same, listening; stopped by an event: refuse, drain, tell, cancel
+    run_relay     the same, listening, until a drain has ended: refuse, wait, tell, cancel
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from relay_trio.accounts.health import Health
 from relay_trio.accounts.keys import open_key_ring
 from relay_trio.errors import ShuttingDown
 from relay_trio.ledger.writer import open_ledger
-from relay_trio.observe.log import log_request
+from relay_trio.observe.log import log_defect, log_request
 from relay_trio.providers.registry import provider_named
 from relay_trio.relay.core import RelayCore
 from relay_trio.relay.exchange import LiveExchanges
+from relay_trio.server.drain import Drain
+from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
 from relay_trio.server.serve import serve
 from relay_trio.state.memory import SlotTable
 from relay_trio.upstream.client import open_upstream_client
@@ -41,8 +43,9 @@ if TYPE_CHECKING:
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.ledger.writer import Ledger
 
-_LAST_WORDS_SECONDS = 1.0
-"""After the drain: time for in-dialect errors to reach clients that read, before their connections are cut."""
+
+_AFTER_THE_RELAY_SECONDS = 1.0
+"""The relay answers a slow body itself, in dialect and with a row; the connection's own limit stands behind that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,43 +96,59 @@ async def open_relay(
 
 
 async def run_relay(
-    relay: Relay, shutdown: trio.Event, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED
+    relay: Relay, drain: Drain, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Listen until ``shutdown`` is set, then drain.
+    """Listen until ``drain`` has ended.
 
-    New work is refused at once; open requests get ``drain_seconds``, then an error in their dialect. The admin listener
-    stays until the last one is settled.
+    When it begins, new work is refused at once; open requests get ``drain_seconds``, then an error in their dialect,
+    then they are cancelled. The admin listener stays until the last one is settled.
 
     Raises:
-        OSError: a listener cannot be bound.
+        OSError: a listener cannot be bound, or the certificate cannot be read.
 
     Cancelled here: destroys every request at once; their rows are closed.
     """
-    server = relay.settings.server
-    certificate = (str(server.tls_cert), str(server.tls_key)) if server.tls_cert else None
-    grace_seconds = server.drain_seconds + _LAST_WORDS_SECONDS
-    drained = trio.Event()
+    server, admin_drain = relay.settings.server, Drain()
     async with trio.open_nursery() as admin_nursery:
-        admin = partial(serve, relay.admin_app, [relay.settings.admin.listener], grace_seconds=0.1, shutdown=drained)
-        admin_urls = await admin_nursery.start(admin)
+        admin_listeners = ListenSettings(listeners=(str(relay.settings.admin.listener),))
+        serve_admin = partial(serve, relay.admin_app, admin_listeners, drain=admin_drain, on_error=log_defect)
+        admin_urls = await admin_nursery.start(serve_admin)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_drain, relay, shutdown)
-            clients = partial(
-                serve,
-                relay.client_app,
-                server.listeners,
-                grace_seconds=grace_seconds,
-                shutdown=shutdown,
-                certificate=certificate,
-            )
-            urls = await nursery.start(clients)
+            nursery.start_soon(drain.run, server.drain_seconds)
+            nursery.start_soon(_obey, relay, drain)
+            client_listeners = client_settings(relay.settings)
+            serve_clients = partial(serve, relay.client_app, client_listeners, drain=drain, on_error=log_defect)
+            urls = await nursery.start(serve_clients)
             task_status.started(Bound(tuple(urls), admin_urls[0]))
-        drained.set()
+            await drain.began.wait()
+            await relay.core.live.wait_idle()
+            drain.stop_now()
+        admin_nursery.cancel_scope.cancel()
 
 
-async def _drain(relay: Relay, shutdown: trio.Event) -> None:
-    await shutdown.wait()
-    live = relay.core.live
-    live.stop()
-    if not await live.wait_idle(relay.settings.server.drain_seconds):
-        live.end_all(ShuttingDown("the relay is shutting down", retry_after=1))
+def client_settings(settings: Settings) -> ListenSettings:
+    """How the client listeners are served. Bodies have their limits in the relay, which knows their rows."""
+    server, timeouts = settings.server, settings.timeouts
+    limits = ConnectionLimits(
+        head_timeout_seconds=timeouts.head_timeout_seconds,
+        body_idle_timeout_seconds=timeouts.body_idle_timeout_seconds + _AFTER_THE_RELAY_SECONDS,
+        body_total_timeout_seconds=timeouts.body_total_timeout_seconds + _AFTER_THE_RELAY_SECONDS,
+        write_timeout_seconds=timeouts.write_timeout_seconds,
+        continue_on_receive=False,
+        http2=server.http2,
+    )
+    return ListenSettings(
+        listeners=tuple(str(listener) for listener in server.listeners),
+        tls_cert=str(server.tls_cert) if server.tls_cert else None,
+        tls_key=str(server.tls_key) if server.tls_key else None,
+        limits=limits,
+        socket_options=SocketOptions(user_timeout_seconds=timeouts.write_timeout_seconds),
+    )
+
+
+async def _obey(relay: Relay, drain: Drain) -> None:
+    """Cancelled here: atomic."""
+    await drain.began.wait()
+    relay.core.live.stop()
+    await drain.expired.wait()
+    relay.core.live.end_all(ShuttingDown("the relay is shutting down", retry_after=1))

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
-Application = Callable[
-    [Scope, Callable[[], Awaitable[Message]], Callable[[MutableMapping[str, Any]], Awaitable[None]]], Awaitable[None]
-]
+Application = Callable[..., Awaitable[None]]
+"""An ASGI 3 application. Frameworks type scope and messages each in their own way."""
 
 # One send hands at most this much to the socket before it waits, so that a stalled client costs that and no more.
 SEND_BYTES = 64 * 1024

@@ -23,13 +23,13 @@ from hypercorn.utils import repr_socket_addr, wrap_app
 if TYPE_CHECKING:
     import socket
 
-    from relay_trio.server.limits import ServerSettings
+    from relay_trio.server.limits import ListenSettings
 
 # An application that does not finish its own startup or shutdown in this time is given up.
 LIFESPAN_SECONDS = 60.0
 
 
-def hypercorn_config(settings: ServerSettings) -> Config:
+def hypercorn_config(settings: ListenSettings) -> Config:
     """Hypercorn's view of our settings."""
     config = Config()
     config.bind = list(settings.listeners)
@@ -43,7 +43,7 @@ def hypercorn_config(settings: ServerSettings) -> Config:
     return config
 
 
-def open_listeners(config: Config, settings: ServerSettings) -> list[socket.socket]:
+def open_listeners(config: Config, settings: ListenSettings) -> list[socket.socket]:
     """Bound and listening sockets, with the options that accepted connections inherit.
 
     Raises:

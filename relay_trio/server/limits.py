@@ -76,7 +76,7 @@ class ConnectionLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSettings:
+class ListenSettings:
     """Where to listen and for how long to drain.
 
     ``listeners`` are ``host:port``, ``[v6]:port``, ``unix:/path`` or ``fd://n``. With ``tls_cert`` and ``tls_key``

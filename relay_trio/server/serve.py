@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from relay_trio.server.drain import Drain
     from relay_trio.server.exchange import Application
-    from relay_trio.server.limits import ServerSettings
+    from relay_trio.server.limits import ListenSettings
 
 # Out of file descriptors or memory: wait for connections to end instead of spinning (as trio.serve_listeners does).
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -39,7 +39,7 @@ ACCEPT_BATCH = 16
 
 async def serve(
     app: Application,
-    settings: ServerSettings,
+    settings: ListenSettings,
     *,
     drain: Drain,
     on_error: Callable[[BaseException], None],

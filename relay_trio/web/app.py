@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
+from relay_trio.observe.log import log_defect
 from relay_trio.web import claude_routes
 from relay_trio.web.answers import error_answer, new_request_id
 from relay_trio.web.health import add_health
@@ -18,8 +18,6 @@ from relay_trio.web.seam import RequestConnection, link_of
 if TYPE_CHECKING:
     from relay_trio.accounts.keys import KeyRing
     from relay_trio.relay.core import RelayCore
-
-_log = structlog.get_logger("relay_trio.web")
 
 
 def client_app(core: RelayCore, ring: KeyRing) -> QuartTrio:
@@ -56,10 +54,10 @@ def bare_app(max_body_bytes: int) -> QuartTrio:
 
     @app.errorhandler(Exception)
     async def crashed(error: Exception) -> Response:
-        """A defect of ours. The traceback is logged without values; the client learns an id to quote."""
+        """A defect of ours. Where it happened is logged, without values; the client learns an id to quote."""
         request_id = new_request_id()
         if not isinstance(error, RelayError):
-            _log.error("defect", request_id=request_id, error=type(error).__name__, exc_info=error)
+            log_defect(error, request_id)
             error = RelayError(f"the relay failed; quote {request_id}")
         return _tell(error, request_id)
 

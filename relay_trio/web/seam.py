@@ -15,7 +15,7 @@ What else is repaired here, each by a test that fails without it:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 from quart import request
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
     from quart.wrappers import Request
 
 _KEY = "relay.link"
+_TIMEOUTS = ("stalled", "body_timeout")
+
+
+class Connection(Protocol):
+    """What our server puts into the scope as ``relay.connection``; other servers have none."""
+
+    disconnected_at: float | None
+    loss: str | None
+
+    def ask_for_body(self) -> None:
+        """Tell a client that waits with ``Expect: 100-continue`` to send its body."""
 
 
 class StreamAborted(Exception):
@@ -39,8 +50,9 @@ class StreamAborted(Exception):
 class IncomingBody:
     """The request's body as it arrives: bounded, read by one task. Implements ``relay.intake.BodySource``."""
 
-    def __init__(self, declared_bytes: int | None) -> None:
+    def __init__(self, declared_bytes: int | None, connection: Connection | None = None) -> None:
         self.declared_bytes = declared_bytes
+        self._connection = connection
         self.is_complete = False
         self.max_unread_bytes = 0
         """Set from the configuration before anything is read; arriving beyond it is an error, not a wait."""
@@ -69,6 +81,8 @@ class IncomingBody:
 
         Cancelled here: safe to retry.
         """
+        if self._connection is not None:
+            self._connection.ask_for_body()  # a client that sent Expect: 100-continue waits for this
         while not self._parts and not self.is_complete and not self._is_too_large:
             self._arrived = trio.Event()
             await self._arrived.wait()
@@ -83,11 +97,19 @@ class IncomingBody:
 class RequestLink:
     """What one request's tasks share: the nursery, the client's presence, the arriving body."""
 
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, headers: list[tuple[bytes, bytes]], connection: Connection | None = None) -> None:
         self.nursery: trio.Nursery | None = None
         self.presence = ClientPresence()
-        self.body = IncomingBody(_declared_bytes(headers))
+        self.body = IncomingBody(_declared_bytes(headers), connection)
         self.is_last_send_begun = False
+        self._connection = connection
+
+    def note_loss(self) -> None:
+        """The client is gone: since when, and why, the connection knows best."""
+        connection = self._connection
+        seen_at = None if connection is None else connection.disconnected_at
+        self.presence.left_at = trio.current_time() if seen_at is None else seen_at
+        self.presence.has_timed_out = connection is not None and connection.loss in _TIMEOUTS
 
 
 def link_of(scope: Any) -> RequestLink:
@@ -105,7 +127,7 @@ class RequestConnection(TrioASGIHTTPConnection):
 
     def __init__(self, app: Quart, scope: HTTPScope) -> None:
         super().__init__(app, scope)
-        self._link = RequestLink(list(scope["headers"]))
+        self._link = RequestLink(list(scope["headers"]), cast("Connection | None", scope.get("relay.connection")))
         self._link.body.max_unread_bytes = app.config["RELAY_MAX_BODY_BYTES"]
         scope[_KEY] = self._link  # type: ignore[literal-required]  # the scope is the request's own dict
 
@@ -120,7 +142,7 @@ class RequestConnection(TrioASGIHTTPConnection):
                 link.body.append(event.get("body", b""), is_last=not event.get("more_body", False))
             elif event["type"] == "http.disconnect":
                 if not link.is_last_send_begun:
-                    link.presence.left_at = trio.current_time()
+                    link.note_loss()
                     nursery.cancel_scope.cancel()
                 return
 

@@ -79,7 +79,7 @@ def test_a_table_of_the_wrong_form_is_one_problem(
     assert hint in problems[path]
 
 
-@pytest.mark.parametrize("name", ["workers", "state", "http2", "metrics_auth"])
+@pytest.mark.parametrize("name", ["workers", "state", "metrics_auth"])
 def test_what_is_not_built_is_not_a_setting(problems_of: Problems, name: str) -> None:
     assert "is not a setting" in problems_of(f"[server]\n{name} = 1\n")[f"server.{name}"]
 

@@ -24,6 +24,7 @@ from relay_trio.cli.demo_clients import Sent, Way
 from relay_trio.config import Settings
 from relay_trio.outcome import Phase
 from relay_trio.server.compose import Bound, Relay, open_relay, run_relay
+from relay_trio.server.drain import Drain
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
 from tests.e2e.storm import KEY, StormWire, quantiles
 
@@ -171,7 +172,7 @@ class Bench:
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Cancelled here: atomic."""
         with trio.fail_after(30):
-            while not condition():  # what is waited for is nobody's event
+            while not condition():  # noqa: ASYNC110  # what is waited for is nobody's event
                 await trio.sleep(_POLL_SECONDS)
 
 
@@ -187,10 +188,10 @@ async def open_bench(folder: Path) -> AsyncIterator[Bench]:
         async with open_simulator(SimulatorSettings(keep_bodies=False)) as simulator:
             settings = _settings(folder, simulator.base_url, f"http://127.0.0.1:{port}")
             async with open_relay(settings, on_settled=on_settled) as relay, trio.open_nursery() as nursery:
-                shutdown = trio.Event()
-                bound: Bound = await nursery.start(run_relay, relay, shutdown)
+                drain = Drain()
+                bound: Bound = await nursery.start(run_relay, relay, drain)
                 yield Bench(relay, simulator, bound, settled)
-                shutdown.set()
+                drain.begin()
 
 
 def _settings(folder: Path, base_url: str, unreachable_url: str) -> Settings:

@@ -20,6 +20,7 @@ from relay_trio.config import Settings
 from relay_trio.observe import log as observe_log
 from relay_trio.observe.invariants import snapshot
 from relay_trio.server.compose import open_relay, run_relay
+from relay_trio.server.drain import Drain
 from relay_trio.web import app as web_app
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class House:
     bound: Bound
     folder: Path
     log: io.StringIO
-    shutdown: trio.Event = field(default_factory=trio.Event)
+    drain: Drain = field(default_factory=Drain)
 
     @property
     def url(self) -> str:
@@ -150,15 +151,15 @@ async def open_house(
     )
     with _collected_log() as log, trio.fail_after(LIMIT_SECONDS):
         async with open_relay(settings) as relay, trio.open_nursery() as nursery:
-            shutdown = trio.Event()
-            bound = await nursery.start(run_relay, relay, shutdown)
-            house = House(relay, bound, folder, log, shutdown)
+            drain = Drain()
+            bound = await nursery.start(run_relay, relay, drain)
+            house = House(relay, bound, folder, log, drain)
             yield house
             with trio.fail_after(5):
                 await house.assert_at_rest()
             house.assert_no_canary()
             house.assert_no_defect()
-            shutdown.set()
+            drain.begin()
 
 
 @contextlib.contextmanager

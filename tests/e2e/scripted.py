@@ -36,9 +36,7 @@ class Play:
     end: End = End.COMPLETE
 
 
-def chunked(
-    pieces: Sequence[bytes], *, status: int = 200, headers: Headers = (), end: End = End.COMPLETE
-) -> Play:
+def chunked(pieces: Sequence[bytes], *, status: int = 200, headers: Headers = (), end: End = End.COMPLETE) -> Play:
     """``pieces`` as HTTP chunks, each in a send of its own."""
     sent = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece]
     if end is End.COMPLETE:

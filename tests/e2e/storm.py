@@ -481,11 +481,14 @@ async def _until_back(relay: RelayProcess, baseline: dict[str, int]) -> tuple[fl
     """Seconds until nothing is held beyond ``baseline``, and what still was in the end. Cancelled here: atomic."""
     started = time.monotonic()
     while True:
-        held = _held(await relay.invariants())
+        sample = await relay.invariants()
+        held = {**_held(sample), "broken invariants": sum(not holds for holds in sample["invariants"].values())}
         seconds = time.monotonic() - started
-        over = {what: value for what, value in held.items() if value > baseline[what]}
+        over = {what: value for what, value in held.items() if value > baseline.get(what, 0)}
         if not over or seconds > _BASELINE_SECONDS:
-            lines = [f"{what} after the storm: {value}, before: {baseline[what]}" for what, value in over.items()]
+            lines = [
+                f"{what} after the storm: {value}, before: {baseline.get(what, 0)}" for what, value in over.items()
+            ]
             if lines:
                 await trio.Path(relay.log.with_name("tasks.txt")).write_text(await relay.ask("/debug/tasks"))
             return seconds, lines

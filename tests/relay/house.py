@@ -281,7 +281,9 @@ async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **set
                     side.close()
 
             async def open_stream(host: str, port: int) -> trio.StapledStream[Any, Any]:
-                async with trio.open_nursery() as attempts:  # as trio.open_tcp_stream: its cancellation comes in a group
+                async with (
+                    trio.open_nursery() as attempts
+                ):  # as trio.open_tcp_stream: its cancellation comes in a group
                     attempts.start_soon(trio.lowlevel.checkpoint)
                     attempts.start_soon(trio.lowlevel.checkpoint)
                 ours, theirs = trio.testing.memory_stream_pair()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -12,7 +13,6 @@ from relay_trio.chunks import UsageSource
 from relay_trio.errors import ShuttingDown
 from tests.relay import scripts
 from tests.relay.house import STREAM, Client, House, assert_no_defect, open_house
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

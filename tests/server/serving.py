@@ -17,7 +17,7 @@ import trustme
 
 from relay_trio.errors import UpstreamTruncated
 from relay_trio.server.drain import Drain
-from relay_trio.server.limits import ConnectionLimits, ServerSettings, SocketOptions
+from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
 from relay_trio.server.serve import serve
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ async def open_server(
 ) -> AsyncIterator[Served]:
     """A server for one test; on leaving it must end, and have reported nothing unless the test says it may."""
     app = Application() if app is None else app
-    settings = ServerSettings(
+    settings = ListenSettings(
         listeners=("127.0.0.1:0",),
         tls_cert=certificate() if tls else None,
         tls_key=certificate() if tls else None,

@@ -24,13 +24,13 @@ PROGRAM = textwrap.dedent(
     """
     import sys, trio
     from relay_trio.server.drain import Drain, obey_signals
-    from relay_trio.server.limits import ServerSettings
+    from relay_trio.server.limits import ListenSettings
     from relay_trio.server.serve import serve
     from tests.server.serving import Application
 
     async def main():
         drain, app = Drain(), Application()
-        settings = ServerSettings(("127.0.0.1:0",), drain_seconds=float(sys.argv[1]))
+        settings = ListenSettings(("127.0.0.1:0",), drain_seconds=float(sys.argv[1]))
 
         async def run(*, task_status):
             await serve(app, settings, drain=drain, on_error=print, task_status=task_status)

@@ -14,7 +14,7 @@ from hypercorn.utils import LifespanFailureError
 
 from relay_trio.server import hypercorn_seam
 from relay_trio.server.drain import Drain
-from relay_trio.server.limits import ConnectionLimits, ServerSettings
+from relay_trio.server.limits import ConnectionLimits, ListenSettings
 from relay_trio.server.serve import serve
 from tests.server.serving import certificate
 
@@ -37,7 +37,7 @@ def test_hypercorn_is_imported_in_one_place() -> None:
 
 
 def test_listeners_are_bound_non_blocking_and_stream_sockets() -> None:
-    settings = ServerSettings(listeners=("127.0.0.1:0", "[::1]:0"))
+    settings = ListenSettings(listeners=("127.0.0.1:0", "[::1]:0"))
     sockets = hypercorn_seam.open_listeners(hypercorn_seam.hypercorn_config(settings), settings)
     for sock in sockets:
         assert sock.gettimeout() == 0
@@ -47,7 +47,7 @@ def test_listeners_are_bound_non_blocking_and_stream_sockets() -> None:
 
 
 def test_the_tls_context_cannot_renegotiate() -> None:
-    settings = ServerSettings(("127.0.0.1:0",), certificate(), certificate(), limits=ConnectionLimits(http2=False))
+    settings = ListenSettings(("127.0.0.1:0",), certificate(), certificate(), limits=ConnectionLimits(http2=False))
     context = hypercorn_seam.ssl_context(hypercorn_seam.hypercorn_config(settings))
     assert context is not None
     assert context.options & ssl.OP_NO_RENEGOTIATION
@@ -56,7 +56,7 @@ def test_the_tls_context_cannot_renegotiate() -> None:
 
 
 def test_no_certificate_means_no_tls() -> None:
-    assert hypercorn_seam.ssl_context(hypercorn_seam.hypercorn_config(ServerSettings())) is None
+    assert hypercorn_seam.ssl_context(hypercorn_seam.hypercorn_config(ListenSettings())) is None
 
 
 async def test_an_application_that_fails_to_start_is_not_served() -> None:
@@ -66,4 +66,4 @@ async def test_an_application_that_fails_to_start_is_not_served() -> None:
         await send({"type": "lifespan.startup.failed", "message": "no database"})  # type: ignore[operator]
 
     with trio.fail_after(5), pytest.RaisesGroup(pytest.RaisesExc(LifespanFailureError, match="no database")):
-        await serve(app, ServerSettings(("127.0.0.1:0",)), drain=Drain(), on_error=print)
+        await serve(app, ListenSettings(("127.0.0.1:0",)), drain=Drain(), on_error=print)

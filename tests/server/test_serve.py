@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from relay_trio.server.drain import Drain
-from relay_trio.server.limits import ServerSettings
+from relay_trio.server.limits import ListenSettings
 from relay_trio.server.serve import most_connections, serve
 from tests.server.serving import Application, open_server
 from tests.server.test_http1 import get
@@ -81,7 +81,7 @@ async def test_an_address_in_use_fails_before_anything_runs() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        settings = ServerSettings(
+        settings = ListenSettings(
             listeners=(
                 "127.0.0.1:0",
                 f"127.0.0.1:{taken.getsockname()[1]}",
@@ -94,7 +94,7 @@ async def test_an_address_in_use_fails_before_anything_runs() -> None:
 
 async def test_a_unix_listener_serves(tmp_path: Path) -> None:
     drain, path = Drain(), tmp_path / "relay.sock"
-    settings = ServerSettings(listeners=(f"unix:{path}",))
+    settings = ListenSettings(listeners=(f"unix:{path}",))
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drain.run, 1)

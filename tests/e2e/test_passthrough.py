@@ -1,0 +1,314 @@
+"""Bytes out are bytes in, however they were cut, and the ledger has what they say."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cuts import cuts
+from tests.e2e.house import account, open_house
+from tests.e2e.raw_client import RawClient, message, open_raw, request
+from tests.e2e.scripted import ScriptedUpstream, chunked, open_scripted, sized, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.house import House, Row
+
+ALLOWED = ("content-type", "cache-control", "retry-after", "x-should-retry", "anthropic-ratelimit-")
+_FRAMING = {"content-length", "transfer-encoding", "content-encoding", "connection"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recorded exchange and the tokens that it must be booked with."""
+
+    name: str
+    kind: str
+    status: int
+    target: str
+    request_body: bytes
+    headers: list[tuple[str, str]]
+    body: bytes
+    is_gzip: bool
+    usage: dict[str, int] | None
+
+    @property
+    def expected_headers(self) -> set[tuple[bytes, bytes]]:
+        return {(n.encode(), v.encode("latin-1")) for n, v in self.headers if n.startswith(ALLOWED)}
+
+
+def recordings(corpus: Path) -> Iterator[Recording]:
+    """Every recorded Anthropic exchange."""
+    expected = json.loads((corpus / "expected_usage.json").read_text())["recordings"]
+    for row in json.loads((corpus / "recordings" / "INDEX.json").read_text()):
+        if not row["name"].startswith("anthropic/"):
+            continue
+        stem = corpus / "recordings" / row["name"]
+        meta = json.loads(stem.with_suffix(".meta.json").read_text())
+        answer = meta["response"]
+        body = meta["request"]["body"]
+        if not isinstance(body, dict):  # some were not recorded
+            body = {"model": "claude-sim", "messages": []}
+        yield Recording(
+            name=row["name"],
+            kind=row["kind"],
+            status=answer["status"],
+            target=meta["request"]["path"],
+            request_body=json.dumps(body).encode(),
+            headers=[(n.lower(), v) for n, v in answer["headers"].items() if n.lower() not in _FRAMING],
+            body=stem.with_suffix(".body").read_bytes(),
+            is_gzip="content-encoding-gzip" in row["tags"],
+            usage=expected[row["name"]],
+        )
+
+
+def tokens(row: Row) -> dict[str, int]:
+    """The ledger's figures under the corpus' names."""
+    names = ("input", "output", "cache_creation", "cache_read", "total")
+    return {name: row[f"{name}_tokens"] for name in names}
+
+
+async def relayed(house: House, client: RawClient, upstream: ScriptedUpstream, data: bytes) -> tuple[bytes, Row]:
+    """The body of a good answer, and its row. Cancelled here: destroys."""
+    answer = await client.ask(data)
+    assert answer.status == 200, answer.body
+    assert answer.is_whole
+    return answer.body, await house.row(answer.request_id)
+
+
+async def test_every_recording_arrives_as_it_was_sent_whole_and_cut(corpus: Path, folder: Path) -> None:
+    """Status, body, allow-listed headers and usage, with either framing, in drawn pieces."""
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            for number, recording in enumerate(recordings(corpus)):
+                if recording.status != 200:
+                    continue
+                for pieces in cuts(recording.body, drawn=3, seed=number):
+                    if len(pieces) == len(recording.body):
+                        continue  # byte by byte: below
+                    await _replay(house, client, upstream, recording, pieces)
+
+
+async def _replay(
+    house: House, client: RawClient, upstream: ScriptedUpstream, recording: Recording, pieces: list[bytes]
+) -> None:
+    headers = list(recording.headers)
+    if recording.is_gzip:
+        headers.append(("content-encoding", "gzip"))
+    make = sized if recording.kind != "sse" and len(pieces) % 2 else chunked
+    upstream.play = make(pieces, headers=headers)
+    data = request(
+        recording.request_body, target=recording.target, headers=("accept-encoding: gzip, deflate, br, zstd",)
+    )
+    answer = await client.ask(data)
+    assert answer.status == 200, (recording.name, answer.body)
+    assert answer.is_whole, recording.name
+    assert answer.body == recording.body, recording.name
+    assert recording.expected_headers <= set(answer.headers), recording.name
+    assert answer.header(b"content-encoding") == (b"gzip" if recording.is_gzip else None)
+    foreign = {name for name, _ in recording.expected_headers} | {
+        b"request-id", b"x-request-id", b"x-relay-attempts", b"server-timing", b"date",
+        b"content-length", b"transfer-encoding", b"content-encoding",
+    }  # fmt: skip
+    assert {name for name, _ in answer.headers} <= foreign, recording.name
+    row = await house.row(answer.request_id)
+    assert row["outcome"] == "completed", recording.name
+    if recording.usage is None:
+        assert row["usage_source"] == "none", recording.name
+    else:
+        assert (recording.name, tokens(row)) == (recording.name, recording.usage)
+        assert row["usage_source"] == "exact", recording.name
+    assert upstream.requests[-1][1] == recording.request_body, "the request's body was altered"
+
+
+async def test_recorded_errors_keep_type_and_message_and_get_our_id(corpus: Path, folder: Path) -> None:
+    """An upstream's refusal is the client's to read; only the id in it is ours."""
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            errors = [recording for recording in recordings(corpus) if recording.kind == "error"]
+            assert errors
+            for recording in errors:
+                upstream.play = sized([recording.body], status=recording.status, headers=recording.headers)
+                answer = await client.ask(request(recording.request_body, target=recording.target))
+                assert answer.status == recording.status
+                assert answer.is_whole
+                theirs = json.loads(recording.body)["error"]
+                assert {name: answer.error[name] for name in theirs} == theirs
+                assert (await house.row(answer.request_id))["code"] == "SH"
+
+
+@pytest.mark.slow
+async def test_streams_sent_byte_by_byte_arrive_as_they_were_sent(corpus: Path, folder: Path) -> None:
+    """Every possible cut at once, on the shortest streams and one compressed message."""
+    streams = sorted((r for r in recordings(corpus) if r.kind == "sse"), key=lambda r: len(r.body))[:2]
+    [message_, *_] = [r for r in recordings(corpus) if r.is_gzip]
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            for recording in [*streams, message_]:
+                pieces = [recording.body[at : at + 1] for at in range(len(recording.body))]
+                await _replay(house, client, upstream, recording, pieces)
+
+
+async def test_a_multibyte_character_is_cut_everywhere_and_arrives_whole(folder: Path) -> None:
+    """Two pieces, cut at each byte of an event with four-byte characters."""
+    events = _stream(
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","t":"\xf0\x9f\x8c\x8d\xc3\xa9"}\n\n'
+    )
+    start = events.index(b"\xf0")
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            for at in range(start - 2, start + 8):
+                upstream.play = stream([events[:at], events[at:]])
+                body, row = await relayed(house, client, upstream, request(message()))
+                assert body == events
+                assert (row["usage_source"], row["total_tokens"]) == ("exact", 12)
+
+
+ODDITIES: dict[str, bytes] = {
+    "unknown event": b'event: from_the_future\ndata: {"type":"from_the_future","x":[1,{"y":null}]}\n\n',
+    "unknown delta": b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"type":"new"}}\n\n',
+    "comments": b": keep-alive\n\n:\n\n: \xff\n\n",
+    "crlf": b"event: ping\r\ndata: {}\r\n\r\n",
+    "cr": b"event: ping\rdata: {}\r\r",
+    "bom": b"\xef\xbb\xbfevent: ping\ndata: {}\n\n",
+    "invalid utf-8": b'event: ping\ndata: {"\xff\xfe\x80": "\xc3"}\n\n',
+    "no colon": b"this line has no colon\n\n",
+    "empty data": b"data\n\ndata:\n\ndata:\ndata:\n\n",
+    "unknown fields": b"id: 7\nretry: 10\nwhat: ever\n\n",
+    "bad json": b"event: content_block_delta\ndata: {not json\n\n",
+    "nul": b"event: ping\x00\ndata: \x00\x01\x02\n\n",
+    "blank lines": b"\n\n\n\r\n\r\n\n",
+    "several data lines": b'data: {"type":\ndata: "ping"}\n\n',
+    "padding": b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0 }       \n\n',
+    "long line": b"data: " + b"l" * 300_000 + b"\n\n",
+    "words of the end inside text": b'data: {"type":"content_block_delta","t":"event: message_stop \\"error\\""}\n\n',
+}
+
+
+def _stream(middle: bytes) -> bytes:
+    usage = b'"usage":{"input_tokens":5,"output_tokens":1}'
+    return (
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1",'
+        + usage
+        + b"}}\n\n"
+        + middle
+        + b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},'
+        b'"usage":{"output_tokens":7}}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+    )
+
+
+@pytest.mark.parametrize("name", ODDITIES)
+async def test_what_no_parser_expects_passes_unchanged_and_spoils_nothing(name: str, folder: Path) -> None:
+    """The meter skips what it does not know; the bytes go through."""
+    events = _stream(ODDITIES[name])
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            for pieces in ([events], [events[at : at + 97] for at in range(0, len(events), 97)][:1000]):
+                whole = b"".join(pieces)
+                upstream.play = stream([*pieces, events[len(whole) :]])
+                body, row = await relayed(house, client, upstream, request(message()))
+                assert body == events
+                assert (row["outcome"], row["usage_source"]) == ("completed", "exact")
+                assert (row["input_tokens"], row["output_tokens"]) == (5, 7)
+
+
+async def test_a_stream_with_crlf_throughout_is_metered_and_unchanged(folder: Path) -> None:
+    """The WHATWG rules: line ends may be CR LF."""
+    events = _stream(b"event: ping\ndata: {}\n\n").replace(b"\n", b"\r\n")
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            for pieces in (cut for cut in cuts(events, drawn=5) if len(cut) < len(events)):
+                upstream.play = stream(pieces)
+                body, row = await relayed(house, client, upstream, request(message()))
+                assert body == events
+                assert (row["usage_source"], row["total_tokens"]) == ("exact", 12)
+
+
+async def test_an_endless_line_passes_and_its_usage_is_unknown(folder: Path) -> None:
+    """Five megabytes without a line end: forwarded, buffered nowhere, booked as unknown rather than guessed."""
+    line = b"data: " + b"x" * 5_000_000 + b"\n\n"
+    events = _stream(line)
+    pieces = [events[at : at + 65_536] for at in range(0, len(events), 65_536)]
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            upstream.play = stream(pieces)
+            body, row = await relayed(house, client, upstream, request(message()))
+            assert body == events
+            assert (row["outcome"], row["usage_source"], row["total_tokens"]) == ("completed", "none", 0)
+
+
+async def test_a_message_that_is_not_json_passes_unchanged_without_usage(folder: Path) -> None:
+    """A whole answer is the upstream's too."""
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            for content in (
+                b"",
+                b"\xff\xfe not json",
+                b'{"usage": "none"}',
+                b"[" * 5000,
+                b'{"usage":{"input_tokens":-1}}',
+            ):
+                upstream.play = sized([content], headers=[("content-type", "application/json")])
+                body, row = await relayed(house, client, upstream, request(message(stream=False)))
+                assert body == content
+                assert (row["outcome"], row["usage_source"]) == ("completed", "none")
+
+
+async def test_compression_reaches_only_the_client_that_asked(folder: Path) -> None:
+    """gzip is passed on when it was asked for; unasked, it is an upstream's fault and nothing the client can read."""
+    squeezed = gzip.compress(b'{"usage":{"input_tokens":3,"output_tokens":4}}')
+    headers = [("content-type", "application/json"), ("content-encoding", "gzip")]
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            upstream.play = sized([squeezed], headers=headers)
+            data = request(message(stream=False), headers=("accept-encoding: gzip",))
+            body, row = await relayed(house, client, upstream, data)
+            assert body == squeezed
+            assert (row["usage_source"], row["total_tokens"]) == ("exact", 7)
+            assert b"\r\naccept-encoding: gzip\r\n" in upstream.requests[-1][0]
+
+            answer = await client.ask(request(message(stream=False)))
+            assert (answer.status, answer.error["type"]) == (502, "api_error")
+            assert b"\r\naccept-encoding: identity\r\n" in upstream.requests[-1][0]
+
+
+async def test_the_request_goes_up_by_allow_list_and_byte_for_byte(folder: Path) -> None:
+    """The client's credential, cookies, addresses and hop-by-hop fields stay here; body, path and query do not change."""
+    headers = (
+        "anthropic-beta: one-2025-01-01,two", "cookie: session=1", "x-forwarded-for: 10.0.0.1", "forwarded: for=1",
+        "x-amz-date: 1", "x-goog-api-key: 1", "x-stainless-timeout: NOT_GIVEN", "te: trailers", "proxy-authorization: x",
+        "authorization: Bearer something-else", "user-agent: a client",
+    )  # fmt: skip
+    body = b'  {"model" : "claude-sim",\t"messages":[{"content":"\xc3\xa9\\u00e9 / \\/"}] ,"max_tokens":1e1}\r\n'
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as client:
+            await client.ask(request(body, target="/v1/messages?beta=true&x=%2F%20+&y", headers=headers))
+        head, sent = upstream.requests[-1]
+    lines = head.split(b"\r\n")
+    names = {line.partition(b":")[0] for line in lines[1:] if line}
+    assert lines[0] == b"POST /v1/messages?beta=true&x=%2F%20+&y HTTP/1.1"
+    assert sent == body
+    assert names == {
+        b"host", b"content-type", b"content-length", b"anthropic-version", b"anthropic-beta", b"accept-encoding",
+        b"user-agent", b"x-api-key",
+    }  # fmt: skip
+    assert b"anthropic-beta: one-2025-01-01,two" in lines
+    assert b"x-api-key: sk-canary-account-one" in lines
+
+
+async def test_two_kept_connections_never_mix_answers(folder: Path) -> None:
+    """Answers of different lengths, one after another, over one client connection and pooled upstream ones."""
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as first, open_raw(house.port) as second:
+            for number in range(20):
+                client, middle = (first, second)[number % 2], b": %d\n\n" % number * (number * 7)
+                upstream.play = stream([_stream(middle)])
+                body, _ = await relayed(house, client, upstream, request(message()))
+                assert body == _stream(middle)
+        assert len(await house.rows()) == 20

@@ -1,0 +1,59 @@
+"""The previous generation of the anthropic SDK sees through the relay what it sees without it.
+
+It speaks an older wire (``x-api-key``, version 2023-06-01, ``?beta=true``) and needs an environment of its own, whose
+interpreter ``RELAY_TRIO_PREVIOUS_SDK_PYTHON`` names (``.ci/run`` makes one).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from tests.e2e.house import KEY
+
+if TYPE_CHECKING:
+    from relay_trio.simulator import Simulator
+    from tests.e2e.house import House
+
+PYTHON = os.environ.get("RELAY_TRIO_PREVIOUS_SDK_PYTHON")
+SCRIPT = Path(__file__).with_name("previous_sdk.py")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHON, reason="RELAY_TRIO_PREVIOUS_SDK_PYTHON names no interpreter with anthropic 0.125")
+async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(simulator: Simulator, relay: House) -> None:
+    """Text, stop reason, usage, error class and status; and its numbers are the ledger's."""
+    direct, relayed = await _both(simulator.base_url, relay.url)
+    assert relayed["version"].startswith("0.")
+    wire = next(record for record in simulator.truth.records if record.target == b"/v1/messages")
+    assert wire.header(b"anthropic-version") == b"2023-06-01"
+    assert any(record.target == b"/v1/messages?beta=true" for record in simulator.truth.records)
+    for name, without in direct.items():
+        assert (name, relayed[name]) == (name, without)
+    rows = [row for row in await relay.rows() if row["route"] == "messages" and row["outcome"] == "completed"]
+    usages = [relayed[name]["usage"] for name in ("create", "stream", "stream", "tool", "thinking", "beta")]
+    usages.append(relayed["beta stream"]["usage"])
+    assert [(row["input_tokens"], row["output_tokens"]) for row in rows] == [
+        (usage["input_tokens"], usage["output_tokens"]) for usage in usages
+    ]
+    assert {(row["cache_creation_tokens"], row["cache_read_tokens"]) for row in rows} == {(7, 5)}
+    assert {row["usage_source"] for row in rows} == {"exact"}
+
+
+async def _both(direct_url: str, relay_url: str) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    for url in (direct_url, relay_url):
+        assert PYTHON is not None
+        command = [PYTHON, "-I", str(SCRIPT), url, KEY]
+        run = partial(subprocess.run, command, capture_output=True, text=True, timeout=20, check=False)
+        done = await trio.to_thread.run_sync(run)
+        assert done.returncode == 0, done.stderr[-2000:]
+        seen.append(json.loads(done.stdout))
+    return seen
