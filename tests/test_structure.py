@@ -1,0 +1,320 @@
+"""The shape of the project: floors, doors for third-party packages, mirrored tests, sizes, cancel contracts.
+
+Everything is read from the syntax trees, so an import under ``TYPE_CHECKING`` counts like any other: a floor that only
+the types know upward is still a cycle in the reader's head. There is no exception to the floors.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "relay_trio"
+TESTS = ROOT / "tests"
+
+FLOORS = (
+    "outcome",
+    "errors",
+    "chunks",
+    "config",
+    "wire",
+    "providers",
+    "state",
+    "ledger",
+    "accounts",
+    "upstream",
+    "relay",
+    "observe",
+    "web",
+    "server",
+    "cli",
+    "__main__",
+)
+"""From the ground up. DESIGN.md section 4 names groups; this is the one order of the parts that fulfils it."""
+
+BESIDE = {"simulator": set[str]()}
+"""Parts that stand beside the floors, and what they may import. The simulator is an upstream: were it to share the
+relay's parsers, one mistake could hide in both."""
+
+MAY_USE_BESIDE = {"cli"}
+
+DOORS: dict[str, set[str]] = {
+    "httpx2": {"upstream/transport.py"},
+    "hypercorn": {"server/hypercorn_seam.py"},
+    "h2": {"server/http2.py", "server/http2_exchange.py"},
+    "httptools": {"server/request_head.py", "simulator/request.py", "upstream/parser.py"},
+    "h11": {"cli/demo_clients.py"},
+    "quart": {"web/"},
+    "quart_trio": {"web/"},
+    "werkzeug": {"web/app.py"},
+    "stackscope": {"web/admin.py"},
+    "structlog": {"ledger/writer.py", "observe/log.py", "web/app.py"},
+    "pydantic": {"config/", "cli/init.py", "cli/keys.py"},
+    "pydantic_core": {"config/", "relay/intake.py"},
+    "genai_prices": {"ledger/prices.py"},
+    "cyclopts": {"cli/"},
+    "rich": {"cli/"},
+    "trio": {
+        *("accounts/", "ledger/writer.py", "upstream/", "relay/", "observe/invariants.py", "web/", "server/", "cli/"),
+        "simulator/",
+    },
+}
+"""Where each third-party package may be imported; a name that ends in ``/`` is a folder. A package that is not here
+may be imported nowhere. What DESIGN calls plain functions over bytes (wire, providers) has no trio, and neither have
+the counts (state) nor the settings (config)."""
+
+DOORS_FOR_TYPES: dict[str, set[str]] = {
+    "hypercorn": {"web/seam.py"},  # the ASGI message types
+    "quart_trio": {"server/compose.py"},  # the type of an application
+}
+"""More doors, for imports under ``TYPE_CHECKING`` only."""
+
+NO_TEST_OF_ITS_OWN = {
+    "__init__.py": "the version",
+    "__main__.py": "calls cli/main; every test of cli/test_main and cli/test_serve comes through it",
+}
+"""Files without a mirrored test. Each package's ``__init__`` is a docstring or re-exports, which is checked below."""
+
+LARGEST_FILE_LINES = 400
+
+
+@dataclass(frozen=True)
+class Import:
+    module: str
+    is_for_types: bool
+    line: int
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def files() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@cache
+def imports(path: Path) -> tuple[Import, ...]:
+    for_types = {
+        inner
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    found = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found += [Import(alias.name, node in for_types, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: a relative import hides which floor it goes to"
+            assert node.module is not None
+            is_submodule = (ROOT / node.module.replace(".", "/")).is_dir()
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                is_module = is_submodule and module_path(module) is not None
+                found.append(Import(module if is_module else node.module, node in for_types, node.lineno))
+    return tuple(found)
+
+
+def module_path(module: str) -> Path | None:
+    """The file of one of our modules."""
+    place = ROOT / module.replace(".", "/")
+    for candidate in (place.with_suffix(".py"), place / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def is_at(path: Path, places: set[str]) -> bool:
+    name = name_of(path)
+    return any(name == place or (place.endswith("/") and name.startswith(place)) for place in places)
+
+
+def ours(path: Path) -> Iterator[tuple[Import, str]]:
+    """The imports of our own parts, each with the part's name; the version is nobody's."""
+    for found in imports(path):
+        if found.module.startswith("relay_trio."):
+            yield found, found.module.split(".")[1]
+
+
+def test_every_part_has_its_floor() -> None:
+    """A new folder or top-level module takes its place in the order first."""
+    parts = {part_of(path) for path in files()} - {"__init__"}
+    assert parts == {*FLOORS, *BESIDE}
+
+
+def test_no_import_goes_up_a_floor() -> None:
+    """Also not for types. Imports inside one part are free; a cycle among them is found below."""
+    wrong = []
+    for path in files():
+        part = part_of(path)
+        if part not in FLOORS:
+            continue
+        below = set(FLOORS[: FLOORS.index(part) + 1]) | (set(BESIDE) if part in MAY_USE_BESIDE else set())
+        wrong += [
+            f"{name_of(path)}:{found.line} imports {found.module}" for found, other in ours(path) if other not in below
+        ]
+    assert not wrong
+
+
+def test_what_stands_beside_imports_nothing_of_the_relay() -> None:
+    wrong = [
+        f"{name_of(path)}:{found.line} imports {found.module}"
+        for path in files()
+        if part_of(path) in BESIDE
+        for found, other in ours(path)
+        if other not in {part_of(path), *BESIDE[part_of(path)]}
+    ]
+    assert not wrong
+
+
+def test_modules_form_no_cycle_at_run_time() -> None:
+    """Imports for types are left out here: they may go both ways inside one part."""
+    graph = {
+        path: {
+            target
+            for found in imports(path)
+            if not found.is_for_types and (target := module_path(found.module)) is not None and target != path
+        }
+        for path in files()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(name_of(path) for path in error.args[1]))
+
+
+def test_each_third_party_package_enters_through_its_doors() -> None:
+    wrong = []
+    for path in files():
+        for found in imports(path):
+            if found.top == "relay_trio" or found.top in sys.stdlib_module_names:
+                continue
+            doors = DOORS.get(found.top, set()) | (DOORS_FOR_TYPES.get(found.top, set()) if found.is_for_types else set())
+            if not is_at(path, doors):
+                wrong.append(f"{name_of(path)}:{found.line} imports {found.module}")
+    assert not wrong
+
+
+def test_every_door_is_used() -> None:
+    """A door that nobody goes through is closed, so that the list stays the truth."""
+    unused = [
+        f"{package}: {door}"
+        for doors, is_for_types in ((DOORS, False), (DOORS_FOR_TYPES, True))
+        for package, places in doors.items()
+        for door in places
+        if not any(
+            found.top == package and found.is_for_types >= is_for_types
+            for path in files()
+            if is_at(path, {door})
+            for found in imports(path)
+        )
+    ]
+    assert not unused
+
+
+def test_no_module_knows_asyncio() -> None:
+    wrong = [name_of(path) for path in files() if any(found.top in ("asyncio", "anyio") for found in imports(path))]
+    assert not wrong
+
+
+def test_every_module_has_a_mirrored_test() -> None:
+    missing = [
+        name_of(path)
+        for path in files()
+        if path.name != "__init__.py"
+        and name_of(path) not in NO_TEST_OF_ITS_OWN
+        and not (TESTS / path.relative_to(PACKAGE).parent / f"test_{path.name}").is_file()
+    ]
+    assert not missing
+
+
+def test_a_package_file_holds_no_code_of_its_own() -> None:
+    """A docstring, re-exports and the version: nothing that would need a test."""
+    wrong = [
+        f"{name_of(path)}:{statement.lineno}"
+        for path in files()
+        if path.name == "__init__.py"
+        for statement in tree(path).body
+        if not (
+            isinstance(statement, ast.ImportFrom)
+            or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+            or (isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) in ("__all__", "__version__"))
+        )
+    ]
+    assert not wrong
+
+
+def test_every_module_says_what_lives_in_it() -> None:
+    assert not [name_of(path) for path in files() if not ast.get_docstring(tree(path))]
+
+
+def test_no_module_is_too_long_to_read_in_one_sitting() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in files()}
+    assert not {name: lines for name, lines in lengths.items() if lines > LARGEST_FILE_LINES}
+
+
+def async_functions(node: ast.AST, name: str = "") -> Iterator[tuple[str, ast.AsyncFunctionDef]]:
+    """Functions of modules and classes; those inside other functions belong to them."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.AsyncFunctionDef):
+            yield f"{name}{child.name}", child
+        elif isinstance(child, ast.ClassDef):
+            yield from async_functions(child, f"{name}{child.name}.")
+        elif not isinstance(child, ast.FunctionDef):
+            yield from async_functions(child, name)
+
+
+def is_private(name: str) -> bool:
+    return any(word.startswith("_") and not word.startswith("__") for word in name.split("."))
+
+
+def test_every_public_async_function_says_what_happens_when_it_is_cancelled() -> None:
+    """``__aenter__``, ``__aexit__`` and ``__anext__`` are public too: their ``await`` is only written differently.
+
+    Either "Cancelled here: …" (STYLE names the four forms), "If cancelled, …", or "Not cancellable …".
+    """
+    silent = [
+        f"{name_of(path)}:{function.lineno} {name}"
+        for path in files()
+        for name, function in async_functions(tree(path))
+        if not is_private(name) and "cancel" not in (ast.get_docstring(function) or "").lower()
+    ]
+    assert not silent
+
+
+def test_nothing_asks_for_another_members_timeout() -> None:
+    """Deadlines belong to the caller: no public async function takes one (``Listener``-style settings are values)."""
+    wrong = [
+        f"{name_of(path)}:{function.lineno} {name}"
+        for path in files()
+        for name, function in async_functions(tree(path))
+        for argument in (*function.args.args, *function.args.kwonlyargs)
+        if argument.arg in ("timeout", "deadline", "timeout_seconds")
+    ]
+    assert not wrong
