@@ -85,8 +85,8 @@ class Http1Exchange(Exchange):
         data = self._frame(body, is_last)
         if data:
             transport.write_nowait(data)
-        self.is_complete = is_last and self.disconnected_at is None
-        if transport.unsent_bytes:
+        self.is_complete = is_last and self.disconnected_at is None and not transport.is_broken
+        if transport.unsent_bytes or transport.is_broken:
             await self._drain()
 
     def _frame(self, body: bytes, is_last: bool) -> bytes:
@@ -101,7 +101,7 @@ class Http1Exchange(Exchange):
         return head + body if head else body
 
     async def _drain(self) -> None:
-        """Wait for the client; a stall loses it. Cancelled: as ``Transport.drain``."""
+        """Wait for the client; loses it when it stalls or a write finds it gone. Cancelled: as ``Transport.drain``."""
         await self._transport.drain()
-        if self._transport.has_stalled:
-            self._connection.lose_client(Loss.STALLED)
+        if self._transport.is_broken:  # the reader would see it too, a moment after the application was told "sent"
+            self._connection.lose_client(Loss.STALLED if self._transport.has_stalled else Loss.LEFT)

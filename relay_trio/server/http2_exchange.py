@@ -131,9 +131,11 @@ class Http2Exchange(Exchange):
             connection.flush()
         connection.flush()
         if self.disconnected_at is None:
-            self.is_complete = is_last
+            self.is_complete = is_last and not self._transport.is_broken
             if self._transport.unsent_bytes:
                 await connection.wait_for_socket()
+        if self._transport.is_broken:
+            connection.give_up(self, Loss.STALLED if self._transport.has_stalled else Loss.LEFT)
 
     async def _wait_for_window(self) -> None:
         """Wait until the client opens a window; a client that does not for too long loses the stream.

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay_trio.errors import UpstreamClosed
-from relay_trio.server.connection import Site, admit, serve_connection
+from relay_trio.server.connection import Connection, Site, admit, serve_connection
 from relay_trio.server.h2_frames import HTTP_1_1_REQUIRED, PREFACE
 from relay_trio.server.limits import ConnectionLimits
 from tests.server.h2_client import connect_h2
@@ -112,6 +112,24 @@ def test_a_reporter_that_fails_is_contained() -> None:
     site = Site(None, ConnectionLimits(), fail)  # type: ignore[arg-type]
     site.report(ValueError("x"))
     assert site.contained == 2
+
+
+async def test_an_exception_of_the_connection_layer_itself_stays_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAULTS 0.1: in the stock server it reached the nursery of all connections."""
+
+    async def fail(self: Connection) -> None:
+        await trio.lowlevel.checkpoint()
+        raise KeyError("a defect of ours")
+
+    monkeypatch.setattr(Connection, "run", fail)
+    heard: list[BaseException] = []
+    site = Site(Application(), ConnectionLimits(), heard.append)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs:
+        await serve_connection(admit(ours, site, None), site)
+    assert (len(heard), site.contained, site.connections) == (1, 1, set())
+    assert ours.fileno() == -1
 
 
 # --- fuzz: mutated and split requests into a connection over a socket pair ---

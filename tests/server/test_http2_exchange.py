@@ -52,6 +52,20 @@ async def test_a_socket_that_is_not_read_loses_the_connection_at_the_limit() -> 
             assert served.app.sent < 4_000_000
 
 
+async def test_many_streams_share_one_small_buffer() -> None:
+    """A client that does not read costs one frame of the connection, not one of every stream."""
+    with trio.fail_after(10):
+        async with open_server() as served:
+            client = await connect_h2(served, rcvbuf=4096, window=2**30)
+            client.h2.increment_flow_control_window(2**30)
+            for _ in range(60):
+                await client.request("/flood")
+            await served.app.until(lambda: served.app.running == 60)
+            await trio.sleep(0.3)
+            transport = served.app.scopes[0]["relay.connection"]._transport
+            assert 0 < transport.unsent_bytes < 64 * 1024
+
+
 async def test_reset_frees_an_application_that_waits_for_the_window() -> None:
     with trio.fail_after(5):
         async with open_server() as served:
