@@ -186,7 +186,8 @@ class Admission:
         return any(not account.health.is_disabled for account in self._candidates(want))
 
     def statistics(self) -> AdmissionStatistics:
-        return AdmissionStatistics(len(self._waiters), self._entered, self._granted, self._left)
+        waiting = len(self._waiters) + sum(self._reserved.values())  # woken, and not run since, is still waiting
+        return AdmissionStatistics(waiting, self._entered, self._granted, self._left)
 
     # --- the one owner of every count -----------------------------------------------------------------------------
 

