@@ -144,7 +144,7 @@ class Stream:
             self.is_done = self._left_bytes <= 0
 
     def leave(self, how: str) -> None:
-        """Hang up: ``fin`` closes, ``rst`` resets, ``half`` ends sending only, ``stall`` does nothing but stop."""
+        """Hang up: ``close``, ``rst`` resets, ``half`` ends sending only, ``stall`` does nothing but stop."""
         assert self.sock is not None
         self.left_ns = time.monotonic_ns()
         with contextlib.suppress(OSError):
@@ -152,7 +152,7 @@ class Stream:
                 self.sock.shutdown(socket.SHUT_WR)
             elif how == "rst":
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if how in ("fin", "rst"):
+        if how in ("close", "rst"):
             self.close()
 
     def close(self) -> None:

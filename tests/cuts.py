@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING
-import itertools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -179,7 +179,7 @@ class Connection:
         If cancelled, destroys: the connection must be closed by its owner.
         """
         with trio.move_on_after(_RESET_WAIT_SECONDS):
-            while self._unsent_bytes():  # the kernel tells nobody when it has sent
+            while self._unsent_bytes():  # noqa: ASYNC110  # the kernel tells nobody when it has sent
                 await trio.sleep(0.001)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -11,11 +12,10 @@ import trio.testing
 from relay_trio.config import BreakerSettings
 from relay_trio.errors import NotFound, NoUsableAccount, QueueFull
 from tests.accounts.pools import make_account, make_pool
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relay_trio.state.memory import SlotTable
     from relay_trio.accounts.admission import Admission, Want
+    from relay_trio.state.memory import SlotTable
 
 
 async def hold(admission: Admission, want: Want, log: list[object], release: trio.Event) -> None:

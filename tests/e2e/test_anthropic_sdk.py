@@ -342,6 +342,7 @@ async def test_the_asynchronous_client_sees_the_same(simulator: Simulator, relay
         assert len(results) == 10
         assert all(result == results[0] for result in results)
         assert simulator.truth.usage().input_tokens == 310
+    assert seen[0] == seen[1]
     rows = await relay.rows()
     assert [(row["outcome"], *_tokens(row)) for row in rows] == [("completed", 31, 6, 7, 5)] * 10
 
