@@ -22,7 +22,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.meter import Reading, busy_seconds, cpu_seconds, memory_kib, tree
+from benchmarks.meter import Reading, allow_many_sockets, busy_seconds, cpu_seconds, memory_kib, tree
 from benchmarks.order import Order
 from benchmarks.stream import Stream, Target
 
@@ -130,6 +130,8 @@ class Generator:
             everyone_left = lambda: len(self.tally.left) >= job.clients  # noqa: E731
             result["all_left"] = self._until(everyone_left, job.ramp + _OPEN_LIMIT_SECONDS)
             self._until(lambda: False, job.wait_after)
+            if job.wants_memory:
+                result["memory_after_kib"] = memory_kib(tree(job.proxy_pid))
         else:
             self._until(lambda: self.under_way == 0, _END_LIMIT_SECONDS)
         result["unfinished"] = self.under_way
@@ -277,6 +279,7 @@ _STALLED: list[Stream] = []
 
 
 if __name__ == "__main__":
+    allow_many_sockets()
     generator = Generator(Job.from_json(sys.stdin.read()))
     gc.freeze()
     gc.disable()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,3 +93,9 @@ class Reading:
             "generator_share": round(generator / wall, 3),
             "foreign_cores": round(foreign / wall, 3),
         }
+
+
+def allow_many_sockets() -> None:
+    """Raise this process's soft limit on descriptors to the hard one; its children inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -3,7 +3,8 @@
 It must not be what is measured, so chunks are framed beforehand, each event is one ``send``, and timers are one heap.
 It is also the witness: it knows when each answer was asked for, when each event was sent, and when it saw the close.
 
-``GET /bench/log`` hands over what ended since the last time and what is still open; everything else is an order.
+``GET /bench/log`` hands over what ended since the last time and what is still open; ``GET /bench/reset`` closes every
+connection on which an answer is under way; everything else is an order.
 Started as ``python -m benchmarks.upstream``; prints its port.
 """
 
@@ -18,6 +19,7 @@ import socket
 import time
 from typing import Any
 
+from benchmarks.meter import allow_many_sockets
 from benchmarks.order import DELTAS, OPENING, Order, closing, find_order, whole_message, wide_delta
 
 _READ = select.EPOLLIN | select.EPOLLRDHUP
@@ -145,6 +147,8 @@ class Upstream:
         connection.inbox = b""
         order = find_order(rest)
         if order is None:
+            if head.startswith(b"GET /bench/reset"):
+                self._reset()
             self._send(connection, _whole(self._log() if head.startswith(b"GET /bench/log") else b"{}"))
             return
         answer = connection.answer = Answer(order, time.monotonic_ns())
@@ -232,6 +236,11 @@ class Upstream:
         del self._connections[connection.sock.fileno()]
         connection.sock.close()
 
+    def _reset(self) -> None:
+        for connection in list(self._connections.values()):
+            if connection.answer is not None:
+                self._close(connection)
+
     def _log(self) -> bytes:
         ended, self._ended = self._ended, []
         under_way = [c.answer.record(None, finished=False) for c in self._connections.values() if c.answer is not None]
@@ -246,6 +255,7 @@ def _whole(body: bytes) -> bytes:
 if __name__ == "__main__":
     upstream = Upstream()
     print(upstream.port, flush=True)
+    allow_many_sockets()
     gc.freeze()
     gc.disable()
     upstream.run()

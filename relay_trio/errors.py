@@ -46,7 +46,8 @@ class ErrorKind(StrEnum):
 class RelayError(Exception):
     """Base of every error the relay raises on purpose.
 
-    ``retry_after`` (seconds, or None) is what the client is told to wait.
+    ``message`` is for the client. ``detail`` is for the operator (addresses, certificates): it is in ``str(error)`` and
+    in no answer. ``retry_after`` (seconds, or None) is what the client is told to wait.
     """
 
     source: ClassVar[Source] = Source.RELAY
@@ -54,8 +55,8 @@ class RelayError(Exception):
     word: ClassVar[Word] = Word.INTERNAL
     who: ClassVar[Who] = Who.INTERNAL
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after: float | None = None, detail: str = "") -> None:
+        super().__init__(f"{message}: {detail}" if detail else message)
         self.message = message
         self.retry_after = retry_after
 

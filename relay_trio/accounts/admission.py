@@ -124,6 +124,16 @@ class Admission:
         self._orders += 1
         return Want(model, self._orders, is_pinned)
 
+    def turn_nowait(self, want: Want) -> Turn | None:
+        """A reserved slot if one is free and nobody waits; enter the turn at once. None: ``wait_turn``."""
+        account = None if self._waiters else self._best(want)
+        if account is None:
+            return None
+        self._entered += 1
+        self._granted += 1
+        self._reserved[account.name] += 1
+        return Turn(self, account)
+
     async def wait_turn(self, want: Want) -> Turn:
         """Wait until a slot is reserved for ``want``; enter the turn at once.
 

@@ -66,7 +66,7 @@ async def _probe(client: UpstreamClient, account: AccountSettings, timeouts: Tim
                 milliseconds = (trio.current_time() - started) * 1000
                 return judge(response.head.status, milliseconds)
         except RelayError as error:
-            return ProbeResult(False, f"not reachable: {error.message}")
+            return ProbeResult(False, f"not reachable: {error}")
     return ProbeResult(False, f"not reachable: {waiting_for}")
 
 

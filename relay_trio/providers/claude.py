@@ -49,6 +49,9 @@ _USAGE_FIELDS = {
     "cache_read_input_tokens": "cache_read_tokens",
 }
 
+_SMALL_MESSAGE_BYTES = 64 * 1024
+"""A whole message up to this size is parsed at once; a larger one is scanned as it passes, and never held."""
+
 _DEFAULT_COOLDOWN_SECONDS = {429: 10.0, 503: 2.0, 529: 2.0}
 _BILLING_COOLDOWN_SECONDS = 300.0
 _CLIENT_RETRY_AFTER_MAX_SECONDS = 60.0
@@ -231,14 +234,23 @@ class MessageMeter:
     error: UpstreamError | None = None
 
     def __init__(self, inflater: Inflater | None = None) -> None:
+        self._small: bytearray | None = bytearray()  # the whole body, while it is small enough to be parsed at once
         self._scanner: MemberScanner | None = MemberScanner(frozenset({"usage"}), max_depth=1024, max_tokens=None)
         self._inflater = inflater
 
     def feed(self, data: bytes) -> None:
-        if self._scanner is None:
-            return
         if self._inflater is not None:
             data = self._inflater.feed(data)
+        if self._small is not None:
+            self._small += data
+            if len(self._small) <= _SMALL_MESSAGE_BYTES:
+                return
+            data, self._small = bytes(self._small), None
+        self._scan(data)
+
+    def _scan(self, data: bytes) -> None:
+        if self._scanner is None:
+            return
         try:
             self._scanner.feed(data)
         except JsonLimitError:
@@ -246,6 +258,15 @@ class MessageMeter:
 
     def finish(self) -> UsageStats:
         fold = UsageFold(_USAGE_FIELDS)
+        if self._small is not None:
+            try:
+                message = json.loads(self._small)
+            except (ValueError, RecursionError):
+                self._scan(bytes(self._small))  # cut short: its usage may have come all the same
+                self._small = None
+            else:
+                fold.overwrite(message.get("usage") if isinstance(message, dict) else None)
+                return fold.stats(UsageSource.EXACT)
         if self._scanner is None or "usage" not in self._scanner.members:
             return fold.stats(UsageSource.NONE)
         try:

@@ -66,16 +66,19 @@ class Inflater:
 
     def feed(self, data: bytes) -> bytes:
         """What ``data`` unfolds to; empty once the body turned out unreadable or too large."""
-        if not self.is_readable:
-            return b""
-        try:
-            inflated = self._inflate.decompress(data, self._left)
-        except zlib.error:
-            self.is_readable = False
-            return b""
+        inflated = b""
+        while data and self.is_readable:
+            if self._inflate.eof:  # members may follow each other (RFC 1952 section 2.2)
+                self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            try:
+                inflated += self._inflate.decompress(data, self._left - len(inflated))
+            except zlib.error:
+                self.is_readable = False
+                break
+            if len(inflated) >= self._left or self._inflate.unconsumed_tail:
+                self.is_readable = False
+            data = self._inflate.unused_data
         self._left -= len(inflated)
-        if self._left <= 0 or self._inflate.unconsumed_tail:
-            self.is_readable = False
         return inflated
 
 

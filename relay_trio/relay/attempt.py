@@ -23,6 +23,7 @@ from relay_trio.errors import (
 )
 from relay_trio.outcome import Phase
 from relay_trio.providers.base import header
+from relay_trio.providers.metering import Inflater
 from relay_trio.relay.asked import Answer
 
 if TYPE_CHECKING:
@@ -133,7 +134,10 @@ class Attempt:
         _apply(verdict, account, head)
         self._exchange.end_is_seen()
         if verdict.is_passed_through:
-            return Failure(verdict.error, Phase.HEAD, verdict.retryable, head, bytes(body[:_ERROR_BODY_BYTES]))
+            told = bytes(body[:_ERROR_BODY_BYTES])
+            if header(head.headers, b"content-encoding") == b"gzip":
+                told = Inflater().feed(told)
+            return Failure(verdict.error, Phase.HEAD, verdict.retryable, head, told)
         return Failure(verdict.error, Phase.HEAD, verdict.retryable)
 
     async def _stream(self, account: Account, response: UpstreamResponse, limit: Limit) -> None:
@@ -158,7 +162,7 @@ class Attempt:
                 limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
                 await sink.progress()
             sink.put_nowait(data)
-            limit.arm(idle_seconds, went_idle)
+            limit.rearm(idle_seconds, went_idle)
             data = await response.receive_some()
         exchange.end_is_seen()
         if meter.error is not None:

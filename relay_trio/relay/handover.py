@@ -83,9 +83,15 @@ class Sink:
     async def progress(self) -> None:
         """Wait until the body took or sent something. The caller limits how long.
 
+        Raises:
+            trio.BrokenResourceError: the body is gone.
+
         Cancelled here: atomic, nothing was handed over.
         """
-        await self._handover._lot.park()
+        if not self._handover.source.is_closed:
+            await self._handover._lot.park()
+        if self._handover.source.is_closed:
+            raise trio.BrokenResourceError("the body was given up")
 
     def finish(self, usage: Usage) -> None:
         """The explicit good end."""
@@ -102,6 +108,7 @@ class Source:
     def __init__(self, handover: Handover, channel: trio.MemoryReceiveChannel[Chunk]) -> None:
         self.is_asking = False
         """Whether the body waits for more, having sent all it was given."""
+        self.is_closed = False
         self._handover = handover
         self._channel = channel
         self._ended: Usage | Error | None = None
@@ -157,6 +164,7 @@ class Source:
 
     def close(self) -> None:
         """The body is done or given up. Synchronous, so that it works in a cancelled task."""
+        self.is_closed = True
         self._handover.held_bytes = 0
         self._channel.close()
         self._handover._wake_pump()

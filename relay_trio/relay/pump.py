@@ -84,20 +84,20 @@ class _Life:
         self._exchange = exchange
         self._sink = handover.sink
 
-    async def run(self, task_status: trio.TaskStatus[Answer]) -> None:
+    async def run(self, started: trio.TaskStatus[Answer]) -> None:
         core, exchange, timeouts = self._core, self._exchange, self._core.settings.timeouts
         exchange.clock.set_total(timeouts.total_timeout_seconds)
         incoming = await read_request(self._asked, exchange.clock, timeouts, core.settings.server.max_body_bytes)
         exchange.row.model, exchange.row.is_stream = incoming.model or "", incoming.stream
         want = core.admission.new_want(incoming.model, is_pinned=self._asked.route.is_pinned)
-        self.attempt = Attempt(core, self._asked, incoming, exchange, self._sink, task_status)
+        self.attempt = Attempt(core, self._asked, incoming, exchange, self._sink, started)
         await self._try_accounts(want, self.attempt)
         if exchange.outcome is None:
             exchange.phase = Phase.FLUSH
-        with exchange.clock.limit() as limit:
+        with exchange.clock.limit(timeouts.write_timeout_seconds, client_stalled) as limit:
             while not self._sink.is_flushed:
-                limit.arm(timeouts.write_timeout_seconds, client_stalled)
                 await self._sink.progress()
+                limit.rearm(timeouts.write_timeout_seconds, client_stalled)
         if exchange.outcome is None:
             exchange.ended(COMPLETED)
 
@@ -150,9 +150,15 @@ class _Life:
         attempt.pass_on(failure, account)
 
     async def _wait_turn(self, want: Want) -> Turn:
+        turn = self._core.admission.turn_nowait(want)
+        if turn is not None:
+            return turn
         seconds = self._core.settings.queue.queue_timeout_seconds
-        with self._exchange.clock.limit() as limit:
-            limit.arm(seconds, lambda: QueueTimeout(f"no slot came free within {seconds:g} seconds", retry_after=1))
+
+        def timed_out() -> QueueTimeout:
+            return QueueTimeout(f"no slot came free within {seconds:g} seconds", retry_after=1)
+
+        with self._exchange.clock.limit(seconds, timed_out):
             return await self._core.admission.wait_turn(want)
 
     def last_word(self, error: RelayError) -> Error:

@@ -105,7 +105,8 @@ class UpstreamClient:
         try:
             pipe = pipe_over(await self._open_stream(*peer))
         except (OSError, ValueError, trio.BrokenResourceError) as error:  # UnicodeError from IDNA is a ValueError
-            raise UpstreamConnectError(f"cannot connect to {peer[0]}:{peer[1]}: {error}") from error
+            detail = f"cannot connect to {peer[0]}:{peer[1]}: {error}"
+            raise UpstreamConnectError("the upstream cannot be reached", detail=detail) from error
         try:
             if scheme == "https":
                 pipe = await self._secure(pipe, origin)
@@ -128,7 +129,8 @@ class UpstreamClient:
             await secure.handshake()
         except (OSError, ValueError, trio.BrokenResourceError) as error:  # ssl.SSLError is an OSError
             reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
-            raise UpstreamConnectError(f"no TLS connection to {host}:{port}: {reason}") from error
+            detail = f"no TLS connection to {host}:{port}: {reason}"
+            raise UpstreamConnectError("the upstream cannot be reached securely", detail=detail) from error
         return secure
 
 

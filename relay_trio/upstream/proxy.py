@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from relay_trio.upstream.connection import Origin
     from relay_trio.upstream.pipe import Pipe
 
+_UNREACHED = "the upstream cannot be reached"
+
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
@@ -74,10 +76,13 @@ async def open_tunnel(proxy: Proxy, pipe: Pipe, origin: Origin) -> None:
     try:
         answer = await connection.exchange("CONNECT", head, b"")
     except UpstreamError as error:
-        raise UpstreamConnectError(f"the proxy {proxy.host}:{proxy.port} gave no answer: {error}") from error
+        detail = f"the proxy {proxy.host}:{proxy.port} gave no answer: {error}"
+        raise UpstreamConnectError(_UNREACHED, detail=detail) from error
     status = answer.head.status
     answer.detach()
     if status >= 300:
-        raise UpstreamConnectError(f"the proxy {proxy.host}:{proxy.port} refused the tunnel with status {status}")
+        detail = f"the proxy {proxy.host}:{proxy.port} refused the tunnel with status {status}"
+        raise UpstreamConnectError(_UNREACHED, detail=detail)
     if connection.has_extra:
-        raise UpstreamConnectError(f"the proxy {proxy.host}:{proxy.port} sent bytes before the tunnel was used")
+        detail = f"the proxy {proxy.host}:{proxy.port} sent bytes before the tunnel was used"
+        raise UpstreamConnectError(_UNREACHED, detail=detail)

@@ -329,18 +329,19 @@ def _leave_midway(client: anthropic.Anthropic, model: str) -> list[str]:
 
 async def test_the_asynchronous_client_sees_the_same(simulator: Simulator, relay: House) -> None:
     """On trio, ten at a time."""
+    seen: list[object] = []
     for url in (simulator.base_url, relay.url):
         simulator.truth.clear()
-        results: list[object] = []
-        async with (
-            anthropic.AsyncAnthropic(base_url=url, api_key=KEY, max_retries=0) as client,
-            trio.open_nursery() as n,
-        ):
-            for _ in range(5):
-                n.start_soon(_async_create, client, results)
-                n.start_soon(_async_stream, client, results)
-        assert len(results) == 10
-        assert all(result == results[0] for result in results)
+        whole: list[object] = []
+        streamed: list[object] = []
+        async with anthropic.AsyncAnthropic(base_url=url, api_key=KEY, max_retries=0) as client:
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(_async_create, client, whole)
+                    nursery.start_soon(_async_stream, client, streamed)
+        assert whole == [whole[0]] * 5
+        assert streamed == [streamed[0]] * 5
+        seen.append((whole, streamed))
         assert simulator.truth.usage().input_tokens == 310
     assert seen[0] == seen[1]
     rows = await relay.rows()

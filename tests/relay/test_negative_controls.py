@@ -93,6 +93,7 @@ def test_an_await_between_the_grant_and_its_block_is_caught(monkeypatch: pytest.
         await trio.lowlevel.checkpoint()
         return turn
 
+    monkeypatch.setattr(Admission, "turn_nowait", lambda self, want: None)
     monkeypatch.setattr(Admission, "wait_turn", then_awaits)
     with pytest.raises(ExplorationFailed, match="a slot is still reserved"):
         explore(scenario_of(STREAM, "cancel"), cancel_target, counted=(Steps.RUN,))

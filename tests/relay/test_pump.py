@@ -241,7 +241,8 @@ async def test_each_deadline_has_its_own_outcome(
     async with open_house(script, timeouts=timeouts) as house:  # type: ignore[arg-type]
         started = trio.current_time()
         client = await served(house, house.request())
-        assert trio.current_time() - started == pytest.approx(next(iter(timeouts.values())), abs=0.01)
+        seconds = next(iter(timeouts.values()))
+        assert seconds <= trio.current_time() - started <= seconds * 1.02 + 0.01
         assert outcome(house) == expected
         assert client.status == status
         assert client.is_finished is (status != 200)

@@ -1,0 +1,131 @@
+"""The command line: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.bench import Bench, open_bench
+from benchmarks.meter import allow_many_sockets
+from benchmarks.plot import plot_closes
+from benchmarks.profiling import profile
+from benchmarks.report import doubts, perf_table, read_rows, storm_table, target_table
+from benchmarks.rounds import Rows, perf_round, prepare, storm_round
+from benchmarks.systems import SYSTEMS
+from benchmarks.systems.base import BENCH_CORE
+
+_ROOT = Path(__file__).parent.parent
+_PERF_ROWS, _STORM_ROWS = "perf.jsonl", "disconnects.jsonl"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The relay beside its peers.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="default: %(default)s")
+    parser.add_argument("--only", choices=("perf", "disconnects"))
+    parser.add_argument("--quick", action="store_true", help="one round, short windows: does it work?")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    work = Path(tempfile.gettempdir()) / "relay-trio-benchmarks"
+    parser.add_argument("--work", type=Path, default=work, help="where peers are installed; kept. Default: %(default)s")
+    parser.add_argument("--profile", action="store_true", help="profile the relay instead")
+    parser.add_argument("--report", action="store_true", help="only make the tables of the rows in --out again")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = _arguments()
+    out: Path = arguments.out
+    if arguments.report:
+        _write_tables(out, (out / "machine.md").read_text())
+        return 0
+    if (os.cpu_count() or 1) < 2:
+        print("needs two CPU cores: one for the proxy, one for the bench", file=sys.stderr)
+        return 1
+    os.sched_setaffinity(0, {BENCH_CORE})
+    allow_many_sockets()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    with open_bench(_ROOT) as bench:
+        if arguments.profile:
+            print(profile(bench, arguments.work))
+            return 0
+        out.mkdir(parents=True, exist_ok=True)
+        return _measure(arguments, bench)
+
+
+def _measure(arguments: argparse.Namespace, bench: Bench) -> int:
+    names = arguments.systems.split(",")
+    if unknown := [name for name in names if name not in SYSTEMS]:
+        print(f"no such system: {', '.join(unknown)}; there are {', '.join(SYSTEMS)}", file=sys.stderr)
+        return 2
+    systems, said = prepare([SYSTEMS[name](arguments.work) for name in SYSTEMS if name in names])
+    rounds = 1 if arguments.quick else arguments.rounds
+    out: Path = arguments.out
+    machine = _machine(said, rounds, quick=arguments.quick)
+    (out / "machine.md").write_text(machine)
+    for wanted, name, one_round in (("perf", _PERF_ROWS, perf_round), ("disconnects", _STORM_ROWS, storm_round)):
+        if arguments.only in (None, wanted):
+            rows = Rows(out / name)
+            for number in range(1, rounds + 1):
+                one_round(number, systems, bench, rows, quick=arguments.quick)
+    _write_tables(out, machine)
+    return 0
+
+
+def _machine(said: dict[str, str], rounds: int, *, quick: bool) -> str:
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        "unknown CPU",
+    )
+    node = (
+        subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
+        if shutil.which("node")
+        else ""
+    )
+    versions = "; ".join(f"{name} {words}" for name, words in said.items() if name != "direct")
+    warning = " **A quick run: its figures mean nothing.**" if quick else ""
+    return (
+        f"{time.strftime('%d %b %Y')}, {rounds} interleaved rounds, {model}, {os.cpu_count()} cores (one for the proxy), "
+        f"Linux {platform.release()}, Python {platform.python_version()}{', Node ' + node if node else ''}; "
+        f"{versions}.{warning}\n"
+    )
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
+
+
+def _write_tables(out: Path, machine: str) -> None:
+    """One Markdown file for each kind of rows that is there, and the plot."""
+    perf, storms = read_rows(out / _PERF_ROWS), read_rows(out / _STORM_ROWS)
+    legend = (
+        "Medians over rounds (least–most). \\* the bench's own core was more than 85 % busy: the figure is a lower bound "
+        "of what the system can do. ° other processes used more than a tenth of a core.\n"
+    )
+    if perf:
+        parts = [machine, legend, perf_table(perf), target_table(perf), _doubts(perf)]
+        (out / "perf.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+        print((out / "perf.md").read_text())
+    if storms:
+        parts = [machine, storm_table(storms), _doubts(storms)]
+        (out / "disconnects.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+        print((out / "disconnects.md").read_text())
+        if not plot_closes(storms, out / "disconnects.svg"):
+            print('no plot: matplotlib is missing (pip install "relay-trio[bench]")', file=sys.stderr)
+
+
+def _doubts(rows: list[dict[str, object]]) -> str:
+    found = doubts(rows)
+    return (
+        "To be known before these figures are believed:\n\n" + "\n".join(f"- {one}" for one in found) if found else ""
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

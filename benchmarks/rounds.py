@@ -1,0 +1,113 @@
+"""Interleaving: in each round every system is started afresh, and each cell runs on all of them before the next cell.
+
+So a noisy minute hits all systems alike, and the spread over rounds includes that of a process's start. Only the system
+whose turn it is may run; the others are stopped. A row is written as soon as it is known: an interrupted run keeps its.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.cells import CELLS, measure
+from benchmarks.correctness import check
+from benchmarks.storms import STORMS, strike
+from benchmarks.systems.base import NotMeasuredError, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchmarks.bench import Bench
+    from benchmarks.systems.base import Running, System
+
+
+class Rows:
+    """The raw rows, kept as they come."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.write_text("")
+
+    def add(self, row: dict[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def prepare(systems: list[System]) -> tuple[list[System], dict[str, str]]:
+    """Install all; those that cannot be had are left out. With them, what is to be said of each: version or reason."""
+    usable, said = [], {}
+    for system in systems:
+        _say(f"setting up {system.name}")
+        try:
+            said[system.name] = system.prepare()
+            usable.append(system)
+        except NotMeasuredError as error:
+            said[system.name] = f"not measured: {error}"
+            _say(said[system.name])
+    return usable, said
+
+
+def perf_round(number: int, systems: list[System], bench: Bench, rows: Rows, *, quick: bool) -> None:
+    """All performance cells on all systems, plain first, then TLS on those that have it."""
+    for tls in (False, True):
+        having = [system for system in systems if system.has_tls or not tls]
+        with _running(having, bench, Variant(tls=tls), number, rows) as fleet:
+            for cell in CELLS:
+                for running in fleet if cell.tls == tls else ():
+                    if cell.only and running.name not in cell.only:
+                        continue
+                    _say(f"round {number}  {cell.name}{' tls' if tls else ''}  {running.name}")
+                    with _turn(running):
+                        rows.add({"round": number, **measure(cell, bench, running, quick=quick)})
+
+
+def storm_round(number: int, systems: list[System], bench: Bench, rows: Rows, *, quick: bool) -> None:
+    """All scenarios on all systems. A scenario in a queue runs where there is one."""
+    proxies = [system for system in systems if system.is_proxy]
+    for needs_queue in (True, False):
+        storms = [storm for storm in STORMS if storm.needs_queue == needs_queue]
+        having = [system for system in proxies if system.has_queue or not needs_queue]
+        with _running(having, bench, storms[0].variant, number, rows) as fleet:
+            for storm in storms:
+                for running in fleet:
+                    _say(f"round {number}  {storm.name}  {running.name}")
+                    with _turn(running):
+                        rows.add({"round": number, **strike(storm, bench, running, quick=quick)})
+
+
+@contextmanager
+def _running(systems: list[System], bench: Bench, variant: Variant, number: int, rows: Rows) -> Iterator[list[Running]]:
+    fleet: list[Running] = []
+    try:
+        for system in systems:
+            try:
+                running = system.start(bench.upstream_port, variant)
+                verdict = check(running)
+            except (NotMeasuredError, OSError) as error:
+                _say(f"{system.name}: not measured: {error}")
+                rows.add({"round": number, "cell": "start", "system": system.name, "reason": str(error)[:300]})
+                continue
+            rows.add({"round": number, "cell": "correctness", "system": system.name, "verdict": verdict})
+            running.pause()
+            fleet.append(running)
+        yield fleet
+    finally:
+        for running in fleet:
+            running.stop()
+
+
+@contextmanager
+def _turn(running: Running) -> Iterator[None]:
+    running.resume()
+    try:
+        yield
+    finally:
+        running.pause()
+
+
+def _say(words: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {words}", file=sys.stderr, flush=True)

@@ -1,0 +1,164 @@
+"""The promises as a snapshot: true in every phase, and false the moment one count is tampered with."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+from relay_trio.observe import invariants
+from relay_trio.observe.invariants import LARGEST_READ_BYTES, fd_count, snapshot
+from relay_trio.relay.handover import HANDOVER_BYTES
+from tests.relay import scripts
+from tests.relay.house import House, open_house
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio.testing import MockClock
+
+
+def broken(told: dict[str, Any]) -> set[str]:
+    """The numbers of the invariants that do not hold."""
+    return {name.split()[0] for name, holds in told["invariants"].items() if not holds}
+
+
+async def test_at_rest_everything_holds_and_nothing_is_held(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.streams, accounts=2) as house:
+        told: dict[str, Any] = snapshot(house.core)
+        assert told["ok"] is True
+        assert broken(told) == set()
+        assert list(told["accounts"]) == ["a", "b"]
+        assert told["requests"] == {"live": 0, "by_phase": {}}
+        assert told["queue"] == {"waiting": 0, "entered": 0, "granted": 0, "left": 0}
+        assert told["ledger"] == {"open_rows": 0}
+        assert told["buffered_bytes"] == {"total": 0, "fullest_stream": 0}
+        assert told["upstream"] == {"exchanges": 0, "open_connections": 0, "idle_connections": 0}
+        assert told["tasks"] > 0
+        json.dumps(told, allow_nan=False)
+
+
+async def test_a_disabled_account_and_an_endless_wait_are_still_json(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.streams) as house:
+        house.account("a").health.disable("401")
+        told: dict[str, Any] = snapshot(house.core)
+        assert told["accounts"]["a"]["state"] == "auth_failed"
+        json.dumps(told, allow_nan=False)
+
+
+async def test_it_holds_at_every_step_of_a_request_with_a_fail_over(autojump_clock: MockClock) -> None:
+    """Taken between any two steps: a mismatch is never a race."""
+    wrong: list[set[str]] = []
+    house: House
+
+    class Watch(trio.abc.Instrument):
+        is_on = False
+        steps = 0
+
+        def after_task_step(self, task: trio.lowlevel.Task) -> None:
+            if self.is_on:
+                self.steps += 1
+                told: dict[str, Any] = snapshot(house.core)
+                if not told["ok"]:
+                    wrong.append(broken(told))
+
+    watch = Watch()
+    async with open_house(scripts.first_account_is_overloaded, accounts=2) as house:
+        trio.lowlevel.add_instrument(watch)
+        watch.is_on = True
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(house.request().run)
+        watch.is_on = False
+        trio.lowlevel.remove_instrument(watch)
+    assert watch.steps > 50
+    assert wrong == []
+
+
+def leak_a_slot(house: House) -> None:
+    house.slots.take_nowait("a", 100)
+
+
+def lose_a_slot(house: House) -> None:
+    house.slots.give_back("a")
+
+
+def forget_the_attempt(house: House) -> None:
+    for exchange in house.core.live:
+        exchange.attempt_account = None
+
+
+def take_too_many(house: House) -> None:
+    for _ in range(5):
+        house.slots.take_nowait("a", 100)
+
+
+def lose_a_row(house: House) -> None:
+    house.ledger.opened["nobody's"] = next(iter(house.ledger.opened.values()))
+
+
+def leak_an_exchange(house: House) -> None:
+    house.upstream._exchanges += 1
+
+
+def hoard_bytes(house: House) -> None:
+    for exchange in house.core.live:
+        exchange.handover.held_bytes = HANDOVER_BYTES + LARGEST_READ_BYTES + 1
+
+
+def lose_a_waiter(house: House) -> None:
+    house.core.admission._entered += 1
+
+
+@pytest.mark.parametrize(
+    ("tamper", "numbers"),
+    [
+        (leak_a_slot, {"I1", "I2"}),
+        (lose_a_slot, {"I1", "I5"}),
+        (forget_the_attempt, {"I1"}),
+        (take_too_many, {"I1", "I2"}),
+        (lose_a_row, {"I3"}),
+        (leak_an_exchange, {"I5"}),
+        (hoard_bytes, {"I9"}),
+        (lose_a_waiter, {"I12"}),
+    ],
+)
+async def test_a_count_that_is_tampered_with_is_found(
+    autojump_clock: MockClock, tamper: Callable[[House], None], numbers: set[str]
+) -> None:
+    """Each invariant can fail, and no other one with it by accident."""
+    async with open_house(scripts.streams_slowly) as house, trio.open_nursery() as nursery:
+        client = house.request()
+        nursery.start_soon(client.run)
+        await trio.sleep(2.5)
+        assert snapshot(house.core)["ok"] is True
+        tamper(house)
+        told: dict[str, Any] = snapshot(house.core)
+        assert told["ok"] is False
+        assert broken(told) == numbers
+        nursery.cancel_scope.cancel()
+        if tamper is lose_a_slot:
+            house.slots.take_nowait("a", 1)
+
+
+async def test_a_full_stream_is_within_its_limit(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.floods) as house, trio.open_nursery() as nursery:
+        client = house.request()
+        client.reads = trio.Event()
+        nursery.start_soon(client.run)
+        await trio.testing.wait_all_tasks_blocked()
+        told: dict[str, Any] = snapshot(house.core)
+        assert told["ok"] is True
+        assert HANDOVER_BYTES <= told["buffered_bytes"]["fullest_stream"] <= HANDOVER_BYTES + LARGEST_READ_BYTES
+        client.left.set()
+
+
+def test_where_the_system_does_not_tell_descriptors_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: str) -> list[str]:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(invariants.os, "listdir", missing)
+    assert fd_count() is None

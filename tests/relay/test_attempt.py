@@ -1,0 +1,467 @@
+"""One attempt at one account: what the upstream may do, what becomes of the account, and what the client is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from relay_trio.accounts.health import AccountState
+from relay_trio.chunks import UsageSource
+from relay_trio.providers.base import header
+from tests.explorer import Run, Steps, explore
+from tests.relay import scripts
+from tests.relay.house import HEAD, LAST_CHUNK, START, STREAM, TEXT, Client, House, chunk, open_house
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from relay_trio.accounts.health import HealthStatistics
+    from tests.relay.house import Script, UpstreamSide
+
+INVALID = b'{"type":"error","error":{"type":"invalid_request_error","message":"too many tokens"},"request_id":"theirs"}'
+DENIED = b'{"type":"error","error":{"type":"authentication_error","message":"sk-canary-account is revoked"}}'
+
+
+def refuses(status: int, body: bytes, *headers: bytes) -> Script:
+    """A script that answers every request with an error."""
+
+    async def script(side: UpstreamSide) -> None:
+        await side.request()
+        lines = [b"content-type: application/json", b"content-length: %d" % len(body), *headers]
+        await side.send(b"HTTP/1.1 %d No\r\n%b\r\n\r\n" % (status, b"\r\n".join(lines)), body)
+
+    return script
+
+
+def first_account(first: Script, others: Script) -> Script:
+    async def script(side: UpstreamSide) -> None:
+        await (first if side.number == 0 else others)(side)
+
+    return script
+
+
+async def served(house: House, client: Client) -> Client:
+    with trio.fail_after(100_000):
+        await client.run()
+    house.assert_at_rest()
+    return client
+
+
+def codes(house: House) -> list[str]:
+    return [row.outcome.code for row in house.rows if row.outcome]
+
+
+def health(house: House, name: str) -> HealthStatistics:
+    return house.account(name).health.statistics(trio.current_time())
+
+
+# --- connecting ---------------------------------------------------------------------------------------------------
+
+
+async def never_connects(host: str, port: int) -> trio.abc.Stream:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+async def test_a_connect_that_hangs_ends_at_the_connect_limit_and_the_account_is_blamed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(scripts.streams, timeouts={"connect_timeout_seconds": 4}) as house:
+        house.upstream._open_stream = never_connects  # type: ignore[assignment]
+        started = trio.current_time()
+        client = await served(house, house.request())
+        assert trio.current_time() - started == pytest.approx(4)
+        assert (client.status, codes(house)) == (504, ["sC"])
+        assert json.loads(client.body)["error"]["type"] == "timeout_error"
+        assert house.rows[0].connect_ms is None
+        assert health(house, "a").strikes == 1
+
+
+async def test_a_connect_that_fails_is_sc_and_the_next_account_serves(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.streams, accounts=2) as house:
+        open_stream = house.upstream._open_stream
+
+        async def first_refuses(host: str, port: int) -> trio.abc.Stream:
+            if port == 1000:
+                raise ConnectionRefusedError("refused")
+            return await open_stream(host, port)
+
+        house.upstream._open_stream = first_refuses
+        client = await served(house, house.request())
+        assert client.body == b"".join(STREAM)
+        assert (house.rows[0].attempts, house.rows[0].account) == (2, "b")
+        assert (health(house, "a").strikes, health(house, "b").strikes) == (1, 0)
+
+
+async def test_a_connect_that_fails_everywhere_is_502_and_names_no_address(autojump_clock: MockClock) -> None:
+    """Where upstreams live is the operator's business."""
+
+    async def refuses_all(host: str, port: int) -> trio.abc.Stream:
+        raise ConnectionRefusedError("refused")
+
+    async with open_house(scripts.streams) as house:
+        house.upstream._open_stream = refuses_all  # type: ignore[assignment]
+        client = await served(house, house.request())
+        assert (client.status, codes(house)) == (502, ["SC"])
+        assert b"127.0.0.1" not in client.body
+
+
+async def test_connect_time_is_of_the_answering_attempt_and_zero_on_a_pooled_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(scripts.streams) as house:
+        open_stream = house.upstream._open_stream
+
+        async def slowly(host: str, port: int) -> trio.abc.Stream:
+            await trio.sleep(2)
+            return await open_stream(host, port)
+
+        house.upstream._open_stream = slowly
+        await served(house, house.request())
+        await served(house, house.request())
+        assert [row.connect_ms for row in house.rows] == pytest.approx([2000, 0])
+
+
+# --- a credential that is refused ---------------------------------------------------------------------------------
+
+
+async def test_a_401_disables_the_account_and_the_next_one_serves(autojump_clock: MockClock) -> None:
+    async with open_house(first_account(refuses(401, DENIED), scripts.streams), accounts=2) as house:
+        client = await served(house, house.request())
+        assert client.body == b"".join(STREAM)
+        assert health(house, "a").state is AccountState.AUTH_FAILED
+        await served(house, house.request())
+        assert [row.attempts for row in house.rows] == [2, 1]
+
+
+async def test_a_401_of_the_only_account_is_a_502_that_says_nothing_of_the_upstreams_words(
+    autojump_clock: MockClock,
+) -> None:
+    """A 401 would tell the client to change *its* key, and the upstream's text may hold a piece of ours."""
+    async with open_house(refuses(401, DENIED)) as house:
+        client = await served(house, house.request())
+        assert (client.status, codes(house)) == (502, ["SH"])
+        assert json.loads(client.body)["error"]["type"] == "api_error"
+        assert b"canary" not in client.body
+        assert b"revoked" not in client.body
+
+
+async def test_with_every_account_out_of_rotation_a_request_is_529_and_has_its_row(autojump_clock: MockClock) -> None:
+    async with open_house(refuses(401, DENIED)) as house:
+        await served(house, house.request())
+        client = await served(house, house.request())
+        assert (client.status, codes(house)) == (529, ["SH", "RQ"])
+        assert json.loads(client.body)["error"]["type"] == "overloaded_error"
+        assert house.rows[1].attempts == 0
+
+
+@pytest.mark.parametrize("status", [402, 403, 302])
+async def test_what_is_between_us_and_the_upstream_is_hidden(autojump_clock: MockClock, status: int) -> None:
+    """Billing, permissions and redirects of the account are not the client's."""
+    async with open_house(refuses(status, DENIED, b"location: http://elsewhere/canary")) as house:
+        client = await served(house, house.request())
+        assert client.status == 502
+        assert b"canary" not in client.body
+        assert header(client.sent[0]["headers"], b"location") is None
+
+
+# --- errors that are the client's ---------------------------------------------------------------------------------
+
+
+async def test_a_400_is_the_clients_and_no_other_account_is_asked(autojump_clock: MockClock) -> None:
+    async with open_house(refuses(400, INVALID, b"x-should-retry: false"), accounts=3) as house:
+        client = await served(house, house.request())
+        told = json.loads(client.body)
+        assert (client.status, told["error"]["message"]) == (400, "too many tokens")
+        assert told["request_id"] == house.rows[0].request_id
+        headers = client.sent[0]["headers"]
+        assert header(headers, b"content-length") == str(len(client.body)).encode()
+        assert [name for name, _ in headers].count(b"content-length") == 1
+        assert [name for name, _ in headers].count(b"content-type") == 1
+        assert header(headers, b"x-should-retry") == b"false"
+        assert (house.rows[0].attempts, codes(house), house.rows[0].status) == (1, ["SH"], 400)
+        assert house.rows[0].outcome is not None
+        assert house.rows[0].outcome.word.value == "rejected_request"
+        house.assert_healthy()
+
+
+async def test_a_compressed_400_still_says_what_is_wrong(autojump_clock: MockClock) -> None:
+    """Every SDK accepts gzip, so the relay asks for it; what is wrong with the request then comes in gzip too."""
+    async with open_house(refuses(400, gzip.compress(INVALID), b"content-encoding: gzip")) as house:
+        client = await served(house, house.request(headers=[(b"accept-encoding", b"gzip, deflate")]))
+        assert client.status == 400
+        assert header(client.sent[0]["headers"], b"content-encoding") is None
+        assert json.loads(client.body)["error"]["message"] == "too many tokens"
+
+
+async def test_an_error_body_that_is_no_json_becomes_an_envelope_of_ours(autojump_clock: MockClock) -> None:
+    async with open_house(refuses(413, b"<html>nginx canary</html>")) as house:
+        client = await served(house, house.request())
+        assert client.status == 413
+        assert json.loads(client.body)["type"] == "error"
+        assert b"canary" not in client.body
+
+
+async def test_an_error_body_larger_than_64_kib_is_cut_off_and_its_connection_closed(autojump_clock: MockClock) -> None:
+    """A retry must not wait for megabytes of HTML, nor a slot be held for them."""
+    async with open_house(refuses(400, b'{"error": "' + b"x" * 300_000 + b'"}')) as house:
+        client = await served(house, house.request())
+        assert client.status == 400
+        assert len(client.body) < 1000
+        assert json.loads(client.body)["request_id"] == house.rows[0].request_id
+        assert house.sides[0].is_closed_by_the_relay
+        house.assert_healthy()
+
+
+async def test_a_connection_that_dies_in_an_error_body_fails_over(autojump_clock: MockClock) -> None:
+    async def dies(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(b"HTTP/1.1 529 No\r\ncontent-length: 100\r\n\r\n{")
+        raise trio.BrokenResourceError
+
+    async with open_house(first_account(dies, scripts.streams), accounts=2) as house:
+        client = await served(house, house.request())
+        assert client.body == b"".join(STREAM)
+        assert house.rows[0].attempts == 2
+
+
+async def test_an_error_body_that_never_ends_ends_at_the_first_byte_limit(autojump_clock: MockClock) -> None:
+    async def drips(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(b"HTTP/1.1 400 No\r\ntransfer-encoding: chunked\r\n\r\n")
+        await side.wait_closed()
+
+    async with open_house(drips, timeouts={"first_byte_timeout_seconds": 6}) as house:
+        client = await served(house, house.request())
+        assert (client.status, codes(house)) == (504, ["sH"])
+
+
+# --- how often ----------------------------------------------------------------------------------------------------
+
+
+async def test_no_more_accounts_are_tried_than_may(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.is_overloaded, accounts=5, retry={"max_attempts": 2}) as house:
+        client = await served(house, house.request())
+        assert (client.status, house.rows[0].attempts) == (529, 2)
+
+
+async def test_with_the_retry_budget_spent_the_first_failure_is_the_answer(autojump_clock: MockClock) -> None:
+    """When everything fails, retries must not multiply the load."""
+    budget = {"budget_ratio": 0, "budget_min_concurrent": 0}
+    async with open_house(scripts.is_overloaded, accounts=2, retry=budget) as house:
+        client = await served(house, house.request())
+        assert (client.status, house.rows[0].attempts) == (529, 1)
+
+
+async def test_a_place_in_the_budget_is_free_again_after_the_request(autojump_clock: MockClock) -> None:
+    budget = {"budget_ratio": 0, "budget_min_concurrent": 1}
+    async with open_house(
+        first_account(scripts.dies_before_the_head, scripts.streams), accounts=2, retry=budget
+    ) as house:
+        for _ in range(3):
+            await served(house, house.request())
+        assert [row.attempts for row in house.rows] == [2, 2, 2]
+        assert codes(house) == ["--", "--", "--"]
+
+
+async def test_two_requests_do_not_share_one_place_in_the_budget(autojump_clock: MockClock) -> None:
+    async def slow_to_fail(side: UpstreamSide) -> None:
+        await side.request()
+        await trio.sleep(1)
+        if side.number in (0, 1):
+            raise trio.BrokenResourceError
+        await side.send(HEAD, *(chunk(event) for event in STREAM), LAST_CHUNK)
+
+    async with open_house(slow_to_fail, accounts=4, retry={"budget_ratio": 0, "budget_min_concurrent": 1}) as house:
+        clients = [house.request(), house.request()]
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(client.run)
+        house.assert_at_rest()
+        assert sorted(client.status or 0 for client in clients) == [200, 502]
+        assert sorted(row.attempts for row in house.rows) == [1, 2]
+
+
+# --- what lives in one account ------------------------------------------------------------------------------------
+
+PINNED = {"path": "/v1/messages/batches", "method": "POST"}
+
+
+async def test_a_batch_is_never_taken_to_another_account(autojump_clock: MockClock) -> None:
+    """It would be created twice, or not be found."""
+    async with open_house(first_account(scripts.is_overloaded, scripts.answers), accounts=3) as house:
+        client = await served(house, house.request(b'{"requests": []}', **PINNED))
+        assert (client.status, house.rows[0].attempts, house.rows[0].account) == (529, 1, "a")
+        assert {side.number for side in house.sides} == {0}
+
+
+async def test_a_batch_waits_for_its_account_though_others_are_free(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.answers, accounts=2) as house:
+        turn = await house.core.admission.wait_turn(house.core.admission.new_want("m", is_pinned=True))
+        async with trio.open_nursery() as nursery:
+            with turn:
+                nursery.start_soon(served, house, client := house.request(b"{}", **PINNED))
+                await trio.sleep(3)
+                assert client.status is None
+        assert house.rows[0].account == "a"
+        assert house.rows[0].queue_ms == pytest.approx(3000)
+
+
+async def test_a_key_for_some_models_cannot_use_others_by_way_of_a_batch(autojump_clock: MockClock) -> None:
+    """A batch names a model in each of its requests. What a key may not ask for one by one, it may not ask for in one."""
+    key = {"name": "narrow", "secret": "rt_test", "models": ["claude-haiku-*"]}
+    params = {"model": "claude-opus-4", "max_tokens": 1, "messages": []}
+    batch = json.dumps({"requests": [{"custom_id": "1", "params": params}]}).encode()
+    async with open_house(scripts.answers, key=[key]) as house:
+        client = await served(house, house.request(batch, **PINNED))
+        assert client.status == 403
+        assert not house.sides
+
+
+# --- an answer that is cut ----------------------------------------------------------------------------------------
+
+
+async def test_a_message_that_is_cut_is_not_finished_and_nothing_is_appended(autojump_clock: MockClock) -> None:
+    """JSON has no place for last words: the client sees the connection end before ``content-length``."""
+
+    async def dies(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n", b'{"a":')
+        raise trio.BrokenResourceError
+
+    async with open_house(dies) as house:
+        client = await served(house, house.request(stream=False))
+        assert (client.status, client.body, client.is_finished) == (200, b'{"a":', False)
+        assert codes(house) == ["SD"]
+        assert header(client.sent[0]["headers"], b"content-length") == b"500"
+
+
+async def test_a_gzipped_stream_that_is_cut_gets_no_plain_text_appended(autojump_clock: MockClock) -> None:
+    """The client's decoder would read it as damage. The cut itself is all that can be said."""
+    body = gzip.compress(START + TEXT)
+
+    async def dies(side: UpstreamSide) -> None:
+        await side.request()
+        head = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
+        await side.send(head, chunk(body[:-4]))
+        raise trio.BrokenResourceError
+
+    async with open_house(dies) as house:
+        client = await served(house, house.request(headers=[(b"accept-encoding", b"gzip")]))
+        assert (client.body, client.is_finished) == (body[:-4], False)
+        assert codes(house) == ["SD"]
+        assert house.rows[0].usage.source is UsageSource.PARTIAL
+
+
+async def test_a_gzipped_stream_is_passed_as_it_is_and_metered(autojump_clock: MockClock) -> None:
+    body = gzip.compress(b"".join(STREAM))
+
+    async def streams(side: UpstreamSide) -> None:
+        await side.request()
+        head = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
+        await side.send(head, chunk(body[:30]), chunk(body[30:]), LAST_CHUNK)
+
+    async with open_house(streams) as house:
+        client = await served(house, house.request(headers=[(b"accept-encoding", b"gzip")]))
+        assert (client.body, client.is_finished) == (body, True)
+        assert (codes(house), house.rows[0].usage.total_tokens) == (["--"], 17)
+
+
+async def test_an_encoding_nobody_asked_for_is_a_502_before_a_byte(autojump_clock: MockClock) -> None:
+    async def answers_in_brotli(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: br\r\n\r\n"), chunk(b"\x01\x02"), LAST_CHUNK)
+
+    async with open_house(answers_in_brotli) as house:
+        client = await served(house, house.request())
+        assert (client.status, codes(house)) == (502, ["SH"])
+
+
+async def test_an_empty_answer_is_an_answer_and_a_stream_without_an_event_was_cut(autojump_clock: MockClock) -> None:
+    async def answers_nothing(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(HEAD, LAST_CHUNK)
+
+    async with open_house(answers_nothing) as house:
+        client = await served(house, house.request())
+        assert client.body.startswith(b"event: error\n")
+        assert not client.is_finished
+        assert codes(house) == ["SD"]
+
+
+async def test_the_model_list_by_head_has_no_body_and_is_completed(autojump_clock: MockClock) -> None:
+    async def answers_head(side: UpstreamSide) -> None:
+        assert (await side.request()).startswith(b"HEAD /v1/models ")
+        await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n")
+
+    async with open_house(answers_head) as house:
+        client = house.request(path="/v1/models", method="HEAD")
+        client.body_parts = [b""]
+        await served(house, client)
+        assert (client.status, client.body, client.is_finished) == (200, b"", True)
+        assert codes(house) == ["--"]
+
+
+# --- a body that gives up -----------------------------------------------------------------------------------------
+
+
+async def test_a_send_that_breaks_without_a_disconnect_ends_upstream_and_row(autojump_clock: MockClock) -> None:
+    """A server whose send raises, and whose disconnect never comes: nothing may be left, whoever's defect it is."""
+    async with open_house(scripts.floods) as house:
+        client = house.request()
+
+        async def broken_send(message: dict[str, object]) -> None:
+            await trio.lowlevel.checkpoint()
+            if message.get("body"):
+                raise OSError("broken pipe")
+
+        client._send = broken_send  # type: ignore[method-assign]
+        with pytest.raises((OSError, ExceptionGroup)):
+            await client.run()
+        await trio.testing.wait_all_tasks_blocked()
+        house.assert_at_rest()
+        assert codes(house) == ["ID"]
+        assert house.sides[0].is_closed_by_the_relay
+        house.assert_healthy()
+
+
+# --- the client's leaving is no verdict ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [
+        ("silent", scripts.is_silent),
+        ("slow", scripts.streams_slowly),
+        ("stalled", scripts.stalls),
+        ("flood", scripts.floods),
+        ("whole", scripts.streams),
+    ],
+)
+def test_a_client_that_leaves_at_any_step_blames_no_account(name: str, script: Script) -> None:
+    """Not a strike, not a cool-down, not a forgotten strike: as if the request had never been."""
+
+    async def scenario(run: Run) -> None:
+        async with open_house(script, accounts=2) as house:
+            for account in house.core.admission.accounts:
+                account.health.strike(trio.current_time())
+            client = house.request()
+            run.stage.client = client
+            with run.target(), trio.move_on_after(20):
+                await client.run()
+            if run.is_struck:
+                await trio.testing.wait_all_tasks_blocked()
+                house.assert_at_rest()
+            for account in ("a", "b"):
+                assert health(house, account).state is AccountState.READY
+                assert health(house, account).strikes <= 1
+
+    def leave(run: Run) -> None:
+        run.stage.client.left.set()
+
+    explore(scenario, leave, counted=(Steps.RUN,))

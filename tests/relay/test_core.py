@@ -1,0 +1,22 @@
+"""What every request shares: one of each, put together once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.relay import scripts
+from tests.relay.house import open_house
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+
+async def test_the_parts_of_a_core_are_not_exchanged_while_it_lives(autojump_clock: MockClock) -> None:
+    """A request that held one admission and gave back to another would leak."""
+    async with open_house(scripts.streams) as house:
+        for field in dataclasses.fields(house.core):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(house.core, field.name, None)

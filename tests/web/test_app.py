@@ -1,0 +1,157 @@
+"""The application that clients reach, beside its relayed routes: probes, refusals in dialect, and crashes."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+import trio
+from quart import Response
+
+from relay_trio.errors import BadRequest
+from relay_trio.observe.log import configure_log
+from relay_trio.providers.base import header
+from relay_trio.web.app import bare_app
+from tests.relay import scripts
+from tests.relay.house import Client, open_house
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quart_trio import QuartTrio
+    from trio.testing import MockClock
+
+CANARY = "canaryprompttext"
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the process logs, as JSON lines."""
+    lines = io.StringIO()
+    with redirect_stderr(lines):
+        configure_log("json")
+    structlog.configure(cache_logger_on_first_use=False)
+    yield lines
+    structlog.reset_defaults()
+
+
+async def asked(app: QuartTrio, path: str, method: str = "GET") -> Client:
+    client = Client(app, [b""], path=path, method=method)
+    with trio.fail_after(100):
+        await client.run()
+    return client
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_root_answers_probes_without_a_key(autojump_clock: MockClock, method: str) -> None:
+    async with open_house(scripts.streams) as house:
+        client = await asked(house.app, "/", method)
+        assert (client.status, client.is_finished) == (200, True)
+        assert not house.rows
+
+
+async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.streams) as house:
+        client = await asked(house.app, "/admin")
+        told = json.loads(client.body)
+        assert (client.status, told["type"], told["error"]["type"]) == (404, "error", "not_found_error")
+        assert told["request_id"].encode() == header(client.sent[0]["headers"], b"request-id")
+        assert header(client.sent[0]["headers"], b"content-length") == str(len(client.body)).encode()
+
+
+async def test_a_long_path_is_told_shortened(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.streams) as house:
+        client = await asked(house.app, "/" + "x" * 10_000)
+        assert len(client.body) < 400
+
+
+async def test_the_relays_own_insides_are_not_on_the_client_listener(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.streams) as house:
+        for path in ("/debug/invariants", "/debug/tasks", "/static/x"):
+            assert (await asked(house.app, path)).status == 404
+
+
+async def test_a_crash_is_500_in_dialect_with_an_id_and_without_its_words(
+    autojump_clock: MockClock, log: io.StringIO
+) -> None:
+    """Neither in the answer nor in the log: an exception's message and its variables may hold a prompt or a key."""
+    app = bare_app(1000)
+
+    @app.route("/crash")
+    async def crash() -> Response:
+        prompt = f"a local with {CANARY}"
+        raise RuntimeError(prompt)
+
+    client = await asked(app, "/crash")
+    told = json.loads(client.body)
+    assert (client.status, told["error"]["type"]) == (500, "api_error")
+    assert told["request_id"] in told["error"]["message"]
+    assert CANARY not in client.body.decode()
+    (line,) = log.getvalue().splitlines()
+    logged = json.loads(line)
+    assert (logged["request_id"], logged["error"], logged["level"]) == (told["request_id"], "RuntimeError", "error")
+    assert "crash" in logged["where"]
+    assert CANARY not in line
+
+
+async def test_an_error_of_ours_outside_a_relayed_route_keeps_its_status(
+    autojump_clock: MockClock, log: io.StringIO
+) -> None:
+    app = bare_app(1000)
+
+    @app.route("/refuse")
+    async def refuse() -> Response:
+        raise BadRequest("not like this")
+
+    client = await asked(app, "/refuse")
+    assert (client.status, json.loads(client.body)["error"]["message"]) == (400, "not like this")
+    assert log.getvalue() == ""
+
+
+async def test_no_limit_of_quarts_own_is_left_on(autojump_clock: MockClock) -> None:
+    """Each would cut what the relay has its own limit for, without a row and without a word."""
+    app = bare_app(1000)
+    for name in ("RESPONSE_TIMEOUT", "BODY_TIMEOUT", "MAX_CONTENT_LENGTH"):
+        assert app.config[name] is None
+    assert app.static_folder is None
+
+
+async def test_a_request_of_another_protocol_does_not_crash_the_application(autojump_clock: MockClock) -> None:
+    """A websocket handshake on the relay's port: refused by whoever sees it first, as a value."""
+    async with open_house(scripts.streams) as house:
+        sent: list[dict[str, object]] = []
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": "/v1/messages",
+            "raw_path": b"/v1/messages",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(b"host", b"relay")],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+            "subprotocols": [],
+            "state": {},
+            "extensions": {},
+        }
+        events = [{"type": "websocket.connect"}]
+
+        async def receive() -> dict[str, object]:
+            if events:
+                return events.pop()
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        with trio.move_on_after(10):
+            await house.app(scope, receive, send)  # type: ignore[arg-type]
+        assert sent[0]["type"] in ("websocket.close", "websocket.http.response.start")
+        house.assert_at_rest()

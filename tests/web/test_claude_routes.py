@@ -1,0 +1,122 @@
+"""Every route of the Messages API: where it goes, and that the path goes upstream as it came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.relay.house import House, open_house
+from tests.relay.scripts import MESSAGE
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from tests.relay.house import Client, Script, UpstreamSide
+
+
+def recording(heads: list[bytes]) -> Script:
+    async def script(side: UpstreamSide) -> None:
+        heads.append(await side.request())
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(MESSAGE)
+        await side.send(head, MESSAGE)
+
+    return script
+
+
+async def asked(house: House, method: str, path: str, raw_path: bytes | None = None, query: bytes = b"") -> Client:
+    """A request whose escapes are as given."""
+    body = b'{"model": "m"}' if method == "POST" else b""
+    client = house.request(body, method=method, path=path)
+    client.body_parts = [body]
+    app = client.app
+
+    async def with_raw_path(scope: dict[str, object], receive: object, send: object) -> None:
+        scope = {**scope, "raw_path": raw_path or path.encode(), "query_string": query}
+        await app(scope, receive, send)  # type: ignore[arg-type]
+
+    client.app = with_raw_path  # type: ignore[assignment]
+    with trio.fail_after(1000):
+        await client.run()
+    return client
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "model"),
+    [
+        ("POST", "/v1/messages", "messages", "m"),
+        ("POST", "/v1/messages/count_tokens", "count_tokens", "m"),
+        ("GET", "/v1/models", "models", ""),
+        ("GET", "/v1/models/claude-sonnet-4", "models", ""),
+        ("GET", "/v1/models/anthropic/claude", "models", ""),
+        ("POST", "/v1/messages/batches", "batches", ""),
+        ("GET", "/v1/messages/batches", "batches", ""),
+        ("GET", "/v1/messages/batches/msgbatch_1", "batches", ""),
+        ("DELETE", "/v1/messages/batches/msgbatch_1", "batches", ""),
+        ("POST", "/v1/messages/batches/msgbatch_1/cancel", "batches", ""),
+        ("GET", "/v1/messages/batches/msgbatch_1/results", "batches", ""),
+    ],
+)
+async def test_each_route_is_relayed_under_its_name(
+    autojump_clock: MockClock, method: str, path: str, route: str, model: str
+) -> None:
+    heads: list[bytes] = []
+    async with open_house(recording(heads)) as house:
+        client = await asked(house, method, path)
+        assert client.status == 200
+        assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
+        (row,) = house.rows
+        assert (row.route, row.model) == (route, model)
+        house.assert_at_rest()
+
+
+async def test_path_and_query_go_upstream_as_they_came(autojump_clock: MockClock) -> None:
+    heads: list[bytes] = []
+    async with open_house(recording(heads)) as house:
+        await asked(house, "GET", "/v1/models/a b", b"/v1/models/a%20b", b"limit=1&after_id=%C3%A4+")
+        assert heads[0].startswith(b"GET /v1/models/a%20b?limit=1&after_id=%C3%A4+ HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path"),
+    [
+        ("/v1/models/../files/file_1/content", b"/v1/models/../files/file_1/content"),
+        ("/v1/models/../../v1/files", b"/v1/models/%2e%2e/%2E%2E/v1/files"),
+        ("/v1/models/../messages/batches/b/results", b"/v1/models/..%2fmessages%2fbatches%2fb%2fresults"),
+        ("/v1/messages/batches/..", b"/v1/messages/batches/%2e%2e"),
+        ("/v1/messages/batches/./results", b"/v1/messages/batches/./results"),
+    ],
+)
+async def test_a_path_that_climbs_is_not_relayed(autojump_clock: MockClock, path: str, raw_path: bytes) -> None:
+    """The upstream (or a proxy before it) would resolve the dots and serve, with the account's credential, a route that
+    this relay does not have: other clients' files, for one."""
+    heads: list[bytes] = []
+    async with open_house(recording(heads)) as house:
+        client = await asked(house, "GET", path, raw_path)
+        assert client.status in (400, 404)
+        assert not heads
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/", "/v1/message", "/v2/messages", "/v1/files", "/v1/messages/x/y/z", "/v1"])
+async def test_what_is_no_route_is_404_in_dialect_and_reaches_nobody(autojump_clock: MockClock, path: str) -> None:
+    heads: list[bytes] = []
+    async with open_house(recording(heads)) as house:
+        client = await asked(house, "POST", path)
+        assert client.status == 404
+        assert b'"not_found_error"' in client.body
+        assert not heads
+        assert not house.rows
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/messages"), ("PUT", "/v1/messages"), ("OPTIONS", "/v1/messages"), ("POST", "/v1/models")],
+)
+async def test_another_method_is_405_in_dialect(autojump_clock: MockClock, method: str, path: str) -> None:
+    heads: list[bytes] = []
+    async with open_house(recording(heads)) as house:
+        client = await asked(house, method, path)
+        assert client.status == 405
+        assert b'"invalid_request_error"' in client.body
+        assert not heads

@@ -1,0 +1,144 @@
+"""The response body: bytes as they come, then an end that is a good one, a told one, or a cut."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from relay_trio.chunks import NO_USAGE, Error, Usage
+from relay_trio.errors import UpstreamClosed
+from relay_trio.relay.handover import Handover
+from relay_trio.web.client_body import ClientBody
+from relay_trio.web.seam import StreamAborted
+from tests.explorer import Run, explore
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+GONE = UpstreamClosed("gone")
+
+
+async def sent(handover: Handover) -> tuple[list[bytes], str]:
+    """What a client is sent, and how it ends."""
+    pieces = []
+    try:
+        async with ClientBody(handover.source) as body:
+            async for piece in body:
+                pieces.append(piece)
+                await trio.lowlevel.checkpoint()
+    except StreamAborted:
+        return pieces, "aborted"
+    return pieces, "finished"
+
+
+async def test_a_good_end_finishes_the_response() -> None:
+    handover = Handover()
+    with handover.sink as sink:
+        sink.put_nowait(b"a")
+        sink.finish(Usage(NO_USAGE))
+    assert await sent(handover) == ([b"a"], "finished")
+
+
+async def test_an_answer_without_a_byte_is_finished_too() -> None:
+    handover = Handover()
+    with handover.sink as sink:
+        sink.finish(Usage(NO_USAGE))
+    assert await sent(handover) == ([], "finished")
+
+
+async def test_a_failure_with_last_words_says_them_once_and_is_aborted() -> None:
+    handover = Handover()
+    with handover.sink as sink:
+        sink.put_nowait(b"a")
+        sink.fail(Error(GONE, b"event: error\n\n"))
+    assert await sent(handover) == ([b"a", b"event: error\n\n"], "aborted")
+
+
+async def test_a_failure_without_words_is_aborted_in_silence() -> None:
+    handover = Handover()
+    with handover.sink as sink:
+        sink.put_nowait(b"a")
+        sink.fail(Error(GONE))
+    assert await sent(handover) == ([b"a"], "aborted")
+
+
+async def test_a_failure_that_the_upstream_told_itself_ends_as_the_upstream_ended() -> None:
+    handover = Handover()
+    with handover.sink as sink:
+        sink.put_nowait(b"event: error\n\n")
+        sink.fail(Error(GONE, b"never sent", is_told=True))
+    assert await sent(handover) == ([b"event: error\n\n"], "finished")
+
+
+async def test_a_channel_that_ends_without_a_word_is_aborted() -> None:
+    handover = Handover()
+    with handover.sink as sink:
+        sink.put_nowait(b"a")
+    assert await sent(handover) == ([b"a"], "aborted")
+
+
+async def test_leaving_the_body_early_gives_up_what_is_waiting() -> None:
+    handover = Handover()
+    handover.sink.put_nowait(b"x" * 1000)
+    async with ClientBody(handover.source):
+        pass
+    assert handover.held_bytes == 0
+    with pytest.raises(trio.BrokenResourceError):
+        handover.sink.put_nowait(b"y")
+
+
+async def test_a_body_that_is_never_entered_owes_nothing(autojump_clock: MockClock) -> None:
+    """A cancel can fall between handler and body."""
+    handover = Handover()
+    ClientBody(handover.source)
+    handover.sink.put_nowait(b"x")
+    assert handover.held_bytes == 1
+
+
+async def test_leaving_works_in_a_cancelled_task() -> None:
+    handover = Handover()
+    handover.sink.put_nowait(b"x")
+    with trio.CancelScope() as scope:
+        async with ClientBody(handover.source):
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    assert handover.held_bytes == 0
+
+
+def test_cancel_anywhere_in_the_next_piece_loses_nothing() -> None:
+    """Safe to retry: all pieces, then the words, each once."""
+
+    async def scenario(run: Run) -> None:
+        handover = Handover()
+        body = ClientBody(handover.source)
+        pieces: list[bytes] = []
+
+        async def pump() -> None:
+            with handover.sink as sink:
+                for piece in (b"a", b"b", b"c"):
+                    sink.put_nowait(piece)
+                    await trio.lowlevel.checkpoint()
+                sink.fail(Error(GONE, b"!"))
+
+        async def drain() -> None:
+            async for piece in body:
+                pieces.append(piece)
+                await trio.lowlevel.cancel_shielded_checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pump)
+            with run.target():
+                try:
+                    await drain()
+                except StreamAborted:
+                    pieces.append(b".")
+            if not pieces or pieces[-1] != b".":
+                with pytest.raises(StreamAborted):
+                    await drain()
+                pieces.append(b".")
+        assert b"".join(pieces) == b"abc!."
+
+    explore(scenario, seeds=(0, 1))
