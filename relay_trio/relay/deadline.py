@@ -54,9 +54,9 @@ class Limit:
         self._scope.deadline, self._reason = self._clock.sooner(trio.current_time() + seconds, reason)
 
     def rearm(self, seconds: float, reason: Callable[[], RelayError]) -> None:
-        """``arm`` for every chunk: moves the deadline only when it is nearer than ``seconds``, and then a little beyond.
+        """``arm`` for every chunk: moves the deadline only when it is nearer than ``seconds``, and then a bit beyond.
 
-        So a limit that is moved a thousand times a second passes 2 % late, a second at the most, and never early.
+        So a limit that is moved a thousand times a second may pass 2 % late, never more than a second, never early.
         """
         now = trio.current_time()
         if self._reason is reason and self._scope.deadline - now >= seconds:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-import stackscope
-import trio
 from quart import Response, request
 
 from relay_trio.observe.invariants import snapshot
+from relay_trio.observe.tasks import task_tree
+from relay_trio.providers.base import header
 from relay_trio.web.app import bare_app
 from relay_trio.web.health import add_health, as_json
+from relay_trio.web.seam import http_scope
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
@@ -31,8 +32,8 @@ def admin_app(core: RelayCore) -> QuartTrio:
         token = core.settings.admin.token
         if token is None or request.path in _OPEN_PATHS:
             return None
-        presented = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if hmac.compare_digest(presented.encode(), token.get_secret_value().encode()):
+        presented = (header(list(http_scope()["headers"]), b"authorization") or b"").removeprefix(b"Bearer ")
+        if hmac.compare_digest(presented, token.get_secret_value().encode()):
             return None
         return as_json({"error": "the admin token is required as Authorization: Bearer"}, status=401)
 
@@ -42,9 +43,6 @@ def admin_app(core: RelayCore) -> QuartTrio:
 
     @app.route("/debug/tasks")
     async def tasks() -> Response:
-        root = trio.lowlevel.current_root_task()
-        return Response(
-            str(stackscope.extract(root, recurse_child_tasks=True)), content_type="text/plain; charset=utf-8"
-        )
+        return Response(task_tree(), content_type="text/plain; charset=utf-8")
 
     return app

@@ -13,7 +13,7 @@ from relay_trio.observe.log import log_defect
 from relay_trio.web import claude_routes
 from relay_trio.web.answers import error_answer, new_request_id
 from relay_trio.web.health import add_health
-from relay_trio.web.seam import RequestConnection, link_of
+from relay_trio.web.seam import RefusedWebsocket, RequestConnection, link_of
 
 if TYPE_CHECKING:
     from relay_trio.accounts.keys import KeyRing
@@ -37,6 +37,7 @@ def bare_app(max_body_bytes: int) -> QuartTrio:
     """A Quart-trio application with this package's request connection and error envelopes, and no routes."""
     app = QuartTrio("relay_trio", static_folder=None)
     app.asgi_http_class = RequestConnection
+    app.asgi_websocket_class = RefusedWebsocket  # type: ignore[assignment]  # it only has to be called
     app.config["RELAY_MAX_BODY_BYTES"] = max_body_bytes
     app.config["RESPONSE_TIMEOUT"] = None  # the default cuts every stream after 60 s, with nothing logged
     app.config["BODY_TIMEOUT"] = None  # bodies are read by the relay, with its own limits

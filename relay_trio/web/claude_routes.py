@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from relay_trio.errors import NotFound
 from relay_trio.providers.claude import ClaudeDialect
 from relay_trio.relay.asked import Route
 from relay_trio.web.answers import relay
@@ -36,11 +37,21 @@ _ROUTES = (
 )
 
 
+def _climbs(part: str) -> bool:
+    """Whether a decoded part of the path, forwarded as it came, could lead an upstream to another resource.
+
+    The account's credential goes with it, so ``/v1/models/../files`` must not.
+    """
+    return any(step in (".", "..") for step in part.replace("\\", "/").split("/"))
+
+
 def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
     """Register every route. The view's arguments are ignored: the path goes upstream as it came."""
     for method, rule, route in _ROUTES:
 
-        async def view(_route: Route = route, **_: str) -> Response:
+        async def view(_route: Route = route, **parts: str) -> Response:
+            if any(_climbs(part) for part in parts.values()):
+                raise NotFound("no such route: an id must not hold a path")
             return await relay(core, ring, _route)
 
         app.add_url_rule(

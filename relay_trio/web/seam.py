@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import trio
 from quart import request
 from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.datastructures import Headers
 
 from relay_trio.errors import BadRequest, BodyTooLarge
 from relay_trio.relay.presence import ClientPresence
 
 if TYPE_CHECKING:
-    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, WebsocketScope
     from quart import Quart
     from quart.wrappers import Request
 
@@ -50,8 +51,12 @@ class StreamAborted(Exception):
 class IncomingBody:
     """The request's body as it arrives: bounded, read by one task. Implements ``relay.intake.BodySource``."""
 
-    def __init__(self, declared_bytes: int | None, connection: Connection | None = None) -> None:
+    def __init__(
+        self, declared_bytes: int | None, is_malformed: bool = False, connection: Connection | None = None
+    ) -> None:
         self.declared_bytes = declared_bytes
+        self.is_malformed = is_malformed
+        """The request declared a length that is no number."""
         self._connection = connection
         self.is_complete = False
         self.max_unread_bytes = 0
@@ -77,10 +82,13 @@ class IncomingBody:
         """What has arrived since the last call, ``b""`` at the end of the body.
 
         Raises:
+            BadRequest: its declared length is no number.
             BodyTooLarge: more arrived than may.
 
         Cancelled here: safe to retry.
         """
+        if self.is_malformed:
+            raise BadRequest("content-length is not a number")
         if self._connection is not None:
             self._connection.ask_for_body()  # a client that sent Expect: 100-continue waits for this
         while not self._parts and not self.is_complete and not self._is_too_large:
@@ -100,7 +108,7 @@ class RequestLink:
     def __init__(self, headers: list[tuple[bytes, bytes]], connection: Connection | None = None) -> None:
         self.nursery: trio.Nursery | None = None
         self.presence = ClientPresence()
-        self.body = IncomingBody(_declared_bytes(headers), connection)
+        self.body = IncomingBody(*_declared_bytes(headers), connection)
         self.is_last_send_begun = False
         self._connection = connection
 
@@ -130,6 +138,28 @@ class RequestConnection(TrioASGIHTTPConnection):
         self._link = RequestLink(list(scope["headers"]), cast("Connection | None", scope.get("relay.connection")))
         self._link.body.max_unread_bytes = app.config["RELAY_MAX_BODY_BYTES"]
         scope[_KEY] = self._link  # type: ignore[literal-required]  # the scope is the request's own dict
+
+    def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
+        """Quart's request with the one header that its routing needs.
+
+        Quart copies and renames every header, and adds one of its own (``Remote-Addr``, which must not reach an
+        upstream). The relay reads headers from the scope, as they came.
+        """
+        scope = self.scope
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        return self.app.request_class(
+            scope["method"],
+            scope["scheme"],
+            scope["path"],
+            scope["query_string"],
+            Headers([("Host", host)]),
+            "",
+            scope["http_version"],
+            max_content_length=None,
+            body_timeout=None,
+            send_push_promise=_no_push,
+            scope=scope,
+        )
 
     async def handle_messages(  # type: ignore[override]  # as quart-trio overrides Quart's
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
@@ -164,11 +194,24 @@ class RequestConnection(TrioASGIHTTPConnection):
             nursery.cancel_scope.cancel()
 
 
-def _declared_bytes(headers: list[tuple[bytes, bytes]]) -> int | None:
+async def _no_push(path: str, headers: Headers) -> None:
+    """HTTP/2 server push is not offered. Cancelled here: atomic."""
+
+
+class RefusedWebsocket:
+    """``app.asgi_websocket_class``: there are none here."""
+
+    def __init__(self, app: Quart, scope: WebsocketScope) -> None:
+        pass
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Cancelled here: atomic."""
+        await send({"type": "websocket.close", "code": 1000, "reason": None})
+
+
+def _declared_bytes(headers: list[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
+    """The declared length, and whether there is one that is no number (RFC 9110 section 8.6: digits, nothing else)."""
     for name, value in headers:
         if name == b"content-length":
-            try:
-                return int(value)
-            except ValueError:
-                raise BadRequest("content-length is not a number") from None
-    return None
+            return (int(value), False) if value.isdigit() else (None, True)
+    return None, False

@@ -23,7 +23,7 @@ from relay_trio.server.compose import open_relay, run_relay
 from relay_trio.server.drain import Drain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from relay_trio.server.compose import Bound, Relay
@@ -114,6 +114,22 @@ class House:
         """The relay did not report a defect of its own."""
         for line in self.log.getvalue().splitlines():
             assert json.loads(line)["event"] != "defect", line
+
+
+@contextlib.contextmanager
+def case(name: object) -> Iterator[None]:
+    """One of many cases that share a relay: a failure inside says which one it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in the case {name!r}")
+        raise
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once ``condition()`` holds, for what is nobody's event. Cancelled here: atomic."""
+    while not condition():  # noqa: ASYNC110 -- the product announces none of what is waited for here
+        await trio.sleep(0.002)
 
 
 def _search(where: str, text: bytes) -> None:

@@ -1,7 +1,7 @@
 """The previous generation of the anthropic SDK, run against a base URL: prints as JSON what its user would see.
 
-``python previous_sdk.py BASE_URL KEY``. It runs in an environment of its own (anthropic 0.125), so it imports nothing of
-this project, and no pytest.
+``python previous_sdk.py BASE_URL KEY``. It runs in an environment of its own (anthropic 0.125), so it imports
+nothing of this project, and no pytest.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import socket
 import time
@@ -16,7 +17,7 @@ import pytest
 import trio
 
 from relay_trio.simulator import SimulatorSettings, open_simulator
-from tests.e2e.house import ACCOUNT_KEYS, account, open_house
+from tests.e2e.house import ACCOUNT_KEYS, account, open_house, until
 from tests.e2e.raw_client import ask, envelope_error, message, open_raw, request
 from tests.e2e.scripted import chunked, open_scripted
 
@@ -452,8 +453,7 @@ async def test_no_slot_in_time_and_no_place_in_the_queue_are_told_apart_from_fai
             nursery.start_soon(ask_as, "holds", "delay=0.8")
             await simulator.wait_served(1)
             nursery.start_soon(ask_as, "waits", "chunks=1")
-            while house.relay.core.admission.statistics().waiting == 0:
-                await trio.sleep(0.005)
+            await until(lambda: house.relay.core.admission.statistics().waiting == 1)
             await ask_as("refused", "chunks=1")
         assert answers["holds"][0].status == 200
         for name in ("waits", "refused"):
@@ -468,14 +468,15 @@ async def test_a_waiter_is_served_when_the_slot_comes_back(simulator: Simulator,
     """First come, first served, one at a time: never more at the upstream than slots."""
     accounts = [account("one", simulator.base_url, max_concurrency=1)]
     async with open_house(folder, accounts) as house:
+        numbers: list[int] = []
         async with trio.open_nursery() as nursery:
             for number in range(8):
                 nursery.start_soon(send_tagged, house, number)
-                while house.relay.core.admission.statistics().entered <= number:
-                    await trio.sleep(0.002)
+                await until(lambda: house.relay.core.admission.statistics().entered == len(numbers) + 1)
+                numbers.append(number)
         assert [record.tag for record in simulator.truth.records] == [str(number) for number in range(8)]
         spans = [(record.opened_at, record.closed_at) for record in simulator.truth.records]
-        assert all(a[1] is not None and a[1] <= b[0] + 0.005 for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] is not None and a[1] <= b[0] + 0.005 for a, b in itertools.pairwise(spans))
 
 
 async def send_tagged(house: House, number: int) -> None:
@@ -492,18 +493,12 @@ async def test_a_client_that_stops_reading_is_cut_at_the_write_limit(simulator: 
             client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             await client.send(request(message(max_tokens=9000)))
             with trio.fail_after(5):
-                row = await house.row() if await _began(house) else None
-            assert row is not None
+                await until(lambda: len(house.relay.core.live) == 1)
+                row = await house.row()
             assert (row["outcome"], row["code"]) == ("client_timeout", "cD")
             with trio.fail_after(1):
                 await simulator.wait_idle()
             client.reset()
-
-
-async def _began(house: House) -> bool:
-    while not len(house.relay.core.live):
-        await trio.sleep(0.005)
-    return True
 
 
 # --- odd answers --------------------------------------------------------------------------------------------------
