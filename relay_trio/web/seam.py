@@ -139,6 +139,16 @@ class RequestConnection(TrioASGIHTTPConnection):
         self._link.body.max_unread_bytes = app.config["RELAY_MAX_BODY_BYTES"]
         scope[_KEY] = self._link  # type: ignore[literal-required]  # the scope is the request's own dict
 
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """As quart-trio's, with handler and body in the task that has the nursery, instead of in one more.
+
+        Cancelled here: destroys the response.
+        """
+        request = self._create_request_from_scope(send)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.handle_messages, nursery, request, receive)
+            await self.handle_request(nursery, request, send)
+
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         """Quart's request with the one header that its routing needs.
 

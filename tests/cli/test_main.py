@@ -10,6 +10,9 @@ import pytest
 from relay_trio import __version__
 from relay_trio.cli.main import app, run
 
+# It warns when it reads sys.argv below pytest, which is what these tests are about.
+READS_ARGV = pytest.mark.filterwarnings("ignore:Cyclopts application invoked:UserWarning")
+
 VERBS = ("demo", "init", "check", "serve", "keys", "usage")
 
 
@@ -32,6 +35,7 @@ def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str], verb: st
     assert f"relay-trio {verb}" in capsys.readouterr().out
 
 
+@READS_ARGV
 @pytest.mark.parametrize("arguments", [["serv"], ["serve", "--no-such-option"], ["serve", "--config"]])
 def test_wrong_usage_ends_with_2_on_standard_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
@@ -46,6 +50,7 @@ def test_wrong_usage_ends_with_2_on_standard_error(
     assert not shown.out
 
 
+@READS_ARGV
 def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["relay_trio", "--version"])
     with pytest.raises(SystemExit) as ended:

@@ -86,18 +86,18 @@ async def test_every_recording_arrives_as_it_was_sent_whole_and_cut(corpus: Path
     """Status, body, allow-listed headers and usage, with either framing, in drawn pieces."""
     async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
         async with open_raw(house.port) as client:
+            replayed: dict[str, Recording] = {}
             for number, recording in enumerate(recordings(corpus)):
                 if recording.status != 200:
                     continue
                 for pieces in cuts(recording.body, drawn=3, seed=number):
                     if len(pieces) == len(recording.body):
                         continue  # byte by byte: below
-                    await _replay(house, client, upstream, recording, pieces)
+                    replayed[await _replay(client, upstream, recording, pieces)] = recording
+        _check_rows(await house.rows(), replayed)
 
 
-async def _replay(
-    house: House, client: RawClient, upstream: ScriptedUpstream, recording: Recording, pieces: list[bytes]
-) -> None:
+async def _replay(client: RawClient, upstream: ScriptedUpstream, recording: Recording, pieces: list[bytes]) -> str:
     headers = list(recording.headers)
     if recording.is_gzip:
         headers.append(("content-encoding", "gzip"))
@@ -117,14 +117,19 @@ async def _replay(
         b"content-length", b"transfer-encoding", b"content-encoding",
     }  # fmt: skip
     assert {name for name, _ in answer.headers} <= foreign, recording.name
-    row = await house.row(answer.request_id)
-    assert row["outcome"] == "completed", recording.name
-    if recording.usage is None:
-        assert row["usage_source"] == "none", recording.name
-    else:
-        assert (recording.name, tokens(row)) == (recording.name, recording.usage)
-        assert row["usage_source"] == "exact", recording.name
     assert upstream.requests[-1][1] == recording.request_body, "the request's body was altered"
+    return answer.request_id
+
+
+def _check_rows(rows: list[Row], replayed: dict[str, Recording]) -> None:
+    assert len(rows) == len(replayed)
+    for row in rows:
+        recording = replayed[row["request_id"]]
+        with case(recording.name):
+            assert row["outcome"] == "completed"
+            assert row["usage_source"] == ("none" if recording.usage is None else "exact")
+            if recording.usage is not None:
+                assert tokens(row) == recording.usage
 
 
 async def test_recorded_errors_keep_type_and_message_and_get_our_id(corpus: Path, folder: Path) -> None:
@@ -150,9 +155,11 @@ async def test_streams_sent_byte_by_byte_arrive_as_they_were_sent(corpus: Path, 
     [message_, *_] = [r for r in recordings(corpus) if r.is_gzip]
     async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
         async with open_raw(house.port) as client:
+            replayed: dict[str, Recording] = {}
             for recording in [*streams, message_]:
                 pieces = [recording.body[at : at + 1] for at in range(len(recording.body))]
-                await _replay(house, client, upstream, recording, pieces)
+                replayed[await _replay(client, upstream, recording, pieces)] = recording
+        _check_rows(await house.rows(), replayed)
 
 
 async def test_a_multibyte_character_is_cut_everywhere_and_arrives_whole(folder: Path) -> None:

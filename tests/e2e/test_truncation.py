@@ -11,7 +11,7 @@ import anthropic
 import pytest
 import trio
 
-from tests.e2e.house import KEY, PROMPT, account, open_house
+from tests.e2e.house import KEY, PROMPT, account, case, open_house
 from tests.e2e.raw_client import envelope_error, message, open_raw, request
 from tests.e2e.scripted import End, open_scripted, stream
 
@@ -83,19 +83,25 @@ def told(answer: RawAnswer) -> dict[str, Any]:
 async def test_cut_anywhere_the_raw_stream_ends_with_our_error_and_no_terminator(end: End, folder: Path) -> None:
     """The bytes so far, one error event in Anthropic's envelope, then the connection breaks."""
     async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
+        cut: dict[str, int] = {}
         for at in CUTS:
             upstream.play = cut_at(at, end)
-            async with open_raw(house.port) as client:
-                answer = await client.ask(request(message()))
+            with case(at):
+                async with open_raw(house.port) as client:
+                    answer = await client.ask(request(message()))
                 assert answer.status == 200
-                assert not answer.is_whole, f"cut at {at}: the body was ended as if it were whole"
+                assert not answer.is_whole, "the body was ended as if it were whole"
                 assert answer.ended_by
-            assert answer.body.startswith(WHOLE[:at])
-            assert told(answer)["type"] == "api_error"
-            assert answer.body.count(b"event: error") == 1
-            row = await house.row(answer.request_id)
-            assert (row["outcome"], row["code"], row["status"]) == ("upstream_error", "SD", 200)
-            _check_usage(row, at)
+                assert answer.body.startswith(WHOLE[:at])
+                assert told(answer)["type"] == "api_error"
+                assert answer.body.count(b"event: error") == 1
+            cut[answer.request_id] = at
+        rows = await house.rows()
+        assert len(rows) == len(cut)
+        for row in rows:
+            with case(cut[row["request_id"]]):
+                assert (row["outcome"], row["code"], row["status"]) == ("upstream_error", "SD", 200)
+                _check_usage(row, cut[row["request_id"]])
 
 
 @pytest.mark.parametrize("end", End)

@@ -139,7 +139,13 @@ def test_a_full_disk_loses_lines_which_are_counted_and_nothing_else(stderr: Stde
 
 @pytest.mark.parametrize(
     ("log_format", "is_terminal", "is_json"),
-    [("auto", False, True), ("auto", True, False), ("json", True, True), ("json", False, True), ("pretty", False, False)],
+    [
+        ("auto", False, True),
+        ("auto", True, False),
+        ("json", True, True),
+        ("json", False, True),
+        ("pretty", False, False),
+    ],
 )
 def test_the_format_is_as_configured(stderr: Stderr, log_format: str, is_terminal: bool, is_json: bool) -> None:
     """``auto``: for people on a terminal, for machines anywhere else."""

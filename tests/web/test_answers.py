@@ -162,4 +162,7 @@ async def test_the_pump_is_a_task_of_its_own_with_the_requests_id_in_its_name(au
 
 def names(task: trio.lowlevel.Task | None) -> list[str]:
     assert task is not None
-    return [task.name, *(name for nursery in task.child_nurseries for child in nursery.child_tasks for name in names(child))]
+    return [
+        task.name,
+        *(name for nursery in task.child_nurseries for child in nursery.child_tasks for name in names(child)),
+    ]

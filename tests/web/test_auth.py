@@ -70,7 +70,8 @@ async def test_without_any_the_client_is_told_where_it_goes(ring: KeyRing) -> No
 
 
 @pytest.mark.parametrize(
-    "secret", [b"rt_wrong", b"RT_GOOD_CANARY", GOOD.encode()[:-1], GOOD.encode() + b"x", b"\xff\xfe", b"\0", b"a" * 50_000]
+    "secret",
+    [b"rt_wrong", b"RT_GOOD_CANARY", GOOD.encode()[:-1], GOOD.encode() + b"x", b"\xff\xfe", b"\0", b"a" * 50_000],
 )
 async def test_an_unknown_one_is_refused_in_words_that_tell_nothing_of_keys(ring: KeyRing, secret: bytes) -> None:
     with pytest.raises(AuthenticationFailed) as refused:

@@ -98,7 +98,9 @@ async def test_a_path_that_climbs_is_not_relayed(autojump_clock: MockClock, path
         assert not heads
 
 
-@pytest.mark.parametrize("path", ["/v1/messages/", "/v1/message", "/v2/messages", "/v1/files", "/v1/messages/x/y/z", "/v1"])
+@pytest.mark.parametrize(
+    "path", ["/v1/messages/", "/v1/message", "/v2/messages", "/v1/files", "/v1/messages/x/y/z", "/v1"]
+)
 async def test_what_is_no_route_is_404_in_dialect_and_reaches_nobody(autojump_clock: MockClock, path: str) -> None:
     heads: list[bytes] = []
     async with open_house(recording(heads)) as house:

@@ -150,7 +150,9 @@ async def test_what_the_connection_knows_of_the_loss_is_taken_over(autojump_cloc
     assert (link.presence.left_at, link.presence.has_timed_out) == (-5.0, True)
 
 
-@pytest.mark.parametrize(("loss", "timed_out"), [("stalled", True), ("body_timeout", True), ("reset", False), (None, False)])
+@pytest.mark.parametrize(
+    ("loss", "timed_out"), [("stalled", True), ("body_timeout", True), ("reset", False), (None, False)]
+)
 async def test_only_a_client_that_was_cut_for_its_slowness_timed_out(
     autojump_clock: MockClock, loss: str | None, timed_out: bool
 ) -> None:
