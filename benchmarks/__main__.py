@@ -91,7 +91,7 @@ def _machine(said: dict[str, str], rounds: int, *, quick: bool) -> str:
     versions = "; ".join(f"{name} {words}" for name, words in said.items() if name != "direct")
     warning = " **A quick run: its figures mean nothing.**" if quick else ""
     return (
-        f"{time.strftime('%d %b %Y')}, {rounds} interleaved rounds, {model}, {os.cpu_count()} cores (one for the proxy), "
+        f"{time.strftime('%d %b %Y')}, {rounds} interleaved rounds, {model}, {os.cpu_count()} cores (one the proxy's), "
         f"Linux {platform.release()}, Python {platform.python_version()}{', Node ' + node if node else ''}; "
         f"{versions}.{warning}\n"
     )
@@ -105,8 +105,8 @@ def _write_tables(out: Path, machine: str) -> None:
     """One Markdown file for each kind of rows that is there, and the plot."""
     perf, storms = read_rows(out / _PERF_ROWS), read_rows(out / _STORM_ROWS)
     legend = (
-        "Medians over rounds (least–most). \\* the bench's own core was more than 85 % busy: the figure is a lower bound "
-        "of what the system can do. ° other processes used more than a tenth of a core.\n"
+        "Medians over rounds (least to most). \\* the bench's own core was more than 85 % busy: the figure is a lower "
+        "bound of what the system can do. ° other processes used more than a tenth of a core.\n"
     )
     if perf:
         parts = [machine, legend, perf_table(perf), target_table(perf), _doubts(perf)]

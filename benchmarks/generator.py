@@ -1,5 +1,6 @@
-"""The load generator: one thread, one epoll loop, one job. ``python -m benchmarks.generator`` reads the job as JSON from
-standard input and prints the result as JSON.
+"""The load generator: one thread, one epoll loop, one job.
+
+``python -m benchmarks.generator`` reads the job as JSON from standard input and prints the result as JSON.
 
 A process of its own, so that its CPU is known and the bench's own work never delays a time stamp. It reads the
 counters of the proxy itself, at the very moments at which it reads its own event count. Three kinds of job:

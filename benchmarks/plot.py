@@ -1,4 +1,4 @@
-"""The share of upstream streams that are closed, over the time since their clients hung up. Needs the extra ``bench``."""
+"""The share of upstream streams that are closed, over the time since their clients hung up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``--profile``: where the relay's own time goes, on the chunk path and on the request path.
 
-With py-spy if it is there (it samples from outside and distorts nothing), else under cProfile, which makes small functions
-look bigger than they are. What is printed is self time by function, the "what is left" of the README's table.
+With py-spy if it is there (it samples from outside and distorts nothing), else under cProfile, which makes small
+functions look bigger than they are. What is printed is self time by function, the "what is left" of the README's table.
 """
 
 from __future__ import annotations

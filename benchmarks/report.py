@@ -79,7 +79,7 @@ class Spread:
         if len(self.values) == 1:
             return f"{self.median:,.{self.digits}f}{self.mark}"
         low, high = min(self.values), max(self.values)
-        return f"{self.median:,.{self.digits}f} ({low:,.{self.digits}f}–{high:,.{self.digits}f}){self.mark}"
+        return f"{self.median:,.{self.digits}f} ({low:,.{self.digits}f} to {high:,.{self.digits}f}){self.mark}"
 
 
 def read_rows(path: Path) -> Rows:
@@ -124,7 +124,7 @@ def perf_table(rows: Rows) -> str:
         spreads = {name: spread(rows, figure, name) for name in systems}
         if not any(spreads.values()):
             continue
-        cells = ["–" if (figure.added and name == "direct") or not s else str(s) for name, s in spreads.items()]
+        cells = ["-" if (figure.added and name == "direct") or not s else str(s) for name, s in spreads.items()]
         if ratio:
             relay, nginx = spreads["relay"], spreads["nginx"]
             is_ratio = relay is not None and nginx is not None and nginx.median > 0
@@ -165,7 +165,7 @@ def target_table(rows: Rows) -> str:
     lines = ["| target of the relay | at most | stretch | measured | |", "|---|---|---|---|---|"]
     for title, limit, stretch, unit, figure in targets:
         value = figure()
-        wish = "–" if stretch is None else f"{stretch:g} {unit}"
+        wish = "-" if stretch is None else f"{stretch:g} {unit}"
         if value is None:
             lines.append(f"| {title} | {limit:g} {unit} | {wish} | not measured | |")
             continue
@@ -194,7 +194,7 @@ def storm_table(rows: Rows) -> str:
 def _storm_cells(rows: Rows) -> list[str]:
     latencies = sorted(latency for row in rows for latency in row["latencies_ms"])
     reached, still_open = _sum(rows, "reached"), _sum(rows, "still_open")
-    times = "–"
+    times = "-"
     if latencies:
         times = f"{latencies[len(latencies) // 2]:,.1f} / {latencies[int(len(latencies) * 0.99)]:,.1f}"
     slots = str(_sum(rows, "leaked_slots")) if "leaked_slots" in rows[0] else "no slots"
@@ -222,9 +222,11 @@ def doubts(rows: Rows) -> list[str]:
             found.append(f"{where}: did not start: {row['reason']}")
         elif row["cell"] == "correctness" and row["verdict"] != "equal":
             found.append(f"{where}: {row['verdict']}")
-        for key in ("failed", "short", "unfinished"):
-            if row.get(key) and not (key == "unfinished" and "left" in row):
-                found.append(f"{where}: {row[key]} {key}")
+        found += [
+            f"{where}: {row[key]} {key}"
+            for key in ("failed", "short", "unfinished")
+            if row.get(key) and not (key == "unfinished" and "left" in row)
+        ]
         if row.get("all_opened") is False:
             found.append(f"{where}: not every stream had its first event within 90 s")
         wrong = {name: count for name, count in row.get("ledger", {}).items() if not _is_expected(name)}

@@ -111,8 +111,8 @@ class Stream:
                     self.is_done = True
                 return False
             self._feed(data)
-            if not isinstance(self.sock, ssl.SSLSocket):
-                return True
+            if self.is_done or not isinstance(self.sock, ssl.SSLSocket):
+                return True  # TLS may hold more than the poll knows of, so it is read until it is empty
 
     def _feed(self, data: bytes) -> None:
         if not self.status:

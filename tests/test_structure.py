@@ -57,8 +57,7 @@ DOORS: dict[str, set[str]] = {
     "h11": {"cli/demo_clients.py"},
     "quart": {"web/"},
     "quart_trio": {"web/"},
-    "werkzeug": {"web/app.py"},
-    "stackscope": {"web/admin.py"},
+    "werkzeug": {"web/app.py", "web/seam.py"},
     "structlog": {"ledger/writer.py", "observe/log.py"},
     "pydantic": {"config/", "cli/init.py", "cli/keys.py"},
     "pydantic_core": {"config/", "relay/intake.py"},
@@ -66,7 +65,7 @@ DOORS: dict[str, set[str]] = {
     "cyclopts": {"cli/"},
     "rich": {"cli/"},
     "trio": {
-        *("accounts/", "ledger/writer.py", "upstream/", "relay/", "observe/invariants.py", "web/", "server/", "cli/"),
+        *("accounts/", "ledger/writer.py", "upstream/", "relay/", "observe/", "web/", "server/", "cli/"),
         "simulator/",
     },
 }

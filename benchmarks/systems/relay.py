@@ -73,7 +73,8 @@ def outcomes(running: Running, since: float) -> dict[str, int]:
     """Ledger rows of requests that started after ``since`` (epoch seconds), by outcome; ``open`` for unsettled ones."""
     with sqlite3.connect(f"file:{running.directory / 'relay.db'}?mode=ro", uri=True) as database:
         rows = database.execute(
-            "SELECT coalesce(outcome, 'open'), usage_source, count(*) FROM requests WHERE started_at >= ? GROUP BY 1, 2",
+            "SELECT coalesce(outcome, 'open'), usage_source, count(*) FROM requests"
+            " WHERE started_at >= ? GROUP BY 1, 2",
             (since,),
         ).fetchall()
     return {f"{outcome} ({source})": count for outcome, source, count in rows}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import trio
 from cyclopts import Parameter
@@ -43,22 +43,30 @@ def serve(*, config: Annotated[Path, Parameter(help="The configuration file.")] 
     return 1
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
     for error in group.exceptions:
         yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
 
 
 async def _serve(settings: Settings) -> int:
     """The exit status. Cancelled here: as ``open_relay``."""
+    drain = Drain()
+    async with trio.open_nursery() as signals:
+        await signals.start(obey_signals, drain)  # until the last row is written
+        status = await _open_and_run(settings, drain)
+        signals.cancel_scope.cancel()
+    return status
+
+
+async def _open_and_run(settings: Settings, drain: Drain) -> int:
+    """The exit status. Cancelled here: as ``open_relay``."""
     status = 0
     async with open_relay(settings) as relay:
-        drain = Drain()
         try:
             async with trio.open_nursery() as nursery:
-                await nursery.start(obey_signals, drain)
                 nursery.start_soon(_tell_of_the_drain, relay, drain)
-                serving = await nursery.start(_run_and_leave, relay, drain, nursery.cancel_scope)
-                _print_start(settings, relay, serving)
+                bound = await nursery.start(_run_and_leave, relay, drain, nursery.cancel_scope)
+                _print_start(settings, relay, bound)
         except* OSError as group:
             _print_unbound(group, settings)
             status = 1
@@ -68,7 +76,7 @@ async def _serve(settings: Settings) -> int:
 async def _run_and_leave(
     relay: Relay, drain: Drain, everything: trio.CancelScope, *, task_status: trio.TaskStatus[Bound]
 ) -> None:
-    """Run the relay to its end, then let go of the signals too. Cancelled here: as ``run_relay``."""
+    """Run the relay to its end, then end what watches it. Cancelled here: as ``run_relay``."""
     await run_relay(relay, drain, task_status=task_status)
     everything.cancel()
 
@@ -97,8 +105,8 @@ def _print_start(settings: Settings, relay: Relay, bound: Bound) -> None:
 
 def _print_unbound(group: BaseExceptionGroup[OSError], settings: Settings) -> None:
     where = ", ".join(str(listener) for listener in (*settings.server.listeners, settings.admin.listener))
-    for error in group.exceptions:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        print(f"relay-trio: cannot listen on {where}: {reason}", file=sys.stderr)
+    for error in _leaves(group):
+        reason = error.strerror if isinstance(error, OSError) else None
+        print(f"relay-trio: cannot listen on {where}: {reason or error}", file=sys.stderr)
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             print("  another program has the port: stop it, or set server.listeners or admin.listener", file=sys.stderr)

@@ -20,9 +20,13 @@ _UPSTREAM = (Who.UPSTREAM, Who.UPSTREAM_TIMEOUT)
 
 
 def configure_log(log_format: str) -> None:
-    """Set up structlog for the process. ``log_format``: ``auto`` (readable on a terminal, else JSON) or ``json``."""
-    pretty = log_format == "auto" and sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    """Set up structlog for the process.
+
+    ``log_format``: ``pretty``, ``json``, or ``auto``, which is pretty on a terminal and JSON elsewhere. A traceback is printed without the values of variables, which may be a prompt or a key.
+    """
+    is_pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
+    pretty = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer = pretty if is_pretty else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

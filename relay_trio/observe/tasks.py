@@ -7,7 +7,9 @@ slot or its head.
 
 from __future__ import annotations
 
+import gc
 import os
+from inspect import isasyncgen
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -21,7 +23,8 @@ _FRAMES = 4
 def task_tree() -> str:
     """One line per task, indented below its parent, innermost place first."""
     root = trio.lowlevel.current_root_task()
-    return "" if root is None else "\n".join(_lines(root, 0)) + "\n"
+    assert root is not None  # there is one wherever a task can ask
+    return "\n".join(_lines(root, 0)) + "\n"
 
 
 def _lines(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
@@ -34,6 +37,8 @@ def _lines(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
 def _place(coroutine: Any) -> str:
     frames: list[str] = []
     while coroutine is not None:
+        if not hasattr(coroutine, "cr_frame"):  # one step of an async generator names its generator to nobody else
+            coroutine = next((inner for inner in gc.get_referents(coroutine) if isasyncgen(inner)), coroutine)
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)
         if frame is not None:
             file = os.path.basename(frame.f_code.co_filename)

@@ -29,9 +29,11 @@ def header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 class Incoming:
     """A client's request after authentication and the structural checks.
 
-    ``raw_path`` and ``query`` are the bytes of the request line, escapes untouched.
+    ``operation`` is the name of the route, which is what the request means: one path has many spellings. ``raw_path``
+    and ``query`` are the bytes of the request line, escapes untouched.
     """
 
+    operation: str
     method: str
     raw_path: bytes
     query: bytes

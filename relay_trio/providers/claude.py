@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from relay_trio.config import AccountSettings
     from relay_trio.errors import RelayError
 
-MESSAGES_PATH = b"/v1/messages"
 _OAUTH_BETA = b"oauth-2025-04-20"
 _USER_AGENT = f"relay-trio/{__version__}".encode()
 
@@ -117,7 +116,7 @@ class Claude:
         inflater = Inflater() if encoding == b"gzip" else None
         if (header(head.headers, b"content-type") or b"").lower().startswith(b"text/event-stream"):
             return StreamMeter(inflater)
-        if incoming.method == "POST" and incoming.raw_path == MESSAGES_PATH:
+        if incoming.operation == "messages":
             return MessageMeter(inflater)
         return NullMeter()
 

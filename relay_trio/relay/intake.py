@@ -59,7 +59,7 @@ async def read_request(asked: Asked, clock: RequestClock, timeouts: TimeoutSetti
         raise PermissionDenied("a key for some models cannot use batches, which name a model in each of their requests")
     if model is not None and not is_match(model, asked.key.models):
         raise PermissionDenied(f"this key may not use the model {model[:_MODEL_LOGGED_CHARACTERS]!r}")
-    return Incoming(asked.method, asked.raw_path, asked.query, asked.headers, body, model, is_stream)
+    return Incoming(asked.route.name, asked.method, asked.raw_path, asked.query, asked.headers, body, model, is_stream)
 
 
 async def _read_body(source: BodySource, limit: Limit, timeouts: TimeoutSettings, max_body_bytes: int) -> bytes:

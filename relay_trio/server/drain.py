@@ -1,9 +1,9 @@
 """The three moments of a shutdown, and the signals that cause them.
 
-    began      no new connections; idle ones close; what runs may finish            SIGTERM
+    began      no new connections; idle ones close; what runs may finish            SIGTERM, SIGINT
     expired    the time is up: say so to the clients, in their dialect, and end     drain_seconds later
     stopped    everything is cancelled                                              one second later, or at once:
-                                                                                    a second SIGTERM, SIGINT
+                                                                                    a second signal
 
 One ``Drain`` is shared by everything that takes part: several servers, ``/readyz``, the relay's own streams.
 """
@@ -55,14 +55,14 @@ class Drain:
 
 
 async def obey_signals(drain: Drain, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Turn SIGTERM into a drain, and SIGINT or a second SIGTERM into an end at once. Runs until cancelled.
+    """Turn the first SIGTERM or SIGINT into a drain, and the second into an end at once. Runs until cancelled.
 
     Cancelled: atomic; the signals get their former handlers back.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
-        async for number in signals:
-            if number == signal.SIGINT or drain.began.is_set():
+        async for _ in signals:
+            if drain.began.is_set():
                 drain.stop_now()
             else:
                 drain.begin()

@@ -5,8 +5,8 @@
     connection task                        reads; every arrival goes through ``_received``
     └─ request task                        the application; its sends go straight to the socket
 
-The reader's task never waits for the application but in one place: a request body that is not taken. It owns no
-timer per request: one deadline is moved as the connection's state changes.
+The reader's task waits for the application in one place: when a request body is not taken, or much was sent ahead of
+the answer. It owns no timer per request: one deadline is moved as the connection's state changes.
 
     HEAD        no request; the next head is awaited or arriving
     REQUEST     a request task runs; its body may still be arriving, what comes after it is kept for later
@@ -92,24 +92,32 @@ class Http1Connection:
             received = transport.read_nowait()
             if received:
                 self._received(received)
-                exchange = self._exchange
-                if exchange is not None and exchange.body_bytes >= self._limits.max_body_buffer_bytes:
-                    await self._wait_for_room(exchange)
+                if self._is_full:
+                    await self._wait_for_room()
             elif received is not None:
                 self._lose(Loss.STALLED if transport.has_stalled else Loss.LEFT)
 
-    async def _wait_for_room(self, exchange: Http1Exchange) -> None:
-        """Leave the rest of a body in the kernel until the application takes what is here. Cancelled: safe to retry."""
-        stopped_at = trio.current_time()
+    @property
+    def _is_full(self) -> bool:
+        """Whether the current request's body, or what the client sent ahead of its end, must wait in the kernel."""
+        if self._state is not _State.REQUEST:
+            return False
+        body_bytes = 0 if self._exchange is None else self._exchange.body_bytes
+        return body_bytes >= self._limits.max_body_buffer_bytes or len(self._buffer) > self._limits.max_pipelined_bytes
+
+    async def _wait_for_room(self) -> None:
+        """Read no more until the application took the body that is here, or is done. Cancelled: safe to retry."""
+        exchange, stopped_at = self._exchange, trio.current_time()
         self._move_deadline(inf)  # the client is not late, we are
-        while exchange.body_bytes >= self._limits.max_body_buffer_bytes:
+        while self._is_full:
             self._room = trio.Event()
             with trio.move_on_after(PRESENCE_CHECK_SECONDS):
                 await self._room.wait()
             if self._transport.peer_has_left:
                 self._lose(Loss.LEFT)
-        self._body_ends_at += trio.current_time() - stopped_at
-        self._expect_body()
+        if self._state is _State.REQUEST and self._exchange is exchange:
+            self._body_ends_at += trio.current_time() - stopped_at
+            self._expect_body()
 
     def make_room(self) -> None:
         """The application took what there was of the body."""
@@ -132,8 +140,6 @@ class Http1Connection:
         self._buffer += data
         if self._state is _State.HEAD:
             self._parse_head()
-        elif len(self._buffer) > self._limits.max_pipelined_bytes:
-            self._refuse(Loss.MISBEHAVED, 400, "too much was sent after the request")
 
     def _received_body(self, body: RequestBody, data: bytes) -> bytes:
         """Take the body's part of ``data``; returns what comes after it."""

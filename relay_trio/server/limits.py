@@ -59,7 +59,7 @@ class ConnectionLimits:
     linger_total_seconds: float = 30.0  # nginx lingering_time 30
     max_head_bytes: int = 32 * KIB
     max_head_fields: int = 100
-    max_pipelined_bytes: int = 64 * KIB  # kept while a response runs; a client that sends more is cut
+    max_pipelined_bytes: int = 64 * KIB  # read while a response runs; more stays in the kernel until it ended
     max_body_buffer_bytes: int = 64 * KIB  # of a request body the application has not taken yet
     max_discard_bytes: int = 256 * KIB  # of a body that came too late; more closes the connection instead
     # Off: the application calls ``ask_for_body`` itself (Quart calls receive() before any handler has decided).

@@ -40,8 +40,10 @@ def account(**changes: Any) -> AccountSettings:
     )
 
 
-def incoming(*headers: tuple[bytes, bytes], query: bytes = b"", path: bytes = b"/v1/messages") -> Incoming:
-    return Incoming("POST", path, query, list(headers), b"{}", "m", True)
+def incoming(
+    *headers: tuple[bytes, bytes], query: bytes = b"", path: bytes = b"/v1/messages", operation: str = "messages"
+) -> Incoming:
+    return Incoming(operation, "POST", path, query, list(headers), b"{}", "m", True)
 
 
 # --- requests -----------------------------------------------------------------------------------------------------

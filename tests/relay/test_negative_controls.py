@@ -54,7 +54,7 @@ def slot_in_the_handler(house: House) -> QuartTrio:
         async def body() -> AsyncIterator[bytes]:
             try:
                 request = account.provider.build_request(
-                    account.settings, Incoming("POST", b"/v1/messages", b"", [], b"{}", "m", True)
+                    account.settings, Incoming("messages", "POST", b"/v1/messages", b"", [], b"{}", "m", True)
                 )
                 async with core.client.open(request, lambda phase: None) as response:
                     while data := await response.receive_some():

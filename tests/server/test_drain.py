@@ -117,7 +117,7 @@ async def test_the_process_is_gone_two_seconds_after_the_drain_whatever_clients_
 
 
 @pytest.mark.parametrize(
-    "numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT,)]
+    "numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGINT)]
 )
 async def test_a_second_signal_stops_at_once(process: Process, numbers: tuple[signal.Signals, ...]) -> None:
     with trio.fail_after(10):

@@ -102,12 +102,14 @@ async def test_http_1_0_keep_alive_is_honoured_when_asked_for() -> None:
 
 # --- presence: each way a client can leave, after each way it can have spoken ---
 
+BEYOND_READING = "more than is read ahead"
 FRAMINGS = {
     "plain get": get(b"wait"),
     "sized body": post(b"wait", b"body"),
     "stray crlf": post(b"wait", b"body") + b"\r\n",
     "pipelined": get(b"wait") + get(b"hello"),
     "half a pipelined head": get(b"wait") + b"GET / HT",
+    BEYOND_READING: get(b"wait") + b"x" * 100_000,
     "upgrade h2c": get(b"wait", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
     "upgrade websocket": get(b"wait", b"Connection: Upgrade\r\nUpgrade: websocket\r\n") + b"x",
     "chunked": b"POST /wait HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -149,6 +151,8 @@ async def test_a_disconnect_is_seen_in_every_framing(way: Callable[[Client], Awa
         async with open_server(tls=tls) as served:
             for reused in (False, True):
                 for framing, request in FRAMINGS.items():
+                    if framing == BEYOND_READING and tls and way is leave_by_close_notify:
+                        continue  # an alert without a FIN is a record like the others, behind what is not read
                     app = served.app
                     count = len(app.losses)
                     client = await served.connect()
@@ -223,12 +227,14 @@ async def test_the_end_of_a_response_does_not_look_like_a_disconnect() -> None:
     assert seen == ["http.request"] * 3
 
 
-async def test_too_many_pipelined_bytes_lose_the_client() -> None:
+async def test_what_is_sent_far_ahead_waits_in_the_kernel_and_is_served() -> None:
+    """A client may send its next large request in the moment between our last byte and the end of the request task."""
     with trio.fail_after(5):
-        async with open_server() as served, await served.connect() as client:
-            await client.send(get(b"wait") + b"x" * 70_000)
-            await served.app.until(lambda: bool(served.app.losses))
-            assert served.app.losses[0][1] == "misbehaved"
+        async with open_server() as served, await served.connect() as client, trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, get(b"nobody") + post(b"echo", b"x" * 200_000) + get(b"hello"))
+            await trio.sleep(0.3)
+            served.app.go.set()
+            assert [len((await client.response())[2]) for _ in range(3)] == [0, 200_000, 5]
 
 
 # --- early replies ---

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 import trio
-from quart import Response
 
 from relay_trio.errors import BadRequest
 from relay_trio.observe.log import configure_log
@@ -22,6 +21,7 @@ from tests.relay.house import Client, open_house
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from quart import Response
     from quart_trio import QuartTrio
     from trio.testing import MockClock
 
