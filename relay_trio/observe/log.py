@@ -22,7 +22,8 @@ _UPSTREAM = (Who.UPSTREAM, Who.UPSTREAM_TIMEOUT)
 def configure_log(log_format: str) -> None:
     """Set up structlog for the process.
 
-    ``log_format``: ``pretty``, ``json``, or ``auto``, which is pretty on a terminal and JSON elsewhere. A traceback is printed without the values of variables, which may be a prompt or a key.
+    ``log_format``: ``pretty``, ``json``, or ``auto``, which is pretty on a terminal and JSON elsewhere. A traceback is
+    printed without the values of variables, which may be a prompt or a key.
     """
     is_pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
     pretty = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -313,7 +313,7 @@ async def test_a_batch_waits_for_its_account_though_others_are_free(autojump_clo
 
 
 async def test_a_key_for_some_models_cannot_use_others_by_way_of_a_batch(autojump_clock: MockClock) -> None:
-    """A batch names a model in each of its requests: what a key may not ask for one by one, it may not ask for in it."""
+    """A batch names a model in each of its requests: what a key may not ask for one by one it may not ask for in it."""
     key = {"name": "narrow", "secret": "rt_test", "models": ["claude-haiku-*"]}
     params = {"model": "claude-opus-4", "max_tokens": 1, "messages": []}
     batch = json.dumps({"requests": [{"custom_id": "1", "params": params}]}).encode()
