@@ -45,6 +45,7 @@ class Want:
     """
 
     model: str | None
+    operation: str | None
     order: int
     is_pinned: bool = False
     tried: set[str] = field(default_factory=set)
@@ -108,21 +109,23 @@ class Admission:
         self._uses = 0
         self._orders = 0
         self._entered = self._granted = self._left = 0
-        self._by_model: dict[str | None, tuple[Account, ...]] = {}
+        self._by_model: dict[tuple[str | None, str | None], tuple[Account, ...]] = {}
         self._retrying = 0
 
     # --- what a request does --------------------------------------------------------------------------------------
 
-    def new_want(self, model: str | None, *, is_pinned: bool = False) -> Want:
+    def new_want(self, model: str | None, operation: str | None = None, *, is_pinned: bool = False) -> Want:
         """A place in the line.
 
         Raises:
-            NotFound: no account serves the model.
+            NotFound: no account serves the model, or the operation.
         """
-        if not self._serving(model):
-            raise NotFound(f"no account of this relay serves the model {model!r}" if model else "no account")
+        if not self._serving(model, operation):
+            raise NotFound(
+                f"no account of this relay serves the model {model!r}" if model else "no account serves this"
+            )
         self._orders += 1
-        return Want(model, self._orders, is_pinned)
+        return Want(model, operation, self._orders, is_pinned)
 
     def turn_nowait(self, want: Want) -> Turn | None:
         """A reserved slot if one is free and nobody waits; enter the turn at once. None: ``wait_turn``."""
@@ -243,17 +246,17 @@ class Admission:
 
     # --- selection ------------------------------------------------------------------------------------------------
 
-    def _serving(self, model: str | None) -> tuple[Account, ...]:
-        accounts = self._by_model.get(model)
+    def _serving(self, model: str | None, operation: str | None) -> tuple[Account, ...]:
+        accounts = self._by_model.get((model, operation))
         if accounts is None:
-            accounts = tuple(account for account in self.accounts if account.serves(model))
+            accounts = tuple(account for account in self.accounts if account.serves(model, operation))
             if len(self._by_model) >= _PATTERN_CACHE_SIZE:
                 self._by_model.clear()
-            self._by_model[model] = accounts
+            self._by_model[model, operation] = accounts
         return accounts
 
     def _candidates(self, want: Want) -> list[Account]:
-        accounts = self._serving(want.model)
+        accounts = self._serving(want.model, want.operation)
         if want.is_pinned:
             accounts = accounts[:1]
         return [account for account in accounts if account.name not in want.tried]

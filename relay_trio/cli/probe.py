@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from relay_trio.accounts.credentials import CredentialCache
 from relay_trio.errors import RelayError
 from relay_trio.outcome import Phase
 from relay_trio.providers.registry import provider_named
@@ -48,7 +49,12 @@ async def probe_accounts(settings: Settings) -> list[ProbeResult]:
 
 async def _probe(client: UpstreamClient, account: AccountSettings, timeouts: TimeoutSettings) -> ProbeResult:
     """Cancelled here: atomic; the connection is closed."""
-    request = provider_named(account.provider).probe_request(account)
+    try:
+        provider = provider_named(account.provider)
+        credential = await CredentialCache(provider, account).current()
+    except RelayError as error:
+        return ProbeResult(False, str(error))
+    request = provider.probe_request(account, credential)
     address = f"{request.host}:{request.port}"
     started = trio.current_time()
     waiting_for = f"no connection to {address} within connect_timeout_seconds ({timeouts.connect_timeout_seconds:g} s)"

@@ -6,8 +6,10 @@ dialect tells a client about an error. A new one is one file beside this one and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,10 +71,17 @@ class Head:
 
 
 def is_event_stream(head: Head) -> bool:
-    """Whether the body is server-sent events, readable as they are (not compressed)."""
-    if header(head.headers, b"content-encoding") not in (None, b"identity"):
-        return False
+    """Whether the body is server-sent events."""
     return (header(head.headers, b"content-type") or b"").lower().startswith(b"text/event-stream")
+
+
+class Form(Enum):
+    """What a client's answer is made of, which decides whether an error can still be told inside it."""
+
+    WHOLE = auto()  # one document, or something compressed: nothing can be added
+    EVENTS = auto()  # server-sent events
+    ARRAY = auto()  # one JSON array, element by element
+    FRAMES = auto()  # an AWS event stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +101,33 @@ class Verdict:
     is_passed_through: bool = True
 
 
-class Meter(Protocol):
-    """Watches the bytes of one answer go by, without altering or delaying them. Never raises."""
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What an account proves itself with: a text, or an object that only its provider knows; good until ``expires_at``
+    (epoch seconds)."""
 
-    def feed(self, data: bytes) -> None:
-        """Observe ``data``, the next bytes of the body, cut anywhere."""
+    value: Any
+    expires_at: float = math.inf
+
+    def __repr__(self) -> str:
+        return f"Credential(expires_at={self.expires_at})"
+
+
+class Meter(Protocol):
+    """Reads one answer as it goes by. Never raises, never delays.
+
+    Where client and upstream speak the same dialect it alters nothing; where they do not, it translates.
+    """
+
+    form: Form
+    """What the client is sent."""
+
+    tells_its_error: bool
+    """Whether ``error`` is in the bytes that the client is sent; otherwise the dialect has to tell it."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client is to be sent for ``data``, the next bytes of the body, cut anywhere: ``data`` itself, or its
+        translation, which may be empty until more has come."""
 
     def finish(self) -> UsageStats:
         """The token record of what was seen so far; may be called at any time, whole or cut."""
@@ -128,8 +159,8 @@ class Dialect(Protocol):
     def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
         """The upstream's own error as the client may see it: with our request id, without the upstream's."""
 
-    def error_chunk(self, error: RelayError, request_id: str, *, is_mid_event: bool) -> bytes:
-        """The last bytes of a stream that failed after its head."""
+    def error_chunk(self, error: RelayError, request_id: str, meter: Meter) -> bytes:
+        """The last bytes of an answer that failed after its head; empty where its form leaves no place for an error."""
 
 
 class Provider(Protocol):
@@ -138,17 +169,33 @@ class Provider(Protocol):
     name: str
     default_base_url: str
 
-    def build_request(self, account: AccountSettings, incoming: Incoming) -> UpstreamRequest:
+    operations: frozenset[str]
+    """What its accounts can be asked for: names of routes, of its own dialect and of those that it translates."""
+
+    hashes_bodies: bool
+    """``build_request`` goes through the whole body, so a large one is built in a thread."""
+
+    def static_credential(self, account: AccountSettings) -> Credential | None:
+        """The account's credential when it stands in the configuration, which never changes; None: ``resolve``."""
+
+    def resolve_credential(self, account: AccountSettings) -> Credential:
+        """The account's credential of now. It may read files, run a program or ask a service: called in a thread.
+
+        Raises:
+            UpstreamRefused: it cannot be had, without a word of what it is.
+        """
+
+    def build_request(self, account: AccountSettings, incoming: Incoming, credential: Credential) -> UpstreamRequest:
         """The request for ``account``: its credential in, the client's out, everything else by allow-list."""
 
-    def client_headers(self, head: Head) -> Headers:
+    def client_headers(self, head: Head, incoming: Incoming) -> Headers:
         """The response headers a client may see."""
 
     def new_meter(self, head: Head, incoming: Incoming) -> Meter:
         """A meter for one answer."""
 
-    def classify_error(self, head: Head, body: bytes, now: float) -> Verdict:
+    def classify_error(self, head: Head, body: bytes, incoming: Incoming, now: float) -> Verdict:
         """Judge an answer with a status of 300 or more. ``body`` may be cut; ``now`` is epoch seconds."""
 
-    def probe_request(self, account: AccountSettings) -> UpstreamRequest:
+    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """A request that costs no tokens and shows whether the credential is accepted."""

@@ -22,7 +22,18 @@ from relay_trio.errors import (
     UpstreamRateLimited,
     UpstreamRefused,
 )
-from relay_trio.providers.base import Head, Headers, Incoming, Meter, UpstreamRequest, Verdict, header
+from relay_trio.providers.base import (
+    Credential,
+    Form,
+    Head,
+    Headers,
+    Incoming,
+    Meter,
+    UpstreamRequest,
+    Verdict,
+    header,
+    is_event_stream,
+)
 from relay_trio.providers.metering import Inflater, NullMeter, UsageFold
 from relay_trio.providers.retry_after import retry_after_seconds
 from relay_trio.wire.json_members import JsonLimitError, MemberScanner
@@ -31,6 +42,12 @@ from relay_trio.wire.sse import EventBlocks, parse_block
 if TYPE_CHECKING:
     from relay_trio.config import AccountSettings
     from relay_trio.errors import RelayError
+
+MESSAGES = "claude.messages"
+COUNT_TOKENS = "claude.count_tokens"
+MODELS = "claude.models"
+BATCHES = "claude.batches"
+"""What a client can ask for; a route has the same name."""
 
 _OAUTH_BETA = b"oauth-2025-04-20"
 _USER_AGENT = f"relay-trio/{__version__}".encode()
@@ -62,27 +79,43 @@ class Claude:
 
     name = "anthropic"
     default_base_url = "https://api.anthropic.com"
+    operations = frozenset({MESSAGES, COUNT_TOKENS, MODELS, BATCHES})
+    hashes_bodies = False
 
-    def build_request(self, account: AccountSettings, incoming: Incoming) -> UpstreamRequest:
+    def static_credential(self, account: AccountSettings) -> Credential:
+        """The API key, or an OAuth token."""
+        return Credential(account.api_key.get_secret_value())
+
+    def resolve_credential(self, account: AccountSettings) -> Credential:
+        """As ``static_credential``."""
+        return self.static_credential(account)
+
+    def build_request(self, account: AccountSettings, incoming: Incoming, credential: Credential) -> UpstreamRequest:
         """The client's request with the account's credential; path, query and body byte for byte."""
         headers = [(name, value) for name, value in incoming.headers if name in _REQUEST_HEADERS]
         accepted = header(incoming.headers, b"accept-encoding") or b""
         headers.append((b"accept-encoding", b"gzip" if b"gzip" in accepted.lower() else b"identity"))
         target = _target(incoming.raw_path, incoming.query)
-        return self._request(account, incoming.method, target, headers, incoming.body)
+        return self._request(account, credential, incoming.method, target, headers, incoming.body)
 
-    def probe_request(self, account: AccountSettings) -> UpstreamRequest:
+    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """One page of the model list: authenticated, and free."""
         headers = [(b"anthropic-version", b"2023-06-01"), (b"accept-encoding", b"identity")]
-        return self._request(account, "GET", b"/v1/models?limit=1", headers, b"")
+        return self._request(account, credential, "GET", b"/v1/models?limit=1", headers, b"")
 
     def _request(
-        self, account: AccountSettings, method: str, target: bytes, headers: Headers, body: bytes
+        self,
+        account: AccountSettings,
+        credential: Credential,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
     ) -> UpstreamRequest:
         base = urlsplit(account.base_url or self.default_base_url)
         assert base.hostname is not None  # configuration has checked it
         headers.append((b"user-agent", _USER_AGENT))
-        _add_credential(headers, account)
+        _add_credential(headers, credential)
         return UpstreamRequest(
             method=method,
             scheme=base.scheme,
@@ -93,7 +126,7 @@ class Claude:
             body=body,
         )
 
-    def client_headers(self, head: Head) -> Headers:
+    def client_headers(self, head: Head, incoming: Incoming) -> Headers:
         """By allow-list; upstream ids, cookies and hop-by-hop fields stay behind."""
         return [
             (name, value)
@@ -114,13 +147,13 @@ class Claude:
                 f"the upstream used content-encoding {encoding[:40]!r}, which was not asked for"
             )
         inflater = Inflater() if encoding == b"gzip" else None
-        if (header(head.headers, b"content-type") or b"").lower().startswith(b"text/event-stream"):
+        if is_event_stream(head):
             return StreamMeter(inflater)
-        if incoming.operation == "messages":
+        if incoming.operation == MESSAGES:
             return MessageMeter(inflater)
         return NullMeter()
 
-    def classify_error(self, head: Head, body: bytes, now: float) -> Verdict:
+    def classify_error(self, head: Head, body: bytes, incoming: Incoming, now: float) -> Verdict:
         """Judge an error status (Anthropic's API reference, "Errors")."""
         status = head.status
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
@@ -146,8 +179,8 @@ def _target(raw_path: bytes, query: bytes) -> bytes:
     return raw_path + b"?" + query if query else raw_path
 
 
-def _add_credential(headers: Headers, account: AccountSettings) -> None:
-    secret = account.api_key.get_secret_value().encode()
+def _add_credential(headers: Headers, credential: Credential) -> None:
+    secret = str(credential.value).encode()
     if not secret.startswith(b"sk-ant-oat"):
         headers.append((b"x-api-key", secret))
         return
@@ -167,7 +200,10 @@ class StreamMeter:
     A block is parsed only when it can carry usage, an error or the end; deltas of text cost one search each.
     """
 
+    tells_its_error = True
+
     def __init__(self, inflater: Inflater | None = None) -> None:
+        self.form = Form.EVENTS if inflater is None else Form.WHOLE
         self.error: UpstreamError | None = None
         self._blocks = EventBlocks()
         self._fold = UsageFold(_USAGE_FIELDS)
@@ -186,12 +222,12 @@ class StreamMeter:
     def is_mid_event(self) -> bool:
         return self._blocks.is_mid_block
 
-    def feed(self, data: bytes) -> None:
-        if self._inflater is not None:
-            data = self._inflater.feed(data)
-        for block in self._blocks.feed(data):
+    def feed(self, data: bytes) -> bytes:
+        plain = data if self._inflater is None else self._inflater.feed(data)
+        for block in self._blocks.feed(plain):
             if b'"message_' in block or b'"error"' in block:
                 self._observe(block)
+        return data
 
     def finish(self) -> UsageStats:
         tail = self._blocks.tail
@@ -228,6 +264,8 @@ class StreamMeter:
 class MessageMeter:
     """Usage of a whole (non-streaming) message: its ``usage`` member, wherever it stands."""
 
+    form = Form.WHOLE
+    tells_its_error = True
     is_complete = True
     is_mid_event = False
     error: UpstreamError | None = None
@@ -237,15 +275,16 @@ class MessageMeter:
         self._scanner: MemberScanner | None = MemberScanner(frozenset({"usage"}), max_depth=1024, max_tokens=None)
         self._inflater = inflater
 
-    def feed(self, data: bytes) -> None:
-        if self._inflater is not None:
-            data = self._inflater.feed(data)
-        if self._small is not None:
-            self._small += data
-            if len(self._small) <= _SMALL_MESSAGE_BYTES:
-                return
-            data, self._small = bytes(self._small), None
-        self._scan(data)
+    def feed(self, data: bytes) -> bytes:
+        plain = data if self._inflater is None else self._inflater.feed(data)
+        if self._small is None:
+            self._scan(plain)
+            return data
+        self._small += plain
+        if len(self._small) > _SMALL_MESSAGE_BYTES:
+            self._scan(bytes(self._small))
+            self._small = None
+        return data
 
     def _scan(self, data: bytes) -> None:
         if self._scanner is None:
@@ -285,7 +324,7 @@ def _reported_error(error: object) -> UpstreamError:
 class ClaudeDialect:
     """How clients of the Messages API are told about errors."""
 
-    name = "anthropic"
+    name = "claude"
 
     _STATUS_AND_TYPE: dict[ErrorKind, tuple[int, str]] = {  # noqa: RUF012 -- a table, never written to
         ErrorKind.BAD_REQUEST: (400, "invalid_request_error"),
@@ -313,14 +352,16 @@ class ClaudeDialect:
             headers.append((b"retry-after", client_retry_after(error.retry_after)))
         return self.status_of(error), headers, self._envelope(error, request_id)
 
-    def error_chunk(self, error: RelayError, request_id: str, *, is_mid_event: bool) -> bytes:
-        """``event: error``.
+    def error_chunk(self, error: RelayError, request_id: str, meter: Meter) -> bytes:
+        """``event: error``, in a stream.
 
         In the middle of an event it only begins a new line, so that the broken event becomes this one: its type is the
         last one given. A blank line there would hand the client half an event first, and its JSON parser would raise
         before the error is reached.
         """
-        newline = b"\n" if is_mid_event else b""
+        if meter.form is not Form.EVENTS:
+            return b""
+        newline = b"\n" if meter.is_mid_event else b""
         return newline + b"event: error\ndata: " + self._envelope(error, request_id) + b"\n\n"
 
     def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:

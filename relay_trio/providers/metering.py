@@ -6,6 +6,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from relay_trio.chunks import NO_USAGE, UsageSource, UsageStats
+from relay_trio.providers.base import Form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,12 +86,15 @@ class Inflater:
 class NullMeter:
     """For answers without tokens: model lists, token counts, batch records."""
 
+    form = Form.WHOLE
+    tells_its_error = True
     is_complete = True
     is_mid_event = False
     error: UpstreamError | None = None
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> bytes:
         """Look at nothing."""
+        return data
 
     def finish(self) -> UsageStats:
         """Nothing was metered."""

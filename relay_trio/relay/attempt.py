@@ -91,9 +91,12 @@ class Attempt:
         self._connecting_at = None
         exchange.row.attempts += 1
         exchange.row.account, exchange.row.provider = account.name, account.provider.name
-        request = account.provider.build_request(account.settings, self._incoming)
         try:
             with exchange.clock.limit() as limit:
+                request = account.build_nowait(self._incoming)
+                if request is None:
+                    self._enter(Phase.CONNECTING, limit, account)
+                    request = await account.build(self._incoming)
 
                 def on_phase(phase: Phase) -> None:
                     self._enter(phase, limit, account)
@@ -130,7 +133,7 @@ class Attempt:
         body = bytearray()
         while len(body) < _ERROR_BODY_BYTES and (data := await response.receive_some()):
             body += data
-        verdict = account.provider.classify_error(head, bytes(body), time.time())
+        verdict = account.provider.classify_error(head, bytes(body), self._incoming, time.time())
         _apply(verdict, account, head)
         self._exchange.end_is_seen()
         if verdict.is_passed_through:
@@ -148,20 +151,21 @@ class Attempt:
         exchange.phase = Phase.DATA
         exchange.first_byte()
         account.health.succeed()
-        self._start(response.head, account.provider.client_headers(response.head))
+        self._start(response.head, account.provider.client_headers(response.head, self._incoming))
         idle_seconds = account.timeouts.idle_timeout_seconds
 
         def went_idle() -> UpstreamIdle:
             return UpstreamIdle(f"the upstream sent nothing for {idle_seconds:g} seconds")
 
         while data:
+            data = meter.feed(data)
             row.sent_bytes += len(data)
             row.chunks += 1
-            meter.feed(data)
             while not sink.has_room:
                 limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
                 await sink.progress()
-            sink.put_nowait(data)
+            if data:
+                sink.put_nowait(data)
             limit.rearm(idle_seconds, went_idle)
             data = await response.receive_some()
         exchange.end_is_seen()
@@ -186,7 +190,9 @@ class Attempt:
         assert failure.head is not None
         body = self._asked.route.dialect.upstream_error_body(failure.body, failure.error, self._asked.request_id)
         dropped = (b"content-length", b"content-encoding", b"content-type", b"retry-after")
-        headers = [pair for pair in account.provider.client_headers(failure.head) if pair[0] not in dropped]
+        headers = [
+            pair for pair in account.provider.client_headers(failure.head, self._incoming) if pair[0] not in dropped
+        ]
         _, ours, _ = self._asked.route.dialect.error_response(failure.error, self._asked.request_id)
         self._start(failure.head, [*headers, *ours, (b"content-length", str(len(body)).encode())])
         self._sink.put_nowait(body)

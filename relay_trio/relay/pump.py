@@ -30,7 +30,6 @@ from relay_trio.chunks import NO_USAGE, Error, Usage
 from relay_trio.errors import CapacityError, QueueTimeout, RelayError
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word
-from relay_trio.providers.base import is_event_stream
 from relay_trio.relay.attempt import Attempt, Failure, client_stalled
 from relay_trio.relay.exchange import Exchange
 from relay_trio.relay.intake import read_request
@@ -89,7 +88,7 @@ class _Life:
         exchange.clock.set_total(timeouts.total_timeout_seconds)
         incoming = await read_request(self._asked, exchange.clock, timeouts, core.settings.server.max_body_bytes)
         exchange.row.model, exchange.row.is_stream = incoming.model or "", incoming.stream
-        want = core.admission.new_want(incoming.model, is_pinned=self._asked.route.is_pinned)
+        want = core.admission.new_want(incoming.model, incoming.operation, is_pinned=self._asked.route.is_pinned)
         self.attempt = Attempt(core, self._asked, incoming, exchange, self._sink, started)
         await self._try_accounts(want, self.attempt)
         if exchange.outcome is None:
@@ -163,15 +162,12 @@ class _Life:
 
     def last_word(self, error: RelayError) -> Error:
         """How the client is told, inside the stream."""
-        assert self.attempt is not None
-        assert self.attempt.head is not None
         meter = self._exchange.meter
-        if meter is not None and meter.error is error:
-            return Error(error, is_told=True)
-        if meter is None or not is_event_stream(self.attempt.head):
+        if meter is None:
             return Error(error)
-        words = self._asked.route.dialect.error_chunk(error, self._asked.request_id, is_mid_event=meter.is_mid_event)
-        return Error(error, words)
+        if meter.error is error and meter.tells_its_error:
+            return Error(error, is_told=True)
+        return Error(error, self._asked.route.dialect.error_chunk(error, self._asked.request_id, meter))
 
 
 def _passed_on(failure: Failure) -> Outcome:

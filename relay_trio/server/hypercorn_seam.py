@@ -13,16 +13,16 @@ end the process (pgjones/hypercorn #225), shields sends without a deadline and s
 
 from __future__ import annotations
 
+import socket
 import ssl
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.utils import repr_socket_addr, wrap_app
 
 if TYPE_CHECKING:
-    import socket
-
     from relay_trio.server.limits import ListenSettings
 
 # An application that does not finish its own startup or shutdown in this time is given up.
@@ -53,7 +53,7 @@ def open_listeners(config: Config, settings: ListenSettings) -> list[socket.sock
     try:
         for address in settings.listeners:  # one by one: create_sockets forgets the others when one fails
             config.bind = [address]
-            sockets = config.create_sockets()
+            sockets = _create_sockets(config)
             listeners += [*sockets.secure_sockets, *sockets.insecure_sockets]
         for sock in listeners:
             settings.socket_options.apply(sock)
@@ -63,6 +63,17 @@ def open_listeners(config: Config, settings: ListenSettings) -> list[socket.sock
             sock.close()
         raise
     return listeners
+
+
+def _create_sockets(config: Config) -> Sockets:
+    """Hypercorn's sockets. When one cannot be bound Hypercorn drops it unclosed; only its frame still knows it."""
+    try:
+        return config.create_sockets()
+    except OSError as error:
+        for frame, _ in walk_tb(error.__traceback__):
+            if isinstance(sock := frame.f_locals.get("sock"), socket.socket):
+                sock.close()
+        raise
 
 
 def ssl_context(config: Config) -> ssl.SSLContext | None:

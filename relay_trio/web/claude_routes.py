@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay_trio.errors import NotFound
-from relay_trio.providers.claude import ClaudeDialect
+from relay_trio.providers import claude
 from relay_trio.relay.asked import Route
 from relay_trio.web.answers import relay
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from relay_trio.accounts.keys import KeyRing
     from relay_trio.relay.core import RelayCore
 
-DIALECT = ClaudeDialect()
+DIALECT = claude.ClaudeDialect()
 
-MESSAGES = Route("messages", DIALECT, needs_model=True)
-COUNT_TOKENS = Route("count_tokens", DIALECT, needs_model=True)
-MODELS = Route("models", DIALECT)
-BATCHES = Route("batches", DIALECT, is_pinned=True)
+MESSAGES = Route(claude.MESSAGES, DIALECT, needs_model=True)
+COUNT_TOKENS = Route(claude.COUNT_TOKENS, DIALECT, needs_model=True)
+MODELS = Route(claude.MODELS, DIALECT)
+BATCHES = Route(claude.BATCHES, DIALECT, is_pinned=True)
 
 _ROUTES = (
     ("POST", "/v1/messages", MESSAGES),

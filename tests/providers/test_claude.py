@@ -21,7 +21,7 @@ from relay_trio.errors import (
     UpstreamRateLimited,
     UpstreamRefused,
 )
-from relay_trio.providers.base import Head, Incoming
+from relay_trio.providers.base import Head, Incoming, UpstreamRequest
 from relay_trio.providers.claude import Claude, ClaudeDialect, MessageMeter, StreamMeter
 from tests.cuts import cuts
 
@@ -41,9 +41,15 @@ def account(**changes: Any) -> AccountSettings:
 
 
 def incoming(
-    *headers: tuple[bytes, bytes], query: bytes = b"", path: bytes = b"/v1/messages", operation: str = "messages"
+    *headers: tuple[bytes, bytes], query: bytes = b"", path: bytes = b"/v1/messages", operation: str = "claude.messages"
 ) -> Incoming:
     return Incoming(operation, "POST", path, query, list(headers), b"{}", "m", True)
+
+
+def build(settings: AccountSettings, asked: Incoming) -> UpstreamRequest:
+    credential = CLAUDE.static_credential(settings)
+    assert credential is not None
+    return CLAUDE.build_request(settings, asked, credential)
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -64,7 +70,7 @@ def test_the_clients_credential_and_cookies_stay_and_the_accounts_key_goes() -> 
         (b"anthropic-version", b"2026-10-21"),
         (b"anthropic-beta", b"a-2025,b-2026"),
     )
-    built = CLAUDE.build_request(account(), sent)
+    built = build(account(), sent)
     assert dict(built.headers) == {
         b"content-type": b"application/json",
         b"anthropic-version": b"2026-10-21",
@@ -76,7 +82,7 @@ def test_the_clients_credential_and_cookies_stay_and_the_accounts_key_goes() -> 
 
 
 def test_path_and_query_go_upstream_byte_for_byte_below_the_accounts_base() -> None:
-    built = CLAUDE.build_request(
+    built = build(
         account(base_url="https://proxy.example:8443/base"), incoming(query=b"beta=true&x=%2F", path=b"/v1/a%2Fb")
     )
     assert (built.scheme, built.host, built.port) == ("https", "proxy.example", 8443)
@@ -84,14 +90,14 @@ def test_path_and_query_go_upstream_byte_for_byte_below_the_accounts_base() -> N
 
 
 def test_an_oauth_token_goes_as_bearer_with_its_beta_added_once() -> None:
-    built = CLAUDE.build_request(account(api_key="sk-ant-oat-1"), incoming((b"anthropic-beta", b"a")))
+    built = build(account(api_key="sk-ant-oat-1"), incoming((b"anthropic-beta", b"a")))
     assert (b"authorization", b"Bearer sk-ant-oat-1") in built.headers
     assert (b"anthropic-beta", b"a,oauth-2025-04-20") in built.headers
     assert not any(name == b"x-api-key" for name, _ in built.headers)
 
 
 def test_only_encodings_that_can_be_metered_are_asked_for() -> None:
-    asked = CLAUDE.build_request(account(), incoming((b"accept-encoding", b"gzip, deflate, br, zstd")))
+    asked = build(account(), incoming((b"accept-encoding", b"gzip, deflate, br, zstd")))
     assert (b"accept-encoding", b"gzip") in asked.headers
 
 
@@ -109,7 +115,7 @@ def test_only_listed_response_headers_reach_the_client() -> None:
             (b"transfer-encoding", b"chunked"),
         ],
     )
-    assert CLAUDE.client_headers(head) == [
+    assert CLAUDE.client_headers(head, incoming()) == [
         (b"content-type", b"text/event-stream"),
         (b"anthropic-ratelimit-requests-remaining", b"9"),
     ]
@@ -307,28 +313,28 @@ def test_an_encoding_nobody_asked_for_is_refused(encoding: bytes) -> None:
 )  # fmt: skip
 def test_a_429_cools_the_account_for_what_it_asks(retry_after: bytes | None, cooldown: float) -> None:
     headers = [] if retry_after is None else [(b"retry-after", retry_after)]
-    verdict = CLAUDE.classify_error(Head(429, headers), b"", now=100.0)
+    verdict = CLAUDE.classify_error(Head(429, headers), b"", incoming(), now=100.0)
     assert verdict.retryable
     assert verdict.cooldown_seconds == cooldown
     assert isinstance(verdict.error, UpstreamRateLimited)
 
 
 def test_a_refused_credential_disables_the_account_and_its_text_is_kept_from_the_client() -> None:
-    verdict = CLAUDE.classify_error(Head(401, []), b"your key sk-secret", now=0)
+    verdict = CLAUDE.classify_error(Head(401, []), b"your key sk-secret", incoming(), now=0)
     assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
     assert isinstance(verdict.error, UpstreamRefused)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 403])
 def test_a_redirect_or_a_403_is_hidden_and_struck(status: int) -> None:
-    verdict = CLAUDE.classify_error(Head(status, []), b"", now=0)
+    verdict = CLAUDE.classify_error(Head(status, []), b"", incoming(), now=0)
     assert (verdict.strike, verdict.disable) == (True, False)
     assert (verdict.retryable, verdict.is_passed_through) == (True, False)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
 def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) -> None:
-    verdict = CLAUDE.classify_error(Head(status, []), b"", now=0)
+    verdict = CLAUDE.classify_error(Head(status, []), b"", incoming(), now=0)
     assert (verdict.strike, verdict.disable, verdict.retryable, verdict.is_passed_through) == (
         False,
         False,
@@ -340,7 +346,7 @@ def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 599])
 def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
-    verdict = CLAUDE.classify_error(Head(status, []), b"", now=0)
+    verdict = CLAUDE.classify_error(Head(status, []), b"", incoming(), now=0)
     assert (verdict.strike, verdict.retryable) == (True, True)
 
 
@@ -374,11 +380,20 @@ def test_an_upstream_error_that_is_no_envelope_becomes_ours(body: bytes) -> None
     assert told["error"] == {"type": "api_error", "message": "it failed"}
 
 
+def test_a_compressed_stream_has_no_place_for_an_error() -> None:
+    """Plain text appended to a gzip body would be read as damage, not as an error event."""
+    compressed = Head(200, [*SSE.headers, (b"content-encoding", b"gzip")])
+    meter = CLAUDE.new_meter(compressed, incoming((b"accept-encoding", b"gzip")))
+    assert ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", meter) == b""
+
+
 def test_an_error_in_the_middle_of_an_event_turns_that_event_into_the_error() -> None:
     from relay_trio.wire.sse import EventParser
 
     cut = b'event: content_block_delta\ndata: {"type":"content_bl'
-    chunk = ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", is_mid_event=True)
+    meter = CLAUDE.new_meter(SSE, incoming())
+    assert meter.feed(cut) == cut
+    chunk = ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", meter)
     (told,) = EventParser().feed(cut + chunk)
     assert told.event == "error"
     assert "it broke" in told.data

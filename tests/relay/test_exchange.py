@@ -20,6 +20,7 @@ from relay_trio.errors import (
 )
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Outcome, Phase, ended_by_client
+from relay_trio.providers.base import Form
 from relay_trio.relay.exchange import Exchange, LiveExchanges
 from relay_trio.relay.handover import Handover
 from relay_trio.relay.presence import ClientPresence
@@ -43,9 +44,11 @@ class Seen:
     is_complete: bool = True
     is_mid_event: bool = False
     error: None = None
+    form: Form = Form.EVENTS
+    tells_its_error: bool = True
 
-    def feed(self, data: bytes) -> None:
-        pass
+    def feed(self, data: bytes) -> bytes:
+        return data
 
     def finish(self) -> UsageStats:
         return self.stats

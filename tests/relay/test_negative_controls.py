@@ -16,6 +16,7 @@ from quart import Response
 
 from relay_trio.accounts.admission import Admission, Turn, Want
 from relay_trio.providers.base import Incoming
+from relay_trio.providers.claude import MESSAGES
 from relay_trio.web.app import bare_app
 from relay_trio.web.client_body import ClientBody
 from relay_trio.web.seam import RequestConnection, link_of
@@ -53,9 +54,7 @@ def slot_in_the_handler(house: House) -> QuartTrio:
 
         async def body() -> AsyncIterator[bytes]:
             try:
-                request = account.provider.build_request(
-                    account.settings, Incoming("messages", "POST", b"/v1/messages", b"", [], b"{}", "m", True)
-                )
+                request = await account.build(Incoming(MESSAGES, "POST", b"/v1/messages", b"", [], b"{}", "m", True))
                 async with core.client.open(request, lambda phase: None) as response:
                     while data := await response.receive_some():
                         yield data

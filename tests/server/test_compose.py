@@ -73,7 +73,6 @@ def test_the_relays_own_limits_on_a_body_act_before_those_of_the_connection(tmp_
     assert not limits.continue_on_receive
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Hypercorn's own, when its bind fails
 @pytest.mark.parametrize("taken", ["server", "admin"])
 async def test_a_port_in_use_is_an_error_and_nothing_stays_open(tmp_path: Path, taken: str) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as holder, trio.fail_after(10):

@@ -72,7 +72,7 @@ def folded(taken: bytes) -> UsageStats | None:
         size, _, rest = rest.partition(b"\r\n")
         body += rest[: int(size, 16)]
         rest = rest[int(size, 16) + 2 :]
-    incoming = Incoming("messages", "POST", b"/v1/messages", b"", [], BODY)
+    incoming = Incoming("claude.messages", "POST", b"/v1/messages", b"", [], BODY)
     meter = ClaudeMetering().new_meter(Head(200, [(b"content-type", b"text/event-stream")]), incoming)
     meter.feed(body)
     usage = meter.finish()

@@ -45,17 +45,17 @@ async def asked(house: House, method: str, path: str, raw_path: bytes | None = N
 @pytest.mark.parametrize(
     ("method", "path", "route", "model"),
     [
-        ("POST", "/v1/messages", "messages", "m"),
-        ("POST", "/v1/messages/count_tokens", "count_tokens", "m"),
-        ("GET", "/v1/models", "models", ""),
-        ("GET", "/v1/models/claude-sonnet-4", "models", ""),
-        ("GET", "/v1/models/anthropic/claude", "models", ""),
-        ("POST", "/v1/messages/batches", "batches", ""),
-        ("GET", "/v1/messages/batches", "batches", ""),
-        ("GET", "/v1/messages/batches/msgbatch_1", "batches", ""),
-        ("DELETE", "/v1/messages/batches/msgbatch_1", "batches", ""),
-        ("POST", "/v1/messages/batches/msgbatch_1/cancel", "batches", ""),
-        ("GET", "/v1/messages/batches/msgbatch_1/results", "batches", ""),
+        ("POST", "/v1/messages", "claude.messages", "m"),
+        ("POST", "/v1/messages/count_tokens", "claude.count_tokens", "m"),
+        ("GET", "/v1/models", "claude.models", ""),
+        ("GET", "/v1/models/claude-sonnet-4", "claude.models", ""),
+        ("GET", "/v1/models/anthropic/claude", "claude.models", ""),
+        ("POST", "/v1/messages/batches", "claude.batches", ""),
+        ("GET", "/v1/messages/batches", "claude.batches", ""),
+        ("GET", "/v1/messages/batches/msgbatch_1", "claude.batches", ""),
+        ("DELETE", "/v1/messages/batches/msgbatch_1", "claude.batches", ""),
+        ("POST", "/v1/messages/batches/msgbatch_1/cancel", "claude.batches", ""),
+        ("GET", "/v1/messages/batches/msgbatch_1/results", "claude.batches", ""),
     ],
 )
 async def test_each_route_is_relayed_under_its_name(
