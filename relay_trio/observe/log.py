@@ -71,7 +71,7 @@ def log_request(row: LedgerRow) -> None:
     try:
         if row.outcome.word is Word.INTERNAL:
             _log.error("request", **fields)
-        elif row.outcome.who in _UPSTREAM:
+        elif row.outcome.who in _UPSTREAM and row.outcome.word is not Word.REJECTED_REQUEST:
             _log.warning("request", **fields)
         else:
             _log.info("request", **fields)
