@@ -72,7 +72,7 @@ def seeds(name: str) -> list[bytes]:
     return [cut + wire for wire in SEEDS[name] for cut in (b"\0\0", b"\5\x0c")]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the checks one after the other; the exit status."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seconds", type=float, default=30.0, help="for all checks together")
@@ -82,7 +82,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=random.randrange(1 << 31))
     options.add_argument("--artifacts", type=Path, help="the folder for inputs that break a parser")
     options.add_argument("--guided", action="store_true", help=argparse.SUPPRESS)
-    given = options.parse_args()
+    given = options.parse_args(arguments)
     if given.replay:
         if not given.check:
             options.error("--replay needs --check")
@@ -97,7 +97,7 @@ def main() -> int:
     has_atheris = find_spec("atheris") is not None
     if not has_atheris:
         print("atheris is not installed: inputs are mutated blindly (pip install atheris)", file=sys.stderr)
-    fuzz = _guided_elsewhere if has_atheris else _blind
+    fuzz = _guided_elsewhere if has_atheris else blind
     broken = [name for name in names if not fuzz(name, seconds, given.runs, given.seed, artifacts)]
     for name in broken:
         print(f"{name}: broken; inputs are in {artifacts}, run again with --check {name} --replay FILE")
@@ -132,13 +132,14 @@ def _guided(name: str, seconds: float, runs: int | None, seed: int, artifacts: P
         atheris.Fuzz()
 
 
-def _blind(name: str, seconds: float, runs: int | None, seed: int, artifacts: Path) -> bool:
+def blind(name: str, seconds: float, runs: int | None, seed: int, artifacts: Path) -> bool:
+    """Run one check on mutated seeds; False, and the input in ``artifacts``, when it broke."""
     draw = random.Random(seed)
     known = seeds(name)
     deadline = time.monotonic() + seconds
     done = 0
     while done < runs if runs else time.monotonic() < deadline:
-        data = _mutated(draw.choice(known), name, draw)
+        data = mutated(draw.choice(known), name, draw)
         try:
             check(name, data)
         except Exception as error:  # told below, and by the exit status
@@ -150,7 +151,8 @@ def _blind(name: str, seconds: float, runs: int | None, seed: int, artifacts: Pa
     return True
 
 
-def _mutated(data: bytes, name: str, draw: random.Random) -> bytes:
+def mutated(data: bytes, name: str, draw: random.Random) -> bytes:
+    """``data`` with a few bytes, tokens or repetitions put in or taken out."""
     mutant = bytearray(data)
     for _ in range(draw.choice((1, 1, 2, 4, 8))):
         at = draw.randrange(len(mutant) + 1)
