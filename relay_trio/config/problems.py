@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Where = tuple[str | int, ...]
 """The place of a value: ``("account", 0, "api_key")``."""
 
-SECRET_KEYS = frozenset({"api_key", "secret", "token"})
+SECRET_KEYS = frozenset({"api_key", "proxy", "secret", "token"})
 """Last names of the settings whose value is a secret."""
 
 _LOOKS_LIKE_A_KEY = re.compile(r"(sk-|rt_|AKIA|ASIA|ABSK|AIza|ghp_|Bearer )")

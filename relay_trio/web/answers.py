@@ -43,7 +43,7 @@ async def relay(core: RelayCore, ring: KeyRing, route: Route) -> Response:
     request_id = new_request_id()
     client_request_id = _client_request_id(headers)
     ids: Headers = [(b"request-id", request_id.encode()), (b"x-request-id", (client_request_id or request_id).encode())]
-    handover = Handover()
+    handover = Handover(forward=link.forward)
     try:
         asked = Asked(
             request_id=request_id,
