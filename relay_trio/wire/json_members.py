@@ -14,6 +14,8 @@ from __future__ import annotations
 import json
 import re
 
+from relay_trio.wire.errors import WireError
+
 _STRING_RUN = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # possessive: no memory per escape
 _STRUCTURE = re.compile(rb'["{}\[\],:]')
 
@@ -22,7 +24,7 @@ MAX_TOKENS = 200_000
 MAX_VALUE_BYTES = 64 * 1024
 
 
-class JsonLimitError(ValueError):
+class JsonLimitError(WireError):
     """The body is nested deeper, or made of more tokens, than the limits allow; or its brackets do not match."""
 
 
