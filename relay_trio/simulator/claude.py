@@ -69,14 +69,16 @@ class Claude:
         script.batch_bytes = plan.batch
         return script
 
-    def error(self, status: int, message: str, request_id: str, retry_after: bytes | None = None) -> Script:
+    def error(
+        self, status: int, message: str, request_id: str, retry_after: bytes | None = None, kind: str = ""
+    ) -> Script:
         """An error in the API's envelope; below 400, a redirect to nowhere."""
         headers = _headers(request_id)
         if retry_after is not None:
             headers.append((b"retry-after", retry_after))
         if status < 400:
             return whole(status, [*headers, (b"location", b"http://127.0.0.1:9/elsewhere")], b"")
-        kind = ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+        kind = kind or ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
         headers.append((b"x-should-retry", b"true" if status in {408, 409, 429} or status >= 500 else b"false"))
         body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
         return _json(status, headers, body)

@@ -66,7 +66,7 @@ def stream_frames(message_id: str, model: str, made: Composition, plan: Plan) ->
     """The events of one message, in order."""
     opening = _usage_json(made.start, plan, split=True)
     shell = _message(message_id, model, [], None, opening)
-    yield event("message_start", {"type": "message_start", "message": shell}, usage=_told(made.start, plan))
+    yield event("message_start", {"type": "message_start", "message": shell}, usage=told(made.start, plan))
     for index, (block, deltas, closing) in enumerate(_parts(made, plan)):
         yield event("content_block_start", {"type": "content_block_start", "index": index, "content_block": block})
         if index == 0:
@@ -80,13 +80,19 @@ def stream_frames(message_id: str, model: str, made: Composition, plan: Plan) ->
     document: dict[str, Any] = {"type": "message_delta", "delta": delta}
     if usage is not None:
         document["usage"] = usage
-    yield event("message_delta", document, usage=_told(made.end, plan))
+    yield event("message_delta", document, usage=told(made.end, plan))
     yield MESSAGE_STOP
 
 
 def event(name: str, document: object, *, usage: Usage | None = None) -> Frame:
     """One event with padding as the provider pads, by a settled rule."""
     return frame(_event_bytes(name, document, len(name) % 5), usage=usage)
+
+
+def document_of(piece: Frame) -> dict[str, Any]:
+    """The JSON of an event that was made here."""
+    document: dict[str, Any] = json.loads(piece.content.partition(b"data: ")[2])
+    return document
 
 
 def _event_bytes(name: str, document: object, padding: int) -> bytes:
@@ -168,7 +174,7 @@ def whole_message(message_id: str, model: str, made: Composition, plan: Plan) ->
 
 def whole_usage(made: Composition, plan: Plan) -> Usage | None:
     """What a reader of the whole message knows."""
-    return _told(made.end, plan)
+    return told(made.end, plan)
 
 
 def _message(
@@ -189,7 +195,8 @@ def _message(
 # --- usage --------------------------------------------------------------------------------------------------------
 
 _MISSING: dict[str, Any] = {}
-_NONSENSE: dict[str, object] = {"negative": -5, "huge": 1e300, "string": "many", "null": None}
+NONSENSE: dict[str, object] = {"negative": -5, "huge": 1e300, "string": "many", "null": None}
+"""What stands in place of each number, by the plan's ``usage``."""
 
 
 def _usage_json(usage: Usage, plan: Plan, *, split: bool) -> dict[str, Any] | None:
@@ -206,8 +213,8 @@ def _usage_json(usage: Usage, plan: Plan, *, split: bool) -> dict[str, Any] | No
             "ephemeral_1h_input_tokens": 0,
         }
     fields["output_tokens"] = usage.output_tokens
-    if plan.usage in _NONSENSE:
-        fields.update(dict.fromkeys(fields, _NONSENSE[plan.usage]))
+    if plan.usage in NONSENSE:
+        fields.update(dict.fromkeys(fields, NONSENSE[plan.usage]))
     if split:
         fields["service_tier"] = "standard"
     return fields
@@ -226,7 +233,7 @@ def _delta_usage_json(made: Composition, plan: Plan) -> dict[str, Any] | None:
     return fields
 
 
-def _told(usage: Usage, plan: Plan) -> Usage | None:
+def told(usage: Usage, plan: Plan) -> Usage | None:
     """Nonsense tells nothing; decreasing numbers do."""
     return usage if plan.usage in {"normal", "decreasing"} else None
 

@@ -3,9 +3,10 @@
 Written ``name`` or ``name:argument``; several are joined by ``+`` and applied in that order. Default rates are
 ``name[:argument]:rate`` joined by commas.
 
-STATUS[:RETRY_AFTER]
+STATUS[:[RETRY_AFTER][/TYPE]]
     300 to 599. RETRY_AFTER goes into the header as written, or is ``date`` (in 10 s), ``past``, ``junk``, ``none``.
-    429 says 1 unless told otherwise, the others say none.
+    429 says 1 unless told otherwise, the others say none. TYPE is the error's name in the dialect, if not the usual
+    one of STATUS: ``429:none/ModelNotReadyException``.
 html:STATUS  big_error:STATUS/BYTES
     an error whose body is not the dialect's
 close_before_head  reset_before_head  silent
@@ -22,7 +23,8 @@ drip[:SECONDS]  slow_head[:SECONDS]
 resplit:N
     the body in HTTP chunks of N bytes, each in a send of its own
 malformed[:KIND]
-    events that break the format, before the second delta; KIND is the provider's (``claude_events.MALFORMED``)
+    events that break the format, before the second delta; KIND is the provider's (``claude_events.MALFORMED``,
+    ``bedrock_faults.MALFORMED``: broken checksums and lengths are there)
 huge_event:MEGABYTES
     a valid event of that size, before the second delta
 error_event:N[/TYPE]
@@ -81,8 +83,13 @@ class Fault:
     @property
     def retry_after(self) -> bytes | None:
         """The ``retry-after`` that goes with a status fault."""
-        text = self.argument or ("1" if self.name == "429" else "none")
+        text = self.argument.partition("/")[0] or ("1" if self.name == "429" else "none")
         return effects.retry_after(text)
+
+    @property
+    def kind(self) -> str:
+        """The dialect's word for a status fault; empty for the usual one."""
+        return self.argument.partition("/")[2]
 
     def apply(self, script: Script, plan: Plan, dialect: Dialect) -> None:
         """Rewrite ``script``."""

@@ -6,7 +6,7 @@ It may stand, each overriding those before it, in
 1. ``Simulator.plan_account(credential, spec)``: for every request of one account,
 2. the model name, after the first colon that begins a pair: ``claude-sim:chunks=5,fault=429`` (a relay forwards it,
    and it passes an allow-list such as ``[A-Za-z0-9._:/@=,+-]``; names that hold colons themselves stay usable),
-3. the body's ``metadata.user_id``, after ``sim:``,
+3. the body's ``metadata.user_id``, after ``sim:`` (in Converse: ``requestMetadata.sim``),
 4. the header ``x-sim``,
 5. ``Simulator.plan_next(spec, ...)``: for the next requests that arrive.
 

@@ -19,6 +19,7 @@ class Call:
 
     ``document`` is None when the body holds no JSON object. ``specs`` are those found in the request (see ``plan``),
     the weakest first. ``is_generation``: it is one that makes tokens, and that default fault rates apply to.
+    ``dialect``: the format of this answer's stream, where the provider has more than its own.
     """
 
     request: Request
@@ -28,6 +29,7 @@ class Call:
     specs: tuple[str, ...]
     is_stream: bool
     is_generation: bool
+    dialect: Dialect | None = None
 
 
 class Provider(Dialect, Protocol):
@@ -44,5 +46,8 @@ class Provider(Dialect, Protocol):
     def answer(self, call: Call, plan: Plan, request_id: str) -> Script:
         """The answer when nothing goes wrong but the request itself. Never raises."""
 
-    def error(self, status: int, message: str, request_id: str, retry_after: bytes | None = None) -> Script:
-        """An error, or below 400 a redirect, in the provider's own words."""
+    def error(
+        self, status: int, message: str, request_id: str, retry_after: bytes | None = None, kind: str = ""
+    ) -> Script:
+        """An error, or below 400 a redirect, in the provider's own words; ``kind`` is its name for it if not the
+        usual one of ``status``."""

@@ -3,8 +3,8 @@
     async with open_simulator(SimulatorSettings(chunks=50, chunk_interval_seconds=0.01)) as simulator:
         client = anthropic.Anthropic(base_url=simulator.base_url, api_key="sk-any")
 
-What is answered is a provider's matter (``claude``), what goes wrong one of ``faults``, how a single request overrides
-either one of ``plan``.
+What is answered is a provider's matter (``bedrock``, ``claude``), what goes wrong one of ``faults``, how a single
+request overrides either one of ``plan``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.simulator import inspection
+from relay_trio.simulator.bedrock import Bedrock
 from relay_trio.simulator.claude import Claude
 from relay_trio.simulator.connection import Connection
 from relay_trio.simulator.delivery import perform
@@ -78,7 +79,7 @@ class Simulator:
         self.port = settings.port
         self.live_requests = 0
         """Requests that are being answered now."""
-        self._providers: tuple[Provider, ...] = (Claude(settings),)
+        self._providers: tuple[Provider, ...] = (Bedrock(settings), Claude(settings))
         self._rng = random.Random(settings.seed)
         self._connections: set[Connection] = set()
         self._account_specs: dict[str, str] = {}
@@ -259,12 +260,12 @@ class Simulator:
         status = next((fault for fault in plan.fault if fault.status is not None), None)
         if status is not None and status.status is not None:
             message = f"simulated {status.status}"
-            script = provider.error(status.status, message, record.request_id, status.retry_after)
+            script = provider.error(status.status, message, record.request_id, status.retry_after, status.kind)
             script.delay = plan.delay
         else:
             script = provider.answer(call, plan, record.request_id)
         for fault in plan.fault:
-            fault.apply(script, plan, provider)
+            fault.apply(script, plan, call.dialect or provider)
         return script
 
     def _specs(self, call: Call) -> list[str]:

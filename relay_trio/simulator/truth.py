@@ -23,12 +23,13 @@ NO_USAGE = Usage()
 class ServedRequest:
     """One request and what became of it.
 
-    ``credential`` is the API key as presented, kept out of ``repr``. ``usage`` is what a fold of the bytes handed to
-    the kernel gives, None before the first usage-bearing byte. ``is_finished``: the dialect's terminal event, or the
-    whole body of an answer that is not a stream, was handed to the kernel. ``tokens_generated`` counts what was paced
-    out, sent or not: after a disconnect, the waste. ``status`` is None until the head was sent. ``sent_bytes``: those
-    after the head, chunk framing included. ``closed_by``: who ended the connection with this request, None when it
-    lives on. ``peer_closed_at``: when the peer's FIN or RST was seen, if it came while the request was live.
+    ``credential`` is the API key as presented, or the id of the access key that signed; kept out of ``repr``. ``usage``
+    is what a fold of the bytes handed to the kernel gives, None before the first usage-bearing byte. ``is_finished``:
+    the dialect's terminal event, or the whole body of an answer that is not a stream, was handed to the kernel.
+    ``tokens_generated`` counts what was paced out, sent or not: after a disconnect, the waste. ``status`` is None until
+    the head was sent. ``sent_bytes``: those after the head, chunk framing included. ``closed_by``: who ended the
+    connection with this request, None when it lives on. ``peer_closed_at``: when the peer's FIN or RST was seen, if it
+    came while the request was live.
     """
 
     request_id: str
@@ -96,7 +97,7 @@ class Truth:
         return self.records[-1]
 
     def by_id(self, request_id: str) -> ServedRequest:
-        """The record that was answered with the header ``request-id: request_id``; KeyError when there is none."""
+        """The record that was answered with ``request_id`` in its request id header; KeyError when there is none."""
         for record in reversed(self.records):
             if record.request_id == request_id:
                 return record
