@@ -7,7 +7,7 @@ two keys and a token, with the time until which they are good.
 
 from __future__ import annotations
 
-import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from relay_trio.errors import UpstreamRefused
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from relay_trio.config import AccountSettings
 
 _SESSION_NAME = "relay-trio"
+
+_READ_AGAIN_SECONDS = 3600.0
+"""Keys that do not say when they run out come from a file or the environment: read again, so that they can change."""
 
 
 def fixed_credential(account: AccountSettings) -> Credential | None:
@@ -82,6 +85,7 @@ def _assumed(session: Any, source: Any, account: AccountSettings) -> Credential:
 
 
 def _expiry(found: Any) -> float:
-    """When refreshable credentials run out, epoch seconds; botocore tells it in no public way."""
+    """Until when ``found`` serves, epoch seconds. When refreshable credentials run out, botocore tells in no public
+    way."""
     moment: datetime | None = getattr(found, "_expiry_time", None)
-    return math.inf if moment is None else moment.timestamp()
+    return time.time() + _READ_AGAIN_SECONDS if moment is None else moment.timestamp()

@@ -44,6 +44,8 @@ OWN_MEMBERS = "amazon-bedrock-"
 
 _METRICS = OWN_MEMBERS + "invocationMetrics"
 _GUARDRAIL_ACTION = OWN_MEMBERS + "guardrailAction"
+_LAST_WORDS = (OWN_MEMBERS + "trace", "totalOutputTextTokenCount", "completionReason", "stop_reason", "metadata")
+"""What only the last chunk has, of the answers that a guardrail gave in the model's place: those have no metrics."""
 
 _DELTA_OF_CLAUDE = b'"bytes":"eyJ0eXBlIjoiY29u'  # base64 of {"type":"con, as in content_block_delta
 _RATE_LIMITS = frozenset({"throttlingexception", "serviceunavailableexception", "toomanyrequestsexception"})
@@ -165,8 +167,7 @@ class InvokeStreamMeter(_FrameMeter):
             chunk = parsed_object(event)
             if chunk is not None:
                 self._metrics.overwrite(chunk.get(_METRICS))
-                # Bedrock ends a stream with the metrics; what a guardrail said in the model's place has none.
-                self._has_ended = _METRICS in chunk or chunk.get(_GUARDRAIL_ACTION) == "INTERVENED"
+                self._has_ended = _METRICS in chunk or _is_guardrails_last(chunk)
 
     def finish(self) -> UsageStats:
         if self._frames.oversized or self._frames.damage is not None:
@@ -175,6 +176,11 @@ class InvokeStreamMeter(_FrameMeter):
         if self._claude.has_begun:
             return self._claude.stats()
         return self._metrics.stats(UsageSource.EXACT)
+
+
+def _is_guardrails_last(chunk: dict[str, Any]) -> bool:
+    is_guardrails = chunk.get(_GUARDRAIL_ACTION) == "INTERVENED"
+    return is_guardrails and any(chunk.get(name) is not None for name in _LAST_WORDS)
 
 
 class ConverseStreamMeter(_FrameMeter):
