@@ -8,7 +8,16 @@ and relay.toml refuses it as it refuses a typo. pydantic evaluates the annotatio
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from relay_trio.config.bedrock import bedrock_problems, with_bedrock_defaults
@@ -32,6 +41,10 @@ from relay_trio.config.values import (
 
 PROVIDERS = ("anthropic", "bedrock")
 """Names that ``[[account]] provider`` may have: one for each line of ``providers/registry``."""
+
+
+_WITHOUT_API_KEY = {"bedrock"}
+"""Providers that can be proved to in another way."""
 
 
 def _provider(value: str) -> str:
@@ -180,6 +193,7 @@ class AccountSettings(_Section):
     )
     api_key: OptionalSecret = Field(
         default=None,
+        validate_default=True,
         description="env:NAME or file:/path (chmod 600), so that it stays out of this file",
         examples=["env:ANTHROPIC_API_KEY"],
     )
@@ -234,10 +248,16 @@ class AccountSettings(_Section):
     def _with_defaults_of_its_provider(cls, table: Any) -> Any:
         return with_bedrock_defaults(table) if isinstance(table, dict) else table
 
+    @field_validator("api_key")
+    @classmethod
+    def _api_key_is_needed(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """A field's own check, so that it is reported beside whatever else is wrong."""
+        if value is None and info.data.get("provider") not in _WITHOUT_API_KEY:
+            raise PydanticCustomError("api_key", "is required")
+        return value
+
     @model_validator(mode="after")
     def _fits_its_provider(self) -> Self:
-        if self.provider == "anthropic" and self.api_key is None:
-            raise PydanticCustomError("provider", "is required", {"key": "api_key"})
         for key, message in bedrock_problems(self):
             raise PydanticCustomError("provider", "{message}", {"key": key, "message": message})
         return self

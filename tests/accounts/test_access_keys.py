@@ -44,6 +44,15 @@ def test_an_id_that_was_never_given_out_is_nobodys() -> None:
     """It is guessable which key exists, and not which tag it has."""
     given = PAIRS.pair_of(KEY).access_key_id
     wrong = "A" if given[-1] != "A" else "B"
-    for claimed in (given[:-1] + wrong, given.lower(), given + "A", given[4:], "RTAK", "", "AKIAIOSFODNN7EXAMPLE", "ä" * 30):
+    for claimed in (
+        given[:-1] + wrong,
+        given.lower(),
+        given + "A",
+        given[4:],
+        "RTAK",
+        "",
+        "AKIAIOSFODNN7EXAMPLE",
+        "ä" * 30,
+    ):
         assert PAIRS.key_id_of(claimed) is None
     assert AccessKeys("n" * 32).key_id_of(given) is None

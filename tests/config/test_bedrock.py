@@ -68,7 +68,8 @@ def test_a_region_too_new_for_the_list_is_reached_by_its_host(load_text: Load) -
 
 
 @pytest.mark.parametrize(
-    "setting", ['region = "eu-central-1"', 'profile = "p"', 'access_key_id = "env:ANTHROPIC_API_KEY"', 'model_ids = { a = "b" }']
+    "setting",
+    ['region = "eu-central-1"', 'profile = "p"', 'access_key_id = "env:ANTHROPIC_API_KEY"', 'model_ids = { a = "b" }'],
 )
 def test_settings_of_bedrock_are_no_others(problems_of: Problems, setting: str) -> None:
     account = PLAIN.replace("bedrock", "anthropic") + 'api_key = "env:ANTHROPIC_API_KEY"\n' + setting

@@ -152,7 +152,11 @@ def test_a_role_is_assumed_with_the_accounts_own_keys(
 
 @pytest.mark.parametrize(
     ("changes", "word"),
-    [({}, "found nowhere"), ({"profile": "nobody"}, "ProfileNotFound"), ({"profile": "half"}, "PartialCredentialsError")],
+    [
+        ({}, "found nowhere"),
+        ({"profile": "nobody"}, "ProfileNotFound"),
+        ({"profile": "half"}, "PartialCredentialsError"),
+    ],
 )
 def test_what_cannot_be_had_is_told_without_a_secret(aws: Path, changes: dict[str, str], word: str) -> None:
     (aws / "credentials").write_text("[half]\naws_access_key_id = AKIACANARY\n")

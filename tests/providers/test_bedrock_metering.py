@@ -81,7 +81,10 @@ def test_metrics_that_repeat_claudes_usage_are_not_added() -> None:
 
 
 def test_metrics_that_differ_from_claudes_usage_do_not_replace_it() -> None:
-    frames = [*CLAUDE[:-1], chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 99}})]
+    frames = [
+        *CLAUDE[:-1],
+        chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 99}}),
+    ]
     assert fed(InvokeStreamMeter(), *frames).finish().input_tokens == 10
 
 

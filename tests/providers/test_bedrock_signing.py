@@ -44,9 +44,7 @@ def test_a_pair_without_a_token_sends_none_and_a_port_is_signed() -> None:
     assert {name for name, _ in built} == {b"x-amz-date", b"authorization"}
     arriving = [(b"host", b"127.0.0.1:81"), *built]
     digest = hashlib.sha256(b"{}").hexdigest()
-    assert is_signature_of(
-        parse_claim(arriving), "s", "POST", b"/model/m/invoke", b"", arriving, body_hash=digest
-    )
+    assert is_signature_of(parse_claim(arriving), "s", "POST", b"/model/m/invoke", b"", arriving, body_hash=digest)
 
 
 def test_the_secret_is_not_shown() -> None:

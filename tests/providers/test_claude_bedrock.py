@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def asked(body: bytes | dict[str, Any], *headers: tuple[bytes, bytes], model: str = "m", stream: bool = True) -> Incoming:
+def asked(
+    body: bytes | dict[str, Any], *headers: tuple[bytes, bytes], model: str = "m", stream: bool = True
+) -> Incoming:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Incoming("claude.messages", "POST", b"/v1/messages", b"", list(headers), content, model, stream)
 
@@ -34,7 +36,9 @@ def asked(body: bytes | dict[str, Any], *headers: tuple[bytes, bytes], model: st
 
 def test_model_and_stream_go_out_version_and_betas_come_in() -> None:
     body = {"model": "m", "max_tokens": 9, "stream": True, "messages": []}
-    incoming = asked(body, (b"anthropic-version", b"2023-06-01"), (b"anthropic-beta", b"a-1, b-2,,oauth-2025-04-20,a-1"))
+    incoming = asked(
+        body, (b"anthropic-version", b"2023-06-01"), (b"anthropic-beta", b"a-1, b-2,,oauth-2025-04-20,a-1")
+    )
     assert json.loads(invoke_body(incoming)) == {
         "anthropic_version": "bedrock-2023-05-31",
         "anthropic_beta": ["a-1", "b-2"],

@@ -15,7 +15,7 @@ import trio.testing
 from relay_trio.errors import ShuttingDown
 from relay_trio.outcome import Word
 from tests.explorer import Run, Steps, cancel_target, explore
-from tests.relay import scripts
+from tests.relay import bedrock_scripts, scripts
 from tests.relay.house import House, assert_client_was_not_deceived, open_house
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Path:
         stream: bool = True,
         around: Callable[[House, Client], Awaitable[None]] | None = None,
         settings: dict[str, Any] | None = None,
+        path: str = "/v1/messages",
     ) -> None:
         self.script = script
         self.accounts = accounts
@@ -46,6 +47,7 @@ class Path:
         self.stream = stream
         self.around = around
         self.settings = settings or {}
+        self.path = path
 
 
 async def behind_another_request(house: House, client: Client) -> None:
@@ -78,6 +80,8 @@ async def to_a_client_that_stalls(house: House, client: Client) -> None:
 
 BODY = (b'{"model": "m", ', b'"stream": true, "max_tokens": 1,', b' "messages": []}')
 
+BEDROCK = bedrock_scripts.ACCOUNTS
+
 PATHS = {
     "stream": Path(scripts.streams),
     "slow stream": Path(scripts.streams_slowly),
@@ -96,6 +100,17 @@ PATHS = {
     "fail-over from a dead upstream": Path(scripts.first_account_dies_before_the_head, accounts=2, strikes={"a": 1}),
     "queued": Path(scripts.streams, around=behind_another_request),
     "stalled client": Path(scripts.floods, around=to_a_client_that_stalls),
+    "translated stream": Path(bedrock_scripts.streams, settings=BEDROCK),
+    "translated stream dies midway": Path(bedrock_scripts.dies_midway, settings=BEDROCK),
+    "translated stream ends between frames": Path(bedrock_scripts.ends_between_frames, settings=BEDROCK),
+    "translated stream reports an exception": Path(
+        bedrock_scripts.reports_an_exception, settings=BEDROCK, strikes={"a": 1}
+    ),
+    "fail-over of a translated stream": Path(bedrock_scripts.first_account_is_throttled, accounts=2, settings=BEDROCK),
+    "native frames": Path(bedrock_scripts.streams, settings=BEDROCK, path=bedrock_scripts.INVOKE_STREAM),
+    "native frames end midway": Path(
+        bedrock_scripts.ends_between_frames, settings=BEDROCK, path=bedrock_scripts.INVOKE_STREAM
+    ),
 }
 
 
@@ -119,7 +134,7 @@ ACTIONS: dict[str, Action] = {
 def scenario_of(path: Path, action: str) -> Callable[[Run], Awaitable[None]]:
     async def scenario(run: Run) -> None:
         async with open_house(path.script, accounts=path.accounts, **path.settings) as house:
-            client = house.request(*path.body, stream=path.stream)
+            client = house.request(*path.body, stream=path.stream, path=path.path)
             run.stage.house, run.stage.client = house, client
             with run.target():
                 if path.around is None:

@@ -34,7 +34,9 @@ def signed(
     return [(b"host", b"127.0.0.1:8400"), *sent]
 
 
-def is_right(claim: Claim, headers: Headers, path: str = "/model/m/invoke", query: str = "", body: bytes = b"{}") -> bool:
+def is_right(
+    claim: Claim, headers: Headers, path: str = "/model/m/invoke", query: str = "", body: bytes = b"{}"
+) -> bool:
     digest = hashlib.sha256(body).hexdigest()
     return is_signature_of(claim, SECRET, "POST", path.encode(), query.encode(), headers, body_hash=digest)
 
