@@ -37,6 +37,7 @@ class SimulatorSettings:
     faults: str = ""
     accepted_keys: frozenset[str] | None = None
     models: tuple[str, ...] = ("claude-sim-large", "claude-sim-small", "claude-sim")
+    gemini_models: tuple[str, ...] = ("gemini-sim-pro", "gemini-sim", "gemini-embedding-sim")
     accepts_unknown_models: bool = True
     batch_seconds: float = 0.0
     max_body_bytes: int = 32 * 1024 * 1024
