@@ -217,6 +217,7 @@ class KeyRing:
         self._path = path
         self._static = {key.digest: key for key in map(_static_key, static)}
         self._stored: dict[bytes, ClientKey] = {}
+        self._digests: dict[str, bytes] = {}  # of the stored ones, by id
         self._reloaded_at = -math.inf  # of the trio clock: when the snapshot was true
         self._tried_at = -math.inf
         self._reloading = trio.Lock()
@@ -283,15 +284,35 @@ class KeyRing:
             except (sqlite3.Error, DatabaseError, OSError, ValueError):  # operators see it in the statistics
                 self._failures_total += 1
             else:
-                self._stored = stored
+                self._take(stored)
                 self._reloaded_at = began
                 self._reloads_total += 1
             # A failed read is tried again as late as a good one, counted from its end: each may wait for a lock.
             self._tried_at = began if self._reloaded_at == began else trio.current_time()
 
+    def _take(self, stored: dict[bytes, ClientKey]) -> None:
+        self._stored = stored
+        self._digests = {key.id: digest for digest, key in stored.items()}
+
     @property
     def _reload_is_due(self) -> bool:
         return self._path is not None and trio.current_time() - self._tried_at > RELOAD_SECONDS
+
+    async def find(self, key_id: str) -> ClientKey | None:
+        """The key of that id, or None when there is none or it is revoked.
+
+        Raises:
+            LedgerUnavailable: the database could not be read for ``STALE_SECONDS``.
+
+        Cancelled here: atomic, as ``authenticate``.
+        """
+        static = next((key for key in self._static.values() if key.id == key_id), None)
+        if static is not None:
+            return static
+        if self._reload_is_due:
+            await self.reload()
+        digest = self._digests.get(key_id)
+        return None if digest is None else self._find(digest)
 
     def names_in_both(self) -> list[str]:
         """Names that stand in the configuration and in the database's last snapshot, which is a mistake."""
@@ -309,7 +330,7 @@ async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -
     ring = KeyRing(path, static)
     if path is not None:
         try:
-            ring._stored = await trio.to_thread.run_sync(_read_snapshot, path)
+            ring._take(await trio.to_thread.run_sync(_read_snapshot, path))
         except sqlite3.Error as error:
             raise explained(path, error) from None
         ring._reloaded_at = ring._tried_at = trio.current_time()

@@ -50,8 +50,19 @@ def account_row(account: AccountSettings) -> tuple[str, ...]:
         account.provider,
         f"{account.max_concurrency} slots",
         f"models {' '.join(account.models)}",
-        f"key {masked(account.api_key.get_secret_value())}",
+        proof(account),
     )
+
+
+def proof(account: AccountSettings) -> str:
+    """What an account proves itself with, in words that hold no secret."""
+    if account.api_key is not None:
+        return f"key {masked(account.api_key.get_secret_value())}"
+    if account.access_key_id is not None:
+        found = f"access key {masked(account.access_key_id.get_secret_value())}"
+    else:
+        found = f"profile {account.profile}" if account.profile is not None else "AWS default chain"
+    return found if account.assume_role_arn is None else f"{found}, role {account.assume_role_arn.rpartition('/')[2]}"
 
 
 def short_path(path: Path) -> str:

@@ -21,6 +21,9 @@ _HEADER = f"""\
 """
 _COMMENT_COLUMN = 44
 
+_NEEDED = {"api_key"}
+"""Settings that some provider can do without, and the one that the file begins with cannot."""
+
 
 def init(*, out: Annotated[Path, Parameter(help="Directory to write to; it must exist.")] = Path()) -> int:
     """Write a commented relay.toml to start from. Never overwrites a file."""
@@ -58,7 +61,7 @@ def template() -> str:
 def _section(header: str, model: type[BaseModel]) -> str:
     lines = [f"# {(model.__doc__ or '').strip()}", header]
     for name, field in model.model_fields.items():
-        is_active = field.is_required() and not header.startswith("#")
+        is_active = (field.is_required() or name in _NEEDED) and not header.startswith("#")
         setting = f"{'' if is_active else '#'}{name} = {toml(_example(field))}"
         lines.append(f"{setting:<{_COMMENT_COLUMN}} # {field.description}")
     return "\n".join(lines) + "\n"
@@ -66,8 +69,8 @@ def _section(header: str, model: type[BaseModel]) -> str:
 
 def _example(field: FieldInfo) -> object:
     """The default, or where there is none the first example."""
-    default = field.get_default()
-    return field.examples[0] if field.examples and (field.is_required() or default is None) else default
+    default = field.get_default(call_default_factory=True)
+    return field.examples[0] if field.examples and (field.is_required() or default in (None, {})) else default
 
 
 def toml(value: Any) -> str:
@@ -78,6 +81,8 @@ def toml(value: Any) -> str:
         return str(value)
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{toml(name)} = {toml(item)}" for name, item in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml(item) for item in value) + "]"
     return json.dumps(str(value), ensure_ascii=False)

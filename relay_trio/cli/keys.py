@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from pydantic import ValidationError
 
+from relay_trio.accounts.access_keys import AccessKeys
 from relay_trio.accounts.keys import ClientKey, NameTaken, NoSuchKey, open_key_store
 from relay_trio.cli.problems import print_problems
 from relay_trio.cli.table import aligned
@@ -32,6 +33,9 @@ def create(
     models: Annotated[
         tuple[str, ...], Parameter(help="Glob patterns of the models it may use.", consume_multiple=True, negative=())
     ] = ("*",),
+    aws: Annotated[
+        bool, Parameter(negative=(), help="Print an AWS access key pair too, for SDKs that sign their requests.")
+    ] = False,
     config: Config = _DEFAULT_CONFIG,
 ) -> int:
     """Create a key and print it once; only a digest of it is stored."""
@@ -42,7 +46,14 @@ def create(
             print(f"{where[0]} {message}", file=sys.stderr)
         return 2
     try:
-        found = load_for_database(config)
+        found = load_for_database(config, with_sigv4_secret=aws)
+        master = found.server.sigv4_secret
+        if aws and master is None:
+            print(
+                "--aws needs [server] sigv4_secret, from which the pair is derived; the relay needs it too",
+                file=sys.stderr,
+            )
+            return 1
         if wanted.name in found.key_names:
             print(f"a [[key]] in {config} is named {wanted.name}; choose another name", file=sys.stderr)
             return 1
@@ -57,6 +68,10 @@ def create(
     print(f"key {secret}   shown once; only a digest is stored")
     print(f"id {key.id}   name {key.name}   models {' '.join(key.models)}")
     print(f"export ANTHROPIC_BASE_URL={client_url(found.server)} ANTHROPIC_AUTH_TOKEN={secret}")
+    if master is not None:
+        pair = AccessKeys(master.get_secret_value()).pair_of(key)
+        print(f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={client_url(found.server)}")
+        print(f"export AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}")
     return 0
 
 

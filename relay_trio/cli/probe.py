@@ -15,6 +15,7 @@ from relay_trio.server.compose import open_client
 
 if TYPE_CHECKING:
     from relay_trio.config import AccountSettings, Settings, TimeoutSettings
+    from relay_trio.providers.base import Head, Provider
     from relay_trio.upstream.client import UpstreamClient
 
 _REFUSED = (401, 403)
@@ -70,19 +71,20 @@ async def _probe(client: UpstreamClient, account: AccountSettings, timeouts: Tim
         try:
             async with client.open(request, on_phase) as response:
                 milliseconds = (trio.current_time() - started) * 1000
-                return judge(response.head.status, milliseconds)
+                return judge(provider, response.head, milliseconds)
         except RelayError as error:
             return ProbeResult(False, f"not reachable: {error}")
     return ProbeResult(False, f"not reachable: {waiting_for}")
 
 
-def judge(status: int, milliseconds: float) -> ProbeResult:
-    """The result of a probe that was answered with ``status``."""
+def judge(provider: Provider, head: Head, milliseconds: float) -> ProbeResult:
+    """The result of a probe that was answered with ``head``."""
+    status = head.status
     reachable = f"reachable {milliseconds:.0f} ms"
+    if provider.accepts_probe(head):
+        return ProbeResult(True, f"{reachable}   key accepted")
     if status in _REFUSED:
         return ProbeResult(False, f"{reachable}   key refused ({status})")
-    if 200 <= status < 300:
-        return ProbeResult(True, f"{reachable}   key accepted")
     if status in _RATE_LIMITED:
         return ProbeResult(True, f"{reachable}   answered {status}: too busy to say whether it accepts the key")
     return ProbeResult(False, f"{reachable}   answered {status}: is base_url right?")

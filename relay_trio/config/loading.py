@@ -62,13 +62,18 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     return Settings.model_validate({**sections, "account": tuple(accounts), "key": tuple(keys.values())})
 
 
-def load_for_database(path: Path, environ: Mapping[str, str] | None = None) -> DatabaseSettings:
-    """The part of ``path`` that concerns the database; accounts and secrets are neither resolved nor judged.
+def load_for_database(
+    path: Path, environ: Mapping[str, str] | None = None, *, with_sigv4_secret: bool = False
+) -> DatabaseSettings:
+    """The part of ``path`` that concerns the database; accounts and secrets are neither resolved nor judged, unless the
+    one from which pairs are derived is asked for.
 
     Raises:
         ConfigError: with the problems of that part.
     """
     reading = _Reading(path, os.environ if environ is None else environ, only=("server",))
+    if not with_sigv4_secret:
+        reading.forget(("server", "sigv4_secret"))
     server = reading.section("server", ServerSettings)
     reading.raise_problems()
     assert server is not None, "a section that is not sound has a problem"
@@ -102,6 +107,13 @@ class _Reading:
         """Report ``message`` for ``where``, unless it or a table around it has a problem already."""
         if not any(where[:length] in self._problems for length in range(1, len(where) + 1)):
             self._problems[where] = message
+
+    def forget(self, where: Where) -> None:
+        """Judge the rest as if the setting ``where`` (section and name) were not there."""
+        table = self.raw.get(str(where[0]))
+        if isinstance(table, dict):
+            table.pop(str(where[1]), None)
+        self._problems.pop(where, None)
 
     def raise_problems(self) -> None:
         """Raise ConfigError if anything was reported."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Where = tuple[str | int, ...]
 """The place of a value: ``("account", 0, "api_key")``."""
 
-SECRET_KEYS = frozenset({"api_key", "proxy", "secret", "token"})
+SECRET_KEYS = frozenset(
+    {"api_key", "proxy", "secret", "token", "access_key_id", "secret_access_key", "session_token", "sigv4_secret"}
+)
 """Last names of the settings whose value is a secret."""
 
 _LOOKS_LIKE_A_KEY = re.compile(r"(sk-|rt_|AKIA|ASIA|ABSK|AIza|ghp_|Bearer )")

@@ -6,11 +6,21 @@ and relay.toml refuses it as it refuses a typo. pydantic evaluates the annotatio
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from relay_trio.config.bedrock import bedrock_problems, with_bedrock_defaults
 from relay_trio.config.listener import Listener
 from relay_trio.config.values import (
     BaseUrl,
@@ -18,17 +28,24 @@ from relay_trio.config.values import (
     FilePath,
     ListenerSetting,
     ListenerSettings,
+    ModelIds,
     Name,
     Number,
     OptionalProxyUrl,
     OptionalSecret,
     Patterns,
+    RoleArn,
     Seconds,
     Secret,
+    SigningSecret,
 )
 
-PROVIDERS = ("anthropic",)
+PROVIDERS = ("anthropic", "bedrock")
 """Names that ``[[account]] provider`` may have: one for each line of ``providers/registry``."""
+
+
+_WITHOUT_API_KEY = {"bedrock"}
+"""Providers that can be proved to in another way."""
 
 
 def _provider(value: str) -> str:
@@ -67,6 +84,11 @@ class ServerSettings(_Section):
     )
     ledger: FilePath = Field(default=Path("relay.db"), description="SQLite file, relative to this file")
     allow_insecure: bool = Field(default=False, description="allow plain http on public addresses and to upstreams")
+    sigv4_secret: SigningSecret | None = Field(
+        default=None,
+        description="lets AWS clients sign with the pair that keys create --aws prints; 32 characters or more, random",
+        examples=["env:RELAY_SIGV4_SECRET"],
+    )
 
     @model_validator(mode="after")
     def _has_both_halves_of_tls(self) -> Self:
@@ -185,7 +207,9 @@ class AccountSettings(_Section):
     provider: Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": list(PROVIDERS)})] = Field(
         description=" | ".join(PROVIDERS), examples=["anthropic"]
     )
-    api_key: Secret = Field(
+    api_key: OptionalSecret = Field(
+        default=None,
+        validate_default=True,
         description="env:NAME or file:/path (chmod 600), so that it stays out of this file",
         examples=["env:ANTHROPIC_API_KEY"],
     )
@@ -197,7 +221,9 @@ class AccountSettings(_Section):
         description="default: the provider's own; http:// for loopback only, or with allow_insecure",
         examples=["https://api.anthropic.com"],
     )
-    models: Patterns = Field(default=("*",), description="models this account serves, as glob patterns")
+    models: Patterns = Field(
+        default=("*",), description="models this account serves, as glob patterns; bedrock: its own, and model_ids"
+    )
     priority: Count = Field(default=0, ge=0, le=1000, description="lower first")
     weight: Count = Field(default=1, ge=1, le=1000, description="share among accounts of equal priority")
     connect_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[5.0])
@@ -206,6 +232,51 @@ class AccountSettings(_Section):
     )
     idle_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[90.0])
     total_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[3600.0])
+
+    region: str | None = Field(default=None, description="bedrock: where", examples=["eu-central-1"])
+    profile: Name | None = Field(
+        default=None,
+        description="bedrock: of ~/.aws; without api_key, profile or keys: environment, container or instance role",
+        examples=["default"],
+    )
+    access_key_id: OptionalSecret = Field(
+        default=None, description="bedrock: a fixed key pair", examples=["env:AWS_ACCESS_KEY_ID"]
+    )
+    secret_access_key: OptionalSecret = Field(
+        default=None, description="bedrock: its other half", examples=["env:AWS_SECRET_ACCESS_KEY"]
+    )
+    session_token: OptionalSecret = Field(
+        default=None, description="bedrock: if the pair is a temporary one", examples=["env:AWS_SESSION_TOKEN"]
+    )
+    assume_role_arn: RoleArn | None = Field(
+        default=None,
+        description="bedrock: a role to assume with what the above give",
+        examples=["arn:aws:iam::123456789012:role/relay"],
+    )
+    model_ids: ModelIds = Field(
+        default_factory=dict,
+        description="bedrock: what Claude clients name, and its model id, inference profile or ARN",
+        examples=[{"claude-sonnet-4-5": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"}],
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults_of_its_provider(cls, table: Any) -> Any:
+        return with_bedrock_defaults(table) if isinstance(table, dict) else table
+
+    @field_validator("api_key")
+    @classmethod
+    def _api_key_is_needed(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """A field's own check, so that it is reported beside whatever else is wrong."""
+        if value is None and info.data.get("provider") not in _WITHOUT_API_KEY:
+            raise PydanticCustomError("api_key", "is required")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_its_provider(self) -> Self:
+        for key, message in bedrock_problems(self):
+            raise PydanticCustomError("provider", "{message}", {"key": key, "message": message})
+        return self
 
     def timeouts_over(self, timeouts: TimeoutSettings) -> TimeoutSettings:
         """``timeouts`` with this account's own values in place of the four it may set."""

@@ -12,6 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from relay_trio.config.listener import Listener
 
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=,+!-]{0,2047}", re.ASCII)
+_ROLE_ARN = re.compile(r"arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
+_SHORTEST_SIGNING_SECRET = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
@@ -68,6 +71,27 @@ def _header_safe(value: SecretStr) -> SecretStr:
     return value
 
 
+def _model_id(value: str) -> str:
+    if not _MODEL_ID.fullmatch(value) or ".." in value:
+        raise PydanticCustomError("model_id", "must be the name of a model, an inference profile or an ARN")
+    return value
+
+
+def _role_arn(value: str) -> str:
+    if not _ROLE_ARN.fullmatch(value):
+        raise PydanticCustomError("role_arn", "must be arn:aws:iam::ACCOUNT:role/NAME")
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < _SHORTEST_SIGNING_SECRET:
+        raise PydanticCustomError(
+            "secret",
+            "must have 32 characters or more: every client's pair is derived from it; try openssl rand -hex 32",
+        )
+    return value
+
+
 def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
@@ -107,6 +131,10 @@ Name = Annotated[str, AfterValidator(_name)]
 Secret = Annotated[SecretStr, AfterValidator(_header_safe)]
 OptionalSecret = Annotated[Secret | None, BeforeValidator(_empty_is_none)]
 OptionalProxyUrl = Annotated[Annotated[SecretStr, AfterValidator(_proxy_url)] | None, BeforeValidator(_empty_is_none)]
+SigningSecret = Annotated[SecretStr, AfterValidator(_header_safe), AfterValidator(_long_enough)]
+ModelId = Annotated[str, AfterValidator(_model_id)]
+ModelIds = dict[ModelId, ModelId]
+RoleArn = Annotated[str, AfterValidator(_role_arn)]
 Patterns = Annotated[
     tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(min_length=1), BeforeValidator(_several)
 ]

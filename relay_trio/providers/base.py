@@ -7,7 +7,7 @@ dialect tells a client about an error. A new one is one file beside this one and
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -90,7 +90,8 @@ class Verdict:
 
     ``retryable``: another account may do better. ``cooldown_seconds``: how long the account asked to be left alone.
     ``strike``: counts against the account's breaker. ``disable``: the account's credential is bad.
-    ``is_passed_through``: the client may see the upstream's own body.
+    ``is_passed_through``: the client may see the upstream's own body. ``told``: status and body that it is told instead
+    of the upstream's, where its dialect is another.
     """
 
     error: UpstreamError
@@ -99,6 +100,11 @@ class Verdict:
     strike: bool = False
     disable: bool = False
     is_passed_through: bool = True
+    told: tuple[int, bytes] | None = None
+
+    def told_as(self, status: int, body: bytes) -> Verdict:
+        """The same verdict, told in the client's dialect."""
+        return replace(self, told=(status, body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,3 +205,6 @@ class Provider(Protocol):
 
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """A request that costs no tokens and shows whether the credential is accepted."""
+
+    def accepts_probe(self, head: Head) -> bool:
+        """Whether this answer to the probe shows that it is."""

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay_trio import __version__
-from relay_trio.chunks import UsageSource, UsageStats
 from relay_trio.errors import (
     ErrorKind,
     UpstreamError,
-    UpstreamErrorEvent,
     UpstreamProtocolError,
     UpstreamRateLimited,
     UpstreamRefused,
@@ -34,10 +32,9 @@ from relay_trio.providers.base import (
     header,
     is_event_stream,
 )
-from relay_trio.providers.metering import Inflater, NullMeter, UsageFold
+from relay_trio.providers.claude_metering import MessageMeter, StreamMeter
+from relay_trio.providers.metering import Inflater, NullMeter
 from relay_trio.providers.retry_after import retry_after_seconds
-from relay_trio.wire.json_members import JsonLimitError, MemberScanner
-from relay_trio.wire.sse import EventBlocks, parse_block
 
 if TYPE_CHECKING:
     from relay_trio.config import AccountSettings
@@ -58,16 +55,6 @@ _RESPONSE_HEADERS = frozenset(
 )
 _RESPONSE_PREFIX = b"anthropic-ratelimit-"
 
-_USAGE_FIELDS = {
-    "input_tokens": "input_tokens",
-    "output_tokens": "output_tokens",
-    "cache_creation_input_tokens": "cache_creation_tokens",
-    "cache_read_input_tokens": "cache_read_tokens",
-}
-
-_SMALL_MESSAGE_BYTES = 64 * 1024
-"""A whole message up to this size is parsed at once; a larger one is scanned as it passes, and never held."""
-
 _DEFAULT_COOLDOWN_SECONDS = {429: 10.0, 503: 2.0, 529: 2.0}
 _BILLING_COOLDOWN_SECONDS = 300.0
 _CLIENT_RETRY_AFTER_MAX_SECONDS = 60.0
@@ -84,6 +71,7 @@ class Claude:
 
     def static_credential(self, account: AccountSettings) -> Credential:
         """The API key, or an OAuth token."""
+        assert account.api_key is not None  # configuration has checked it
         return Credential(account.api_key.get_secret_value())
 
     def resolve_credential(self, account: AccountSettings) -> Credential:
@@ -102,6 +90,10 @@ class Claude:
         """One page of the model list: authenticated, and free."""
         headers = [(b"anthropic-version", b"2023-06-01"), (b"accept-encoding", b"identity")]
         return self._request(account, credential, "GET", b"/v1/models?limit=1", headers, b"")
+
+    def accepts_probe(self, head: Head) -> bool:
+        """Whether the list came."""
+        return 200 <= head.status < 300
 
     def _request(
         self,
@@ -192,133 +184,6 @@ def _add_credential(headers: Headers, credential: Credential) -> None:
         headers[:] = [
             (name, value + b"," + _OAUTH_BETA if name == b"anthropic-beta" else value) for name, value in headers
         ]
-
-
-class StreamMeter:
-    """Usage of a Claude stream: ``message_start``, then each ``message_delta``, field by field.
-
-    A block is parsed only when it can carry usage, an error or the end; deltas of text cost one search each.
-    """
-
-    tells_its_error = True
-
-    def __init__(self, inflater: Inflater | None = None) -> None:
-        self.form = Form.EVENTS if inflater is None else Form.WHOLE
-        self.error: UpstreamError | None = None
-        self._blocks = EventBlocks()
-        self._fold = UsageFold(_USAGE_FIELDS)
-        self._inflater = inflater
-        self._has_final_usage = False
-        self._has_stopped = False
-
-    @property
-    def is_complete(self) -> bool:
-        """``message_stop`` was seen, or an error event, or the body is one that cannot be looked into."""
-        if self._inflater is not None and not self._inflater.is_readable:
-            return True
-        return self._has_stopped or self.error is not None
-
-    @property
-    def is_mid_event(self) -> bool:
-        return self._blocks.is_mid_block
-
-    def feed(self, data: bytes) -> bytes:
-        plain = data if self._inflater is None else self._inflater.feed(data)
-        for block in self._blocks.feed(plain):
-            if b'"message_' in block or b'"error"' in block:
-                self._observe(block)
-        return data
-
-    def finish(self) -> UsageStats:
-        tail = self._blocks.tail
-        if tail and b'"message_' in tail:
-            self._observe(tail)  # an upstream may forget the blank line after its last event
-        if self._blocks.oversized or (self._inflater is not None and not self._inflater.is_readable):
-            self._fold.spoil()
-        return self._fold.stats(UsageSource.EXACT if self._has_final_usage else UsageSource.PARTIAL)
-
-    def _observe(self, block: bytes) -> None:
-        event = parse_block(block)
-        if event is None:
-            return
-        try:
-            data = json.loads(event.data)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(data, dict):
-            return
-        kind = data.get("type")
-        if kind == "message_start":
-            message = data.get("message")
-            self._fold.overwrite(message.get("usage") if isinstance(message, dict) else None)
-        elif kind == "message_delta":
-            self._fold.overwrite(data.get("usage"))
-            delta = data.get("delta")
-            self._has_final_usage = isinstance(delta, dict) and delta.get("stop_reason") is not None
-        elif kind == "message_stop":
-            self._has_stopped = True
-        elif kind == "error":
-            self.error = _reported_error(data.get("error"))
-
-
-class MessageMeter:
-    """Usage of a whole (non-streaming) message: its ``usage`` member, wherever it stands."""
-
-    form = Form.WHOLE
-    tells_its_error = True
-    is_complete = True
-    is_mid_event = False
-    error: UpstreamError | None = None
-
-    def __init__(self, inflater: Inflater | None = None) -> None:
-        self._small: bytearray | None = bytearray()  # the whole body, while it is small enough to be parsed at once
-        self._scanner: MemberScanner | None = MemberScanner(frozenset({"usage"}), max_depth=1024, max_tokens=None)
-        self._inflater = inflater
-
-    def feed(self, data: bytes) -> bytes:
-        plain = data if self._inflater is None else self._inflater.feed(data)
-        if self._small is None:
-            self._scan(plain)
-            return data
-        self._small += plain
-        if len(self._small) > _SMALL_MESSAGE_BYTES:
-            self._scan(bytes(self._small))
-            self._small = None
-        return data
-
-    def _scan(self, data: bytes) -> None:
-        if self._scanner is None:
-            return
-        try:
-            self._scanner.feed(data)
-        except JsonLimitError:
-            self._scanner = None
-
-    def finish(self) -> UsageStats:
-        fold = UsageFold(_USAGE_FIELDS)
-        if self._small is not None:
-            try:
-                message = json.loads(self._small)
-            except (ValueError, RecursionError):
-                self._scan(bytes(self._small))  # cut short: its usage may have come all the same
-                self._small = None
-            else:
-                fold.overwrite(message.get("usage") if isinstance(message, dict) else None)
-                return fold.stats(UsageSource.EXACT)
-        if self._scanner is None or "usage" not in self._scanner.members:
-            return fold.stats(UsageSource.NONE)
-        try:
-            fold.overwrite(json.loads(self._scanner.members["usage"]))
-        except (ValueError, RecursionError):
-            fold.spoil()
-        return fold.stats(UsageSource.EXACT if self._scanner.is_whole else UsageSource.PARTIAL)
-
-
-def _reported_error(error: object) -> UpstreamError:
-    kind = error.get("type") if isinstance(error, dict) else None
-    if kind in ("overloaded_error", "rate_limit_error"):
-        return UpstreamRateLimited(f"the upstream reported {kind} inside its stream")
-    return UpstreamErrorEvent("the upstream reported an error inside its stream")
 
 
 class ClaudeDialect:

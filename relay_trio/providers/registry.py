@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from relay_trio.providers.bedrock import Bedrock
 from relay_trio.providers.claude import Claude
 
 if TYPE_CHECKING:
     from relay_trio.providers.base import Provider
 
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (Claude(),)}
+PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (Claude(), Bedrock())}
 
 
 def provider_named(name: str) -> Provider:

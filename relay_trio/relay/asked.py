@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from relay_trio.accounts.keys import ClientKey
@@ -17,19 +17,33 @@ if TYPE_CHECKING:
 class Route:
     """One route of a dialect.
 
-    ``needs_model``: the body is JSON and names the model. ``is_pinned``: what it asks for lives in one account, so it
-    always goes to the first that could have it, and nowhere else.
+    ``needs_model``: the body is JSON and names the model, and says whether to stream. ``model_in_path``: the path names
+    it, the body is not looked at, and ``is_stream`` is the route's. ``is_pinned``: what it asks for lives in one
+    account, so it always goes to the first that could have it, and nowhere else.
     """
 
     name: str
     dialect: Dialect
     needs_model: bool = False
     is_pinned: bool = False
+    model_in_path: bool = False
+    is_stream: bool = False
+
+
+class BodyProof(Protocol):
+    """What is left to prove of a request that was signed: its signature covers the body, which comes last."""
+
+    def check(self, body: bytes) -> None:
+        """Raise AuthenticationFailed unless the signature is that of this request with this body. It hashes all of it:
+        2 ms per megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An authenticated request whose body has not been read yet."""
+    """An authenticated request whose body has not been read yet.
+
+    ``path_model`` is the model in the path, decoded. With a ``proof`` it is authenticated once that has seen the body.
+    """
 
     request_id: str
     route: Route
@@ -41,6 +55,8 @@ class Asked:
     body: BodySource
     presence: ClientPresence
     client_request_id: str = ""
+    path_model: str | None = None
+    proof: BodyProof | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,13 @@ from relay_trio.errors import (
     UpstreamTruncated,
 )
 from relay_trio.outcome import Phase
-from relay_trio.providers.base import header
+from relay_trio.providers.base import Head, header
 from relay_trio.providers.metering import Inflater
 from relay_trio.relay.asked import Answer
 
 if TYPE_CHECKING:
     from relay_trio.accounts.account import Account
-    from relay_trio.providers.base import Head, Headers, Incoming, Verdict
+    from relay_trio.providers.base import Headers, Incoming, Verdict
     from relay_trio.relay.asked import Asked
     from relay_trio.relay.core import RelayCore
     from relay_trio.relay.deadline import Limit
@@ -136,6 +136,9 @@ class Attempt:
         verdict = account.provider.classify_error(head, bytes(body), self._incoming, time.time())
         _apply(verdict, account, head)
         self._exchange.end_is_seen()
+        if verdict.is_passed_through and verdict.told is not None:
+            status, told = verdict.told
+            return Failure(verdict.error, Phase.HEAD, verdict.retryable, Head(status, head.headers), told)
         if verdict.is_passed_through:
             told = bytes(body[:_ERROR_BODY_BYTES])
             if header(head.headers, b"content-encoding") == b"gzip":
@@ -166,6 +169,8 @@ class Attempt:
                 await sink.progress()
             if data:
                 sink.put_nowait(data)
+            if meter.error is not None and not meter.tells_its_error:
+                break  # nothing more comes out of it: the client is told now, whatever the upstream goes on with
             limit.rearm(idle_seconds, went_idle)
             data = await response.receive_some()
         exchange.end_is_seen()
@@ -182,7 +187,8 @@ class Attempt:
         self.has_started = True
         self.head = head
         self._exchange.row.status = head.status
-        self._exchange.row.upstream_request_id = _text(header(head.headers, b"request-id"))
+        theirs = header(head.headers, b"request-id") or header(head.headers, b"x-amzn-requestid")
+        self._exchange.row.upstream_request_id = _text(theirs)
         self._started.started(Answer(head.status, headers, self._exchange.row))
 
     def pass_on(self, failure: Failure, account: Account) -> None:
@@ -193,7 +199,9 @@ class Attempt:
         headers = [
             pair for pair in account.provider.client_headers(failure.head, self._incoming) if pair[0] not in dropped
         ]
+        theirs = {name for name, _ in headers}
         _, ours, _ = self._asked.route.dialect.error_response(failure.error, self._asked.request_id)
+        ours = [pair for pair in ours if pair[0] not in theirs]
         self._start(failure.head, [*headers, *ours, (b"content-length", str(len(body)).encode())])
         self._sink.put_nowait(body)
 

@@ -20,7 +20,7 @@ from relay_trio.wire.json_members import MAX_DEPTH, JsonLimitError, MemberScanne
 
 if TYPE_CHECKING:
     from relay_trio.config import TimeoutSettings
-    from relay_trio.relay.asked import Asked
+    from relay_trio.relay.asked import Asked, BodyProof
     from relay_trio.relay.deadline import Limit, RequestClock
 
 _WINDOW_BYTES = 64 * 1024
@@ -49,7 +49,7 @@ async def read_request(asked: Asked, clock: RequestClock, timeouts: TimeoutSetti
     """The client's request, whole and checked.
 
     Raises:
-        BodyTooLarge, BodyTooSlow, BadRequest, PermissionDenied: in the client's words why not.
+        BodyTooLarge, BodyTooSlow, BadRequest, AuthenticationFailed, PermissionDenied: in the client's words why not.
 
     Cancelled here: destroys; a body read by half cannot be read again.
     """
@@ -58,9 +58,13 @@ async def read_request(asked: Asked, clock: RequestClock, timeouts: TimeoutSetti
     else:
         with clock.limit(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts)) as limit:
             body = await _read_body(asked.body, limit, timeouts, max_body_bytes)
+    if asked.proof is not None:
+        await _check(asked.proof, body)
     model, is_stream = None, False
     if asked.route.needs_model:
         model, is_stream = await _inspect(body)
+    elif asked.route.model_in_path:
+        model, is_stream = _checked(asked.path_model), asked.route.is_stream
     if asked.route.is_pinned and "*" not in asked.key.models:
         raise PermissionDenied("a key for some models cannot use batches, which name a model in each of their requests")
     if model is not None and not is_match(model, asked.key.models):
@@ -111,11 +115,23 @@ async def _inspect(body: bytes) -> tuple[str, bool]:
     model, stream = parsed.get("model"), parsed.get("stream")
     if model is None:
         raise BadRequest("model: this member is required")
-    if not isinstance(model, str) or not _MODEL.fullmatch(model) or ".." in model:
-        raise BadRequest("model: must be the name of a model")
+    model = _checked(model)
     if stream is not None and not isinstance(stream, bool):
         raise BadRequest("stream: must be true or false")
     return model, stream is True
+
+
+def _checked(model: object) -> str:
+    if not isinstance(model, str) or not _MODEL.fullmatch(model) or ".." in model:
+        raise BadRequest("model: must be the name of a model")
+    return model
+
+
+async def _check(proof: BodyProof, body: bytes) -> None:
+    if len(body) > _WINDOW_BYTES:
+        await trio.to_thread.run_sync(proof.check, body, abandon_on_cancel=True)
+    else:
+        proof.check(body)
 
 
 def _is_plain(body: bytes, parsed: object) -> bool:

@@ -17,14 +17,23 @@ from relay_trio.web.client_body import ClientBody
 from relay_trio.web.seam import RequestLink, http_scope, link_of
 
 if TYPE_CHECKING:
-    from relay_trio.accounts.keys import KeyRing
+    from collections.abc import Awaitable, Callable
+
+    from hypercorn.typing import HTTPScope
+
+    from relay_trio.accounts.keys import ClientKey, KeyRing
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.providers.base import Dialect, Headers
-    from relay_trio.relay.asked import Route
+    from relay_trio.relay.asked import BodyProof, Route
     from relay_trio.relay.core import RelayCore
+
+    Identify = Callable[[KeyRing, HTTPScope], Awaitable[tuple[ClientKey, BodyProof | None]]]
 
 _CLIENT_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _CLIENT_ID_LENGTH = 128
+
+_ID_HEADERS = {"bedrock": (b"x-amzn-requestid",)}
+"""Where clients of a dialect look for a request's id, beside ``request-id``."""
 
 
 def new_request_id() -> str:
@@ -32,8 +41,21 @@ def new_request_id() -> str:
     return f"req_{secrets.token_hex(12)}"
 
 
-async def relay(core: RelayCore, ring: KeyRing, route: Route) -> Response:
-    """Answer the current request through ``route``.
+async def by_secret(ring: KeyRing, scope: HTTPScope) -> tuple[ClientKey, BodyProof | None]:
+    """The key of a request that carries its secret.
+
+    Raises:
+        AuthenticationFailed: as ``authenticate``.
+
+    Cancelled here: atomic.
+    """
+    return await authenticate(ring, list(scope["headers"])), None
+
+
+async def relay(
+    core: RelayCore, ring: KeyRing, route: Route, *, path_model: str | None = None, identify: Identify = by_secret
+) -> Response:
+    """Answer the current request through ``route``. ``path_model`` is the model where the path names it.
 
     Cancelled here: destroys; the pump lives in the same nursery and ends with it.
     """
@@ -42,13 +64,14 @@ async def relay(core: RelayCore, ring: KeyRing, route: Route) -> Response:
     headers: Headers = list(scope["headers"])
     request_id = new_request_id()
     client_request_id = _client_request_id(headers)
-    ids: Headers = [(b"request-id", request_id.encode()), (b"x-request-id", (client_request_id or request_id).encode())]
+    ids = _ids(route.dialect, request_id, client_request_id)
     handover = Handover(forward=link.forward)
     try:
+        key, proof = await identify(ring, scope)
         asked = Asked(
             request_id=request_id,
             route=route,
-            key=await authenticate(ring, headers),
+            key=key,
             method=scope["method"],
             raw_path=scope["raw_path"],
             query=scope["query_string"],
@@ -56,6 +79,8 @@ async def relay(core: RelayCore, ring: KeyRing, route: Route) -> Response:
             body=link.body,
             presence=link.presence,
             client_request_id=client_request_id,
+            path_model=path_model,
+            proof=proof,
         )
         assert link.nursery is not None
         start = partial(pump, core, asked, handover)
@@ -78,11 +103,17 @@ def error_answer(
     be mistaken for the next request, and a client that waits for the connection would wait for ever.
     """
     status, headers, body = dialect.error_response(error, request_id)
-    headers = [*headers, *(ids or [(b"request-id", request_id.encode()), (b"x-request-id", request_id.encode())])]
+    headers = [*headers, *(ids or _ids(dialect, request_id, ""))]
     headers.append((b"content-length", str(len(body)).encode()))
     if not link.body.is_complete:
         headers.append((b"connection", b"close"))
     return _response(status, headers, body)
+
+
+def _ids(dialect: Dialect, request_id: str, client_request_id: str) -> Headers:
+    ours = request_id.encode()
+    names = (b"request-id", *_ID_HEADERS.get(dialect.name, ()))
+    return [*((name, ours) for name in names), (b"x-request-id", client_request_id.encode() or ours)]
 
 
 def server_timing(row: LedgerRow) -> bytes:

@@ -10,13 +10,14 @@ from werkzeug.exceptions import HTTPException
 
 from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
 from relay_trio.observe.log import log_defect
-from relay_trio.web import claude_routes
+from relay_trio.web import bedrock_routes, claude_routes
 from relay_trio.web.answers import error_answer, new_request_id
 from relay_trio.web.health import add_health
 from relay_trio.web.seam import RefusedWebsocket, RequestConnection, link_of
 
 if TYPE_CHECKING:
     from relay_trio.accounts.keys import KeyRing
+    from relay_trio.providers.base import Dialect
     from relay_trio.relay.core import RelayCore
 
 
@@ -30,6 +31,7 @@ def client_app(core: RelayCore, ring: KeyRing) -> QuartTrio:
         return Response("relay-trio\n", content_type="text/plain")  # some clients probe HEAD / before anything else
 
     claude_routes.add_routes(app, core, ring)
+    bedrock_routes.add_routes(app, core, ring)
     return app
 
 
@@ -66,4 +68,6 @@ def bare_app(max_body_bytes: int) -> QuartTrio:
 
 
 def _tell(error: RelayError, request_id: str | None = None) -> Response:
-    return error_answer(claude_routes.DIALECT, error, request_id or new_request_id(), link_of(request.scope))
+    is_bedrock = request.path.startswith(bedrock_routes.PREFIXES)
+    dialect: Dialect = bedrock_routes.DIALECT if is_bedrock else claude_routes.DIALECT
+    return error_answer(dialect, error, request_id or new_request_id(), link_of(request.scope))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,6 +177,18 @@ async def test_keys_of_both_places_are_found(store: KeyStore, path: Path) -> Non
     assert ring.has_keys
     for wrong in ("", "rt_", secret[:-1], secret.swapcase(), generate_secret(), "\udcff", stored.digest.hex()):
         assert await ring.authenticate(wrong) is None
+
+
+async def test_a_key_is_found_by_its_id_while_it_works(
+    store: KeyStore, path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    key, _ = store.create("stored")
+    ring = await open_key_ring(path, [static("file", "rt_file")])
+    found = [await ring.find(key_id) for key_id in (key.id, "cfg_file", "k_99", "")]
+    assert [known and known.name for known in found] == ["stored", "file", None, None]
+    store.revoke(key.id)
+    await trio.sleep(RELOAD_SECONDS + 1)
+    assert await ring.find(key.id) is None
 
 
 async def test_a_ring_without_a_database_has_the_keys_of_the_configuration() -> None:

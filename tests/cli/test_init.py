@@ -17,8 +17,15 @@ from relay_trio.config import Settings, load
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENVIRON = {"ANTHROPIC_API_KEY": "sk-ant-1", "RELAY_ADMIN_TOKEN": "token", "RELAY_KEY_TEAM_X": "rt_1"} | {
-    "RELAY_UPSTREAM_PROXY": "http://user:word@proxy:3128"
+ENVIRON = {
+    "ANTHROPIC_API_KEY": "sk-ant-1",
+    "RELAY_ADMIN_TOKEN": "token",
+    "RELAY_KEY_TEAM_X": "rt_1",
+    "RELAY_UPSTREAM_PROXY": "http://user:word@proxy:3128",
+    "RELAY_SIGV4_SECRET": "s" * 32,
+    "AWS_ACCESS_KEY_ID": "AKIA",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_SESSION_TOKEN": "session",
 }
 
 
@@ -56,10 +63,22 @@ def test_every_example_in_the_file_is_a_value_that_is_accepted(tmp_path: Path) -
     (tmp_path / "key.pem").touch()
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     path = tmp_path / "relay.toml"
-    path.write_text(uncommented())
+    written = uncommented()
+    path.write_text(re.sub(r"^.*# bedrock: .*\n", "", written, flags=re.MULTILINE))
     settings = load(path, ENVIRON)
     assert settings.account[0].base_url == "https://api.anthropic.com"
     assert settings.key[0].name == "team-x"
+
+
+@pytest.mark.parametrize("other_proof", ["api_key|profile", "api_key|access_key_id|secret_access_key|session_token"])
+def test_every_example_for_bedrock_is_a_value_that_is_accepted(tmp_path: Path, other_proof: str) -> None:
+    """An account proves itself in one way, so not all of them together."""
+    path = tmp_path / "relay.toml"
+    written = re.sub(rf"^({other_proof}|base_url|tls_\w+) = .*\n", "", uncommented(), flags=re.MULTILINE)
+    path.write_text(written.replace('provider = "anthropic"', 'provider = "bedrock"'))
+    [account] = load(path, ENVIRON).account
+    assert account.region == "eu-central-1"
+    assert account.model_ids
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay_trio.accounts.access_keys import AccessKeys
 from relay_trio.accounts.keys import KeyStore, digest_of, is_well_formed
 from relay_trio.cli.keys import client_url, create, keys, list_keys, revoke
 from relay_trio.config import Listener, ServerSettings
@@ -43,6 +44,37 @@ def test_a_key_is_shown_once_and_only_its_digest_is_stored(config: Path, capsys:
     assert secret not in out
     assert re.search(rf"^k_01 +team-x +{re.escape(secret[-4:])} +claude-\* +\d\S+ +never +works$", out, re.MULTILINE)
     assert re.search(rf"^cfg_in-file +in-file +in {re.escape(str(config))}$", out, re.MULTILINE)
+
+
+MASTER = "m" * 32
+SIGNING = FILE.replace("[[key]]", 'sigv4_secret = "env:RELAY_SIGV4_SECRET"\n[[key]]')
+
+
+def test_a_pair_for_aws_clients_is_printed_once_and_derived_again_from_the_key(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELAY_SIGV4_SECRET", MASTER)
+    config.write_text(SIGNING)
+    assert create("team-x", aws=True, config=config) == 0
+    out = capsys.readouterr().out
+    with closing(KeyStore(config.parent / "relay.db")) as store:
+        [key] = store.list()
+    pair = AccessKeys(MASTER).pair_of(key)
+    assert f"export AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}\n" in out
+    assert "export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:9000\n" in out
+    for path in config.parent.iterdir():
+        assert pair.secret_access_key.encode() not in path.read_bytes()
+
+
+def test_a_pair_needs_the_master_secret_and_nothing_else_does(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert create("team-x", aws=True, config=config) == 1
+    assert "sigv4_secret" in capsys.readouterr().err
+    config.write_text(SIGNING)
+    assert create("team-x", aws=True, config=config) == 1
+    assert "RELAY_SIGV4_SECRET, which is not set" in capsys.readouterr().err
+    assert create("team-x", config=config) == 0, "without --aws it is not asked for"
+    assert "AWS_" not in capsys.readouterr().out
+    assert list_keys(config=config) == 0
 
 
 def test_a_revoked_key_stays_in_the_list(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

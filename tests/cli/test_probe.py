@@ -12,6 +12,9 @@ from pydantic import SecretStr
 
 from relay_trio.cli.probe import judge, probe_accounts
 from relay_trio.config import AccountSettings, Settings
+from relay_trio.providers.base import Head
+from relay_trio.providers.bedrock import Bedrock
+from relay_trio.providers.claude import Claude
 
 from .conftest import API_KEY
 
@@ -33,8 +36,15 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_status_is_said_in_words(status: int, is_ok: bool, text: str) -> None:
-    result = judge(status, 83.6)
+    result = judge(Claude(), Head(status, []), 83.6)
     assert (result.is_ok, result.text) == (is_ok, text)
+
+
+def test_an_error_that_shows_the_credential_is_good_is_as_good() -> None:
+    """Of Bedrock nothing is asked for that it has: only then is the answer free."""
+    no_such_model = Head(400, [(b"x-amzn-errortype", b"ValidationException:http://x/")])
+    assert judge(Bedrock(), no_such_model, 83.6).text == "reachable 84 ms   key accepted"
+    assert judge(Bedrock(), Head(403, []), 83.6).text == "reachable 84 ms   key refused (403)"
 
 
 async def test_a_probe_sends_the_credential_and_costs_no_tokens(serve_upstream: Served) -> None:

@@ -23,6 +23,7 @@ from relay_trio.config import Settings
 from relay_trio.ledger.writer import LedgerStatistics
 from relay_trio.observe.invariants import snapshot
 from relay_trio.outcome import Word
+from relay_trio.providers.bedrock_metering import InvokeStreamMeter
 from relay_trio.providers.registry import provider_named
 from relay_trio.relay.core import RelayCore
 from relay_trio.relay.exchange import LiveExchanges
@@ -350,6 +351,11 @@ def assert_client_was_not_deceived(client: Client) -> None:
     if not client.is_finished or client.status != 200:
         return
     body = client.body
+    if body.startswith(b"\0"):
+        meter = InvokeStreamMeter()
+        meter.feed(body)
+        assert meter.is_complete, "an event stream was ended in the middle"
+        return
     assert b'"message_stop"' in body or b"event: error" in body or body.startswith(b"{"), body[-200:]
 
 

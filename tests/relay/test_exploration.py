@@ -15,7 +15,7 @@ import trio.testing
 from relay_trio.errors import ShuttingDown
 from relay_trio.outcome import Word
 from tests.explorer import Run, Steps, cancel_target, explore
-from tests.relay import scripts
+from tests.relay import bedrock_scripts, scripts
 from tests.relay.house import House, assert_client_was_not_deceived, open_house
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Path:
         around: Callable[[House, Client], Awaitable[None]] | None = None,
         settings: dict[str, Any] | None = None,
         forwards: bool = True,
+        path: str = "/v1/messages",
     ) -> None:
         self.script = script
         self.accounts = accounts
@@ -48,6 +49,7 @@ class Path:
         self.around = around
         self.settings = settings or {}
         self.forwards = forwards
+        self.path = path
 
 
 async def behind_another_request(house: House, client: Client) -> None:
@@ -80,6 +82,8 @@ async def to_a_client_that_stalls(house: House, client: Client) -> None:
 
 BODY = (b'{"model": "m", ', b'"stream": true, "max_tokens": 1,', b' "messages": []}')
 
+BEDROCK = bedrock_scripts.ACCOUNTS
+
 PATHS = {
     "stream": Path(scripts.streams),
     "slow stream": Path(scripts.streams_slowly),
@@ -101,6 +105,17 @@ PATHS = {
     "stream, by the channel alone": Path(scripts.streams_slowly, forwards=False),
     "upstream dies midway, by the channel alone": Path(scripts.dies_midway, forwards=False),
     "stalled client, by the channel alone": Path(scripts.floods, around=to_a_client_that_stalls, forwards=False),
+    "translated stream": Path(bedrock_scripts.streams, settings=BEDROCK),
+    "translated stream dies midway": Path(bedrock_scripts.dies_midway, settings=BEDROCK),
+    "translated stream ends between frames": Path(bedrock_scripts.ends_between_frames, settings=BEDROCK),
+    "translated stream reports an exception": Path(
+        bedrock_scripts.reports_an_exception, settings=BEDROCK, strikes={"a": 1}
+    ),
+    "fail-over of a translated stream": Path(bedrock_scripts.first_account_is_throttled, accounts=2, settings=BEDROCK),
+    "native frames": Path(bedrock_scripts.streams, settings=BEDROCK, path=bedrock_scripts.INVOKE_STREAM),
+    "native frames end midway": Path(
+        bedrock_scripts.ends_between_frames, settings=BEDROCK, path=bedrock_scripts.INVOKE_STREAM
+    ),
 }
 
 
@@ -124,7 +139,7 @@ ACTIONS: dict[str, Action] = {
 def scenario_of(path: Path, action: str) -> Callable[[Run], Awaitable[None]]:
     async def scenario(run: Run) -> None:
         async with open_house(path.script, accounts=path.accounts, **path.settings) as house:
-            client = house.request(*path.body, stream=path.stream, forwards=path.forwards)
+            client = house.request(*path.body, stream=path.stream, path=path.path, forwards=path.forwards)
             run.stage.house, run.stage.client = house, client
             with run.target():
                 if path.around is None:

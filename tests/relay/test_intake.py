@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +13,15 @@ import trio.testing
 
 from relay_trio.accounts.keys import ClientKey
 from relay_trio.config import TimeoutSettings
-from relay_trio.errors import BadRequest, BodyTooLarge, BodyTooSlow, PermissionDenied, RelayError, UpstreamTimeout
+from relay_trio.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    BodyTooLarge,
+    BodyTooSlow,
+    PermissionDenied,
+    RelayError,
+    UpstreamTimeout,
+)
 from relay_trio.relay.asked import Asked, Route
 from relay_trio.relay.deadline import RequestClock
 from relay_trio.relay.intake import read_request
@@ -307,3 +317,50 @@ def test_cancel_anywhere_while_reading_is_a_cancellation_and_no_error() -> None:
         assert scope.cancelled_caught or source.asked == 4
 
     assert explore(scenario).steps > 6
+
+
+# --- the model in the path, and what is proved by the body --------------------------------------------------------
+
+
+async def of_path(model: str | None, *, models: tuple[str, ...] = ("*",), is_stream: bool = False) -> Incoming:
+    route = Route("invoke", DIALECT, model_in_path=True, is_stream=is_stream)
+    asking = dataclasses.replace(asked(Arriving(b"\0 no json"), route, models), path_model=model)
+    return await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_model_in_the_path_is_the_model_and_the_body_is_not_looked_at(is_stream: bool) -> None:
+    incoming = await of_path("arn:aws:x:inference-profile/m", is_stream=is_stream)
+    assert (incoming.model, incoming.stream) == ("arn:aws:x:inference-profile/m", is_stream)
+    assert incoming.body == b"\0 no json"
+
+
+@pytest.mark.parametrize("model", [None, "", "a b", "a%2Fb", "../a", "a/../b", "a?b", "ä", "m" * 257])
+async def test_a_model_in_the_path_keeps_to_the_rules_of_names(model: str | None) -> None:
+    with pytest.raises(BadRequest, match="model"):
+        await of_path(model)
+
+
+async def test_a_key_may_use_its_own_models_in_the_path_too() -> None:
+    assert (await of_path("a.b", models=("a.*",))).model == "a.b"
+    with pytest.raises(PermissionDenied):
+        await of_path("c.b", models=("a.*",))
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_a_signature_is_proved_by_the_whole_body_before_anything_else_is_told(size: int) -> None:
+    """A large one in a thread."""
+
+    class Proof:
+        def check(self, body: bytes) -> None:
+            threads.append(threading.current_thread())
+            if len(body) != size:
+                raise AuthenticationFailed("not the one that was signed")
+
+    threads: list[threading.Thread] = []
+    for body, error in ((b"x" * size, BadRequest), (b"x" * size + b"y", AuthenticationFailed)):
+        asking = dataclasses.replace(asked(Arriving(body[:5], body[5:])), proof=Proof())
+        with pytest.raises(error):
+            await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+    assert all((thread is threading.main_thread()) is (size == 10) for thread in threads)
+    assert len(threads) == 2

@@ -1,0 +1,73 @@
+"""The routes of the Bedrock runtime, and the one listing that its clients ask for.
+
+The model is part of the path, where an ARN's slashes are escaped; the path goes upstream with the escapes it came with.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from relay_trio.errors import NotFound
+from relay_trio.providers import bedrock
+from relay_trio.providers.bedrock_dialect import BedrockDialect
+from relay_trio.relay.asked import Route
+from relay_trio.web.answers import relay
+from relay_trio.web.aws_auth import AwsAuth
+from relay_trio.web.seam import http_scope
+
+if TYPE_CHECKING:
+    from quart import Response
+    from quart_trio import QuartTrio
+
+    from relay_trio.accounts.keys import KeyRing
+    from relay_trio.relay.core import RelayCore
+
+DIALECT = BedrockDialect()
+PREFIXES = ("/model/", "/inference-profiles")
+"""Paths of this dialect, also where no route answers."""
+
+_MODEL_ROUTES = {
+    "invoke": Route(bedrock.INVOKE, DIALECT, model_in_path=True),
+    "invoke-with-response-stream": Route(bedrock.INVOKE_STREAM, DIALECT, model_in_path=True, is_stream=True),
+    "converse": Route(bedrock.CONVERSE, DIALECT, model_in_path=True),
+    "converse-stream": Route(bedrock.CONVERSE_STREAM, DIALECT, model_in_path=True, is_stream=True),
+    "count-tokens": Route(bedrock.COUNT_TOKENS, DIALECT, model_in_path=True),
+}
+_INFERENCE_PROFILES = Route(bedrock.INFERENCE_PROFILES, DIALECT)
+
+_RAW_PATH = re.compile(rb"/model/(?P<model>[A-Za-z0-9._~:%@=,+!-]{1,4096})/[a-z-]+")
+
+
+def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
+    """Register every route."""
+    auth = AwsAuth(core.settings)
+
+    for call, route in _MODEL_ROUTES.items():
+
+        async def view(model_id: str, _route: Route = route) -> Response:
+            match = _RAW_PATH.fullmatch(http_scope()["raw_path"])
+            if match is None:
+                raise NotFound("no such route: the model in the path must be one part, with / written as %2F")
+            model = unquote_to_bytes(match["model"]).decode("latin-1")
+            return await relay(core, ring, _route, path_model=model, identify=auth.identify)
+
+        app.add_url_rule(
+            f"/model/<path:model_id>/{call}",
+            endpoint=f"bedrock {call}",
+            view_func=view,
+            methods=["POST"],
+            provide_automatic_options=False,
+        )
+
+    async def inference_profiles() -> Response:
+        return await relay(core, ring, _INFERENCE_PROFILES, identify=auth.identify)
+
+    app.add_url_rule(
+        "/inference-profiles",
+        endpoint="bedrock inference-profiles",
+        view_func=inference_profiles,
+        methods=["GET"],
+        provide_automatic_options=False,
+    )

@@ -1,0 +1,66 @@
+"""A relay with Bedrock accounts, and AWS's own clients configured for it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import boto3
+from botocore.config import Config
+
+from relay_trio.accounts.access_keys import AccessKeys
+from tests.e2e.house import KEY, open_house
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from relay_trio.accounts.access_keys import AccessKeyPair
+    from tests.e2e.house import House
+
+REGION = "eu-central-1"
+MASTER = "canary-of-the-master-secret-0123456789"
+PAIR = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
+"""The example credentials that the simulator accepts."""
+
+
+def bedrock_account(name: str, base_url: str, **changes: object) -> dict[str, object]:
+    """One account as relay.toml would have it."""
+    plain = {"name": name, "provider": "bedrock", "region": REGION, "base_url": base_url, "max_concurrency": 4}
+    return plain | ({} if "api_key" in changes else PAIR) | changes
+
+
+@asynccontextmanager
+async def open_bedrock_house(folder: Path, *accounts: dict[str, object]) -> AsyncIterator[House]:
+    """A running relay that takes signatures. Cancelled here: destroys."""
+    sections: Any = {"server": {"sigv4_secret": MASTER}, "breaker": {"enabled": False}}
+    async with open_house(folder, list(accounts), **sections) as house:
+        yield house
+        for file in folder.iterdir():
+            assert PAIR["secret_access_key"].encode() not in file.read_bytes()
+        assert PAIR["secret_access_key"] not in house.log.getvalue()
+
+
+async def client_pair(house: House) -> AccessKeyPair:
+    """The pair of the key that may use every model. Cancelled here: atomic."""
+    key = await house.relay.ring.find("cfg_all")
+    assert key is not None
+    return AccessKeys(MASTER).pair_of(key)
+
+
+def aws_client(url: str, pair: AccessKeyPair, *, region: str = REGION) -> Any:
+    """boto3's client of the runtime, without retries."""
+    return boto3.client(
+        "bedrock-runtime",
+        region_name=region,
+        endpoint_url=url,
+        aws_access_key_id=pair.access_key_id,
+        aws_secret_access_key=pair.secret_access_key,
+        config=Config(retries={"max_attempts": 1, "mode": "standard"}, read_timeout=10, connect_timeout=5),
+    )
+
+
+def claude_client(house: House) -> anthropic.Anthropic:
+    """A client of the Messages API."""
+    return anthropic.Anthropic(base_url=house.url, api_key=KEY, max_retries=0)

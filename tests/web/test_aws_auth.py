@@ -1,0 +1,168 @@
+"""Who asks, when an AWS SDK does: only the pair of a key that works, for this request, now."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from relay_trio.accounts.access_keys import AccessKeys
+from relay_trio.accounts.keys import KeyRing, open_key_ring, open_key_store
+from relay_trio.config import Settings
+from relay_trio.errors import AuthenticationFailed
+from relay_trio.web import aws_auth
+from relay_trio.web.aws_auth import AwsAuth
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypercorn.typing import HTTPScope
+
+    from relay_trio.accounts.access_keys import AccessKeyPair
+
+MASTER = "m" * 32
+REGION = "eu-central-1"
+PATH = "/model/x.m/invoke"
+
+
+def auth(**server: Any) -> AwsAuth:
+    account = {
+        "name": "b", "provider": "bedrock", "region": REGION, "api_key": "k", "max_concurrency": 1,
+    }  # fmt: skip
+    return AwsAuth(Settings.model_validate({"server": {"sigv4_secret": MASTER} | server, "account": [account]}))
+
+
+def ring(secret: str = "rt_1") -> KeyRing:
+    return KeyRing(None, Settings.model_validate({"key": [{"name": "team", "secret": secret}]}).key)
+
+
+async def pair(keys: KeyRing, key_id: str = "cfg_team") -> AccessKeyPair:
+    key = await keys.find(key_id)
+    assert key is not None
+    return AccessKeys(MASTER).pair_of(key)
+
+
+def scope(*headers: tuple[bytes, bytes]) -> HTTPScope:
+    """A request as the server hands it over."""
+    found = {
+        "method": "POST", "raw_path": PATH.encode(), "query_string": b"", "headers": [(b"host", b"h:1"), *headers],
+    }  # fmt: skip
+    return cast("HTTPScope", found)
+
+
+def signed(
+    pair: AccessKeyPair, body: bytes = b"{}", *, region: str = REGION, service: str = "bedrock", host: str = "h:1",
+    **headers: str,
+) -> HTTPScope:  # fmt: skip
+    """A request that botocore signed with ``pair``."""
+    request = AWSRequest("POST", f"http://{host}{PATH}", data=body, headers=headers)
+    SigV4Auth(Credentials(pair.access_key_id, pair.secret_access_key), service, region).add_auth(request)
+    return scope(*((name.lower().encode(), value.encode()) for name, value in request.headers.items()))
+
+
+async def refusal(
+    asked: HTTPScope, *, keys: KeyRing | None = None, by: AwsAuth | None = None, body: bytes = b"{}"
+) -> str:
+    with pytest.raises(AuthenticationFailed) as told:
+        _, proof = await (by or auth()).identify(keys or ring(), asked)
+        assert proof is not None
+        proof.check(body)
+    return told.value.message
+
+
+async def test_the_pair_of_a_key_is_that_key_once_the_body_is_proved() -> None:
+    keys = ring()
+    key, proof = await auth().identify(keys, signed(await pair(keys)))
+    assert key.id == "cfg_team"
+    assert proof is not None
+    proof.check(b"{}")
+    with pytest.raises(AuthenticationFailed):
+        proof.check(b"{} ")
+
+
+async def test_a_relay_key_as_api_key_needs_no_more_proof() -> None:
+    for name, value in ((b"authorization", b"Bearer rt_1"), (b"x-api-key", b"rt_1")):
+        key, proof = await auth().identify(ring(), scope((name, value)))
+        assert (key.id, proof) == ("cfg_team", None)
+    with pytest.raises(AuthenticationFailed):
+        await auth().identify(ring(), scope((b"authorization", b"Bearer rt_2")))
+    with pytest.raises(AuthenticationFailed):
+        await auth().identify(ring(), scope())
+
+
+async def test_a_client_that_signs_the_host_without_its_port_is_known() -> None:
+    keys = ring()
+    _, proof = await auth().identify(keys, signed(await pair(keys), host="h"))
+    assert proof is not None
+    proof.check(b"{}")
+
+
+async def test_another_secret_is_nobodys() -> None:
+    keys = ring()
+    own = await pair(keys)
+    assert "not valid" in await refusal(signed(dataclasses.replace(own, secret_access_key="wrong")))
+    stranger = dataclasses.replace(own, access_key_id="AKIAIOSFODNN7EXAMPLE")
+    with pytest.raises(AuthenticationFailed):  # before any body
+        await auth().identify(keys, signed(stranger))
+
+
+async def test_a_key_whose_secret_changed_has_another_pair() -> None:
+    assert "not valid" in await refusal(signed(await pair(ring())), keys=ring("rt_2"))
+
+
+@pytest.mark.parametrize("seconds", [-301, 301])
+async def test_a_signature_of_another_time_is_refused(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ring()
+    asked = signed(await pair(keys))
+    now = time.time()
+    monkeypatch.setattr(aws_auth.time, "time", lambda: now + seconds)
+    assert "more than 300 seconds" in await refusal(asked)
+
+
+@pytest.mark.parametrize("seconds", [-290, 290])
+async def test_a_clock_may_be_a_little_wrong(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ring()
+    asked = signed(await pair(keys))
+    now = time.time()
+    monkeypatch.setattr(aws_auth.time, "time", lambda: now + seconds)
+    assert (await auth().identify(keys, asked))[0].id == "cfg_team"
+
+
+@pytest.mark.parametrize("scoped", [{"region": "us-east-1"}, {"service": "s3"}])
+async def test_a_signature_for_another_region_or_service_is_refused(scoped: dict[str, str]) -> None:
+    assert "bedrock in eu-central-1" in await refusal(signed(await pair(ring()), **scoped))
+
+
+async def test_a_body_that_is_left_open_is_refused() -> None:
+    own = await pair(ring())
+    unsigned = signed(own, **{"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+    assert "body" in await refusal(unsigned)
+    declared = signed(own, **{"X-Amz-Content-SHA256": "0" * 64})
+    assert "body" in await refusal(declared)
+
+
+async def test_without_a_master_secret_no_signature_counts() -> None:
+    assert "sigv4_secret" in await refusal(signed(await pair(ring())), by=auth(sigv4_secret=None))
+
+
+async def test_a_signature_that_cannot_be_read_is_refused() -> None:
+    assert "authorization" in await refusal(scope((b"authorization", b"AWS4-HMAC-SHA256 x")))
+
+
+async def test_a_revoked_key_takes_its_pair_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    with open_key_store(path) as store:
+        key, _ = store.create("team")
+    keys = await open_key_ring(path)
+    asked = signed(await pair(keys, key.id))
+    assert (await auth().identify(keys, asked))[0].id == key.id
+    with open_key_store(path) as store:
+        store.revoke(key.id)
+    keys = await open_key_ring(path)
+    with pytest.raises(AuthenticationFailed):
+        await auth().identify(keys, asked)

@@ -1,0 +1,142 @@
+"""Signatures are verified as AWS verifies them: what botocore signs is accepted, and nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_trio.wire.errors import WireError
+from relay_trio.wire.sigv4 import is_signature_of, is_signed, parse_claim
+
+if TYPE_CHECKING:
+    from relay_trio.wire.sigv4 import Claim
+
+ID, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+Headers = list[tuple[bytes, bytes]]
+
+
+def signed(
+    path: str = "/model/m/invoke", query: str = "", body: bytes = b"{}", headers: dict[str, str] | None = None
+) -> Headers:
+    """Headers as they arrive, of a request that botocore signed."""
+    url = f"http://127.0.0.1:8400{path}" + (f"?{query}" if query else "")
+    request = AWSRequest("POST", url, data=body, headers={"Content-Type": "application/json", **(headers or {})})
+    SigV4Auth(Credentials(ID, SECRET), "bedrock", "eu-central-1").add_auth(request)
+    sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.items()]
+    return [(b"host", b"127.0.0.1:8400"), *sent]
+
+
+def is_right(
+    claim: Claim, headers: Headers, path: str = "/model/m/invoke", query: str = "", body: bytes = b"{}"
+) -> bool:
+    digest = hashlib.sha256(body).hexdigest()
+    return is_signature_of(claim, SECRET, "POST", path.encode(), query.encode(), headers, body_hash=digest)
+
+
+_MODEL = st.text(st.sampled_from("abz09.:/-_~@=,+! "), min_size=1, max_size=40).filter(lambda text: text.strip("."))
+_WORD = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Zs"]), min_size=1, max_size=10)
+
+
+@given(model=_MODEL, body=st.binary(max_size=50), pairs=st.lists(st.tuples(_WORD, _WORD), max_size=3))
+def test_what_botocore_signs_is_accepted(model: str, body: bytes, pairs: list[tuple[str, str]]) -> None:
+    path = f"/model/{quote(model, safe='')}/invoke"
+    query = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs)
+    headers = signed(path, query, body)
+    claim = parse_claim(headers)
+    assert (claim.access_key_id, claim.region, claim.service) == (ID, "eu-central-1", "bedrock")
+    assert is_right(claim, headers, path, query, body)
+
+
+def test_a_path_with_raw_colons_is_accepted_as_its_client_signed_it() -> None:
+    """One client escapes only the slashes of an ARN."""
+    path = "/model/arn:aws:bedrock:eu-central-1:123456789012:inference-profile%2Feu.m-v1:0/invoke"
+    headers = signed(path)
+    assert is_right(parse_claim(headers), headers, path)
+
+
+def test_white_space_in_a_header_does_not_matter() -> None:
+    headers = signed(headers={"X-Amzn-Bedrock-Trace": "a b"})
+    spread = [(name, b"  a   b " if value == b"a b" else value) for name, value in headers]
+    assert is_right(parse_claim(spread), spread)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"path": "/model/n/invoke"}, {"query": "a=b"}, {"body": b"{} "}], ids=["path", "query", "body"]
+)
+def test_another_request_is_not_what_was_signed(changes: dict[str, str]) -> None:
+    headers = signed()
+    assert not is_right(parse_claim(headers), headers, **changes)  # type: ignore[arg-type]
+
+
+def test_a_changed_header_or_secret_is_noticed() -> None:
+    headers = signed()
+    changed = [(name, b"text/plain" if name == b"content-type" else value) for name, value in headers]
+    assert not is_right(parse_claim(headers), changed)
+    digest = hashlib.sha256(b"{}").hexdigest()
+    claim = parse_claim(headers)
+    assert not is_signature_of(claim, SECRET + "x", "POST", b"/model/m/invoke", b"", headers, body_hash=digest)
+
+
+def test_a_bearer_token_is_no_signature() -> None:
+    assert not is_signed([(b"authorization", b"Bearer x")])
+    assert not is_signed([(b"x-amz-date", b"20260101T000000Z")])
+    assert is_signed(signed())
+
+
+def _with(headers: Headers, name: bytes, value: bytes) -> Headers:
+    return [(key, value if key == name else old) for key, old in headers]
+
+
+def _edited(old: bytes, new: bytes) -> Headers:
+    headers = signed()
+    return [(name, value.replace(old, new) if name == b"authorization" else value) for name, value in headers]
+
+
+BAD: dict[str, Headers] = {
+    "nothing": [],
+    "no date": [pair for pair in signed() if pair[0] != b"x-amz-date"],
+    "two dates": [*signed(), (b"x-amz-date", b"20260101T000000Z")],
+    "two signatures": [*signed(), (b"authorization", b"AWS4-HMAC-SHA256 x")],
+    "date of another form": _with(signed(), b"x-amz-date", b"2026-01-01T00:00:00Z"),
+    "date of another day": _with(signed(), b"x-amz-date", b"20010101T000000Z"),
+    "another algorithm": _edited(b"AWS4-HMAC-SHA256", b"AWS4-ECDSA-P256-SHA256"),
+    "host is not signed": _edited(b"content-type;host;", b"content-type;"),
+    "headers not in order": _edited(b"content-type;host", b"host;content-type"),
+    "a header signed twice": _edited(b"content-type;host", b"content-type;host;host"),
+    "a signed header was not sent": [pair for pair in signed() if pair[0] != b"content-type"],
+    "an unsigned x-amz header": [*signed(), (b"x-amz-meta", b"1")],
+    "an unsigned token": [*signed(), (b"x-amz-security-token", b"1")],
+    "unsigned payload": signed(headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}),
+    "streaming payload": signed(headers={"X-Amz-Content-SHA256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"}),
+    "no signature": _edited(b"Signature=", b"Sig="),
+    "long signature": [(name, value + b"0" if name == b"authorization" else value) for name, value in signed()],
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_claim_that_leaves_something_open_is_refused(case: str) -> None:
+    with pytest.raises(WireError):
+        parse_claim(BAD[case])
+
+
+def test_a_body_hash_in_a_header_is_part_of_the_claim() -> None:
+    digest = hashlib.sha256(b"{}").hexdigest()
+    headers = signed(headers={"X-Amz-Content-SHA256": digest})
+    claim = parse_claim(headers)
+    assert claim.body_hash == digest
+    assert is_right(claim, headers)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=40))
+def test_no_bytes_make_it_raise_anything_else(authorization: bytes, date: bytes) -> None:
+    headers = [(b"authorization", b"AWS4-HMAC-SHA256 " + authorization), (b"x-amz-date", date), (b"host", b"h")]
+    with pytest.raises(WireError):
+        parse_claim(headers)
