@@ -1,4 +1,4 @@
-"""The protocol, and the provider there is."""
+"""The protocol, and the providers there are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from relay_trio.simulator import SimulatorSettings
 from relay_trio.simulator.claude import Claude
+from relay_trio.simulator.gemini import Gemini
+from relay_trio.simulator.gemini_forms import Array
 from relay_trio.simulator.request import Request
 
 if TYPE_CHECKING:
@@ -18,3 +20,18 @@ def test_claude_is_one_and_serves_what_nobody_else_does() -> None:
     assert provider.error(429, "slow down", "req_1", b"7").status == 429
     for piece in (provider.error_event(""), provider.malformed(""), provider.huge_event(10)):
         assert piece.content.endswith(b"\n\n")
+
+
+def test_gemini_is_two_each_for_a_form_of_its_own() -> None:
+    settings = SimulatorSettings()
+    events: Provider = Gemini(settings)
+    array: Provider = Gemini(settings, Array())
+    for target, serving in (
+        (b"/v1beta/models/m:streamGenerateContent?alt=sse", (True, False)),
+        (b"/v1beta/models/m:streamGenerateContent", (False, True)),
+        (b"/v1beta/models/m:generateContent", (True, False)),
+        (b"/v1/messages", (False, False)),
+    ):
+        request = Request("POST", target, [], b"", True)
+        assert (events.serves(request), array.serves(request)) == serving
+    assert events.error(429, "slow down", "req_1", b"7").status == array.error(429, "slow down", "req_1").status == 429
