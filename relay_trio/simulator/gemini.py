@@ -138,7 +138,7 @@ class Gemini:
 
     def _generate(self, call: Call, plan: Plan, request_id: str, target: Target) -> Script:
         made = compose(check_contents(call.document), plan)
-        source = _source(target, request_id)
+        source = gemini_events.Source(target.name, request_id, target.is_vertex)
         if call.is_stream:
             frames = self._form.frames(gemini_events.stream_chunks(made, plan, source))
             content = [(b"content-type", self._form.content_type), (b"content-disposition", b"attachment")]
@@ -168,17 +168,13 @@ def _embedded(call: Call, plan: Plan, request_id: str, target: Target) -> Script
     asked = get(call.document, "requests") if is_batch else [call.document]
     embeddings, tokens = gemini_models.embed(asked if isinstance(asked, list) else [])
     tokens = tokens if plan.input is None else plan.input
-    fields, usage = gemini_events.tell(plan, _source(target, request_id), tokens)
+    fields, usage = gemini_events.tell(gemini_events.Counts(tokens), plan.usage, target.is_vertex)
     document: dict[str, Any] = {"embeddings": embeddings} if is_batch else {"embedding": embeddings[0]}
     if fields is not None:
         if not target.is_vertex:
             fields.pop("totalTokenCount")  # observed: only Vertex tells it here
         document["usageMetadata"] = fields
     return _answer(request_id, document, usage)
-
-
-def _source(target: Target, request_id: str) -> gemini_events.Source:
-    return gemini_events.Source(target.name, request_id, target.is_vertex)
 
 
 def _answer(request_id: str, document: object, usage: Usage | None = None) -> Script:

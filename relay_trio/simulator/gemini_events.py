@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay_trio.simulator.script import Usage
 from relay_trio.simulator.text import text_of, thinking_of, words
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SIGNATURE = "CiQBjz1rXnNpbXVsYXRlZC1zaWduYXR1cmUtb2YtYS10aG91Z2h0"
 _RECEDES_BY = 7
 """How much more output a chunk tells than is true, in an answer whose counts decrease."""
+_TRAFFIC_ONLY = '"usageMetadata": {"trafficType": "ON_DEMAND"},'
 _encode = json.JSONEncoder(separators=(",", ": "), ensure_ascii=False).encode
 
 
@@ -81,25 +82,26 @@ def stream_chunks(made: Composition, plan: Plan, source: Source) -> Iterator[Chu
     tokens = made.tokens
     thoughts = made.hidden_thoughts * tokens
     candidates = 0
+    count = made.thoughts + (made.text if made.call is None else 2)
     unpaid = thoughts  # hidden thoughts are generated before the first chunk
     for position, (part, kind, steps) in enumerate(_parts(made, plan)):
         if kind == "thought":
             thoughts += steps * tokens
         else:
             candidates += steps * tokens
-        is_last = position == _count(made) - 1
-        if is_last:
-            fields, usage = end_usage(made, plan, source)
+        is_last = position == count - 1
+        if source.is_vertex and not is_last:
+            told, usage = "" if plan.usage == "missing" else _TRAFFIC_ONLY, None
         else:
-            fields, usage = _running_usage(made, plan, source, candidates, thoughts, is_first=position == 0)
-        told = "" if fields is None else f'"usageMetadata": {_encode(fields)},'
+            counts = (
+                _end_counts(made, plan)
+                if is_last
+                else _running_counts(made, plan, candidates, thoughts, is_first=position == 0)
+            )
+            told, usage = _told_text(counts, plan.usage, source.is_vertex)
         head = _head(part, made.finish_reason if is_last else "", source.is_vertex)
         yield Chunk(f"{head}{told}{tail}", unpaid + steps * tokens, usage, steps > 0, is_last)
         unpaid = 0
-
-
-def _count(made: Composition) -> int:
-    return made.thoughts + (made.text if made.call is None else 2)
 
 
 def _parts(made: Composition, plan: Plan) -> Iterator[tuple[str, str, int]]:
@@ -171,7 +173,7 @@ def whole_answer(made: Composition, plan: Plan, source: Source) -> tuple[dict[st
         parts.append(_text_fields(text_of(made.text, plan.chars), kind))
     candidate = {"content": {"parts": parts, "role": "model"}, "finishReason": made.finish_reason, "index": 0}
     document: dict[str, Any] = {"candidates": [candidate]}
-    fields, usage = end_usage(made, plan, source)
+    fields, usage = tell(_end_counts(made, plan), plan.usage, source.is_vertex)
     if fields is not None:
         document["usageMetadata"] = fields
     return document | _about(source), usage
@@ -184,32 +186,37 @@ Told = tuple[dict[str, Any] | None, Usage | None]
 """``usageMetadata`` as sent, None when it is left out; and what its reader knows."""
 
 
-def end_usage(made: Composition, plan: Plan, source: Source) -> Told:
-    """All counts, as the last chunk and the whole answer tell them."""
+class Counts(NamedTuple):
+    """Tokens as Google counts them: cached ones are inside the prompt, thoughts outside the candidates."""
+
+    prompt: int
+    tool_use: int = 0
+    cached: int = 0
+    candidates: int = 0
+    thoughts: int = 0
+
+
+def _end_counts(made: Composition, plan: Plan) -> Counts:
+    """As the last chunk and the whole answer tell them."""
     thoughts = (made.thoughts + made.hidden_thoughts) * made.tokens
     candidates = 0 if plan.delta_usage == "thoughts" else made.text * made.tokens
-    return tell(plan, source, made.end_prompt, made.tool_use, made.cached, candidates, thoughts)
+    return Counts(made.end_prompt, made.tool_use, made.cached, candidates, thoughts)
 
 
-def _running_usage(
-    made: Composition, plan: Plan, source: Source, candidates: int, thoughts: int, *, is_first: bool
-) -> Told:
-    if source.is_vertex:
-        return (None if plan.usage == "missing" else {"trafficType": "ON_DEMAND"}), None
+def _running_counts(made: Composition, plan: Plan, candidates: int, thoughts: int, *, is_first: bool) -> Counts:
     if plan.usage == "decreasing":
         candidates += made.text * made.tokens + _RECEDES_BY
-    return tell(plan, source, made.prompt, 0 if is_first else made.tool_use, made.cached, candidates, thoughts)
+    return Counts(made.prompt, 0 if is_first else made.tool_use, made.cached, candidates, thoughts)
 
 
-def tell(
-    plan: Plan, source: Source, prompt: int, tool_use: int = 0, cached: int = 0, candidates: int = 0, thoughts: int = 0
-) -> Told:
-    """Counts as Google's fields and as ours: cached ones are inside the prompt, thoughts outside the candidates.
+def tell(counts: Counts, kind: str, is_vertex: bool) -> Told:
+    """``counts`` in Google's fields and in our columns; ``kind`` is the plan's ``usage``.
 
     As in all of Google's JSON, a count of zero is left out.
     """
-    if plan.usage == "missing":
+    if kind == "missing":
         return None, None
+    prompt, tool_use, cached, candidates, thoughts = counts
     fields: dict[str, Any] = {"promptTokenCount": prompt}
     if candidates:
         fields["candidatesTokenCount"] = candidates
@@ -220,11 +227,18 @@ def tell(
         fields["toolUsePromptTokenCount"] = tool_use
     if thoughts:
         fields["thoughtsTokenCount"] = thoughts
-    if plan.usage in _NONSENSE:
-        return dict.fromkeys(fields, _NONSENSE[plan.usage]), None
+    if kind in _NONSENSE:
+        return dict.fromkeys(fields, _NONSENSE[kind]), None
     fields["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": prompt}]
     if cached:
         fields["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": cached}]
-    if source.is_vertex:
+    if is_vertex:
         fields["trafficType"] = "ON_DEMAND"
     return fields, Usage(prompt + tool_use - cached, candidates + thoughts, 0, cached)
+
+
+@lru_cache(maxsize=8192)
+def _told_text(counts: Counts, kind: str, is_vertex: bool) -> tuple[str, Usage | None]:
+    """The same as a piece of a chunk: answers of one length tell the same numbers again and again."""
+    fields, usage = tell(counts, kind, is_vertex)
+    return "" if fields is None else f'"usageMetadata": {_encode(fields)},', usage

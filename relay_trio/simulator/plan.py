@@ -6,7 +6,8 @@ It may stand, each overriding those before it, in
 1. ``Simulator.plan_account(credential, spec)``: for every request of one account,
 2. the model name, after the first colon that begins a pair: ``claude-sim:chunks=5,fault=429`` (a relay forwards it,
    and it passes an allow-list such as ``[A-Za-z0-9._:/@=,+-]``; names that hold colons themselves stay usable),
-3. the body's ``metadata.user_id``, after ``sim:`` (in Converse: ``requestMetadata.sim``),
+   Gemini has it in the path, before the verb,
+3. the body's ``metadata.user_id``, after ``sim:`` (Claude; in Converse: ``requestMetadata.sim``),
 4. the header ``x-sim``,
 5. ``Simulator.plan_next(spec, ...)``: for the next requests that arrive.
 
@@ -16,7 +17,7 @@ It may stand, each overriding those before it, in
 | ``pace`` | seconds between content deltas; 0 sends as fast as the socket takes |
 | ``jitter`` | 0 to 1: each interval is drawn from ``pace * (1 - jitter)`` to ``pace * (1 + jitter)`` |
 | ``chunks`` | content deltas; ``max_tokens`` of the request bounds it |
-| ``thinking`` | deltas of the thinking block, when the request asks for thinking |
+| ``thinking`` | deltas of thinking, when the request asks for thinking |
 | ``tokens`` | tokens per delta |
 | ``chars`` | characters per text delta |
 | ``input``, ``cache_creation``, ``cache_read`` | tokens, in place of those computed from the request |

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from relay_trio.simulator.gemini_events import Chunk
 
-THINKS = {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}}
-HIDES = {"generationConfig": {"thinkingConfig": {}}}
-TOOL = {
+THINKS: dict[str, Any] = {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}}
+HIDES: dict[str, Any] = {"generationConfig": {"thinkingConfig": {}}}
+TOOL: dict[str, Any] = {
     "tools": [{"functionDeclarations": [{"name": "weather", "parameters": {"type": "OBJECT"}}]}],
     "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
 }

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from relay_trio.simulator import SimulatorSettings
 from relay_trio.simulator.bedrock import Bedrock
 from relay_trio.simulator.claude import Claude
+from relay_trio.simulator.gemini import Gemini
+from relay_trio.simulator.gemini_forms import Array
 from relay_trio.simulator.request import Request
 
 if TYPE_CHECKING:
@@ -30,3 +32,18 @@ def test_bedrock_is_one_and_serves_its_own_routes_only() -> None:
 
 
 PATHS = (b"/model/m/invoke", b"/model/m", b"/inference-profiles", b"/v1/messages", b"/", b"/models", b"/v1/models/m")
+
+
+def test_gemini_is_two_each_for_a_form_of_its_own() -> None:
+    settings = SimulatorSettings()
+    events: Provider = Gemini(settings)
+    array: Provider = Gemini(settings, Array())
+    for target, serving in (
+        (b"/v1beta/models/m:streamGenerateContent?alt=sse", (True, False)),
+        (b"/v1beta/models/m:streamGenerateContent", (False, True)),
+        (b"/v1beta/models/m:generateContent", (True, False)),
+        (b"/v1/messages", (False, False)),
+    ):
+        request = Request("POST", target, [], b"", True)
+        assert (events.serves(request), array.serves(request)) == serving
+    assert events.error(429, "slow down", "req_1", b"7").status == array.error(429, "slow down", "req_1").status == 429
