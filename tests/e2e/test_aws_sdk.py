@@ -26,6 +26,7 @@ from tests.e2e.bedrock_house import (
     bedrock_account,
     claude_client,
     client_pair,
+    events_of,
     open_bedrock_house,
 )
 from tests.e2e.house import KEY, OTHER_KEY, PROMPT, case
@@ -75,7 +76,7 @@ def invoke(client: Any, model: str = MODEL, **more: object) -> Any:
 
 def invoke_stream(client: Any, model: str = MODEL) -> Any:
     answer = client.invoke_model_with_response_stream(modelId=model, body=claude_body(), accept="application/json")
-    events = [json.loads(event["chunk"]["bytes"]) for event in answer["body"]]
+    events = [json.loads(event["chunk"]["bytes"]) for event in events_of(answer["body"])]
     events[0]["message"].pop("id")
     return events
 
@@ -88,7 +89,7 @@ def converse(client: Any, model: str = MODEL) -> Any:
 
 def converse_stream(client: Any, model: str = MODEL) -> Any:
     answer = client.converse_stream(modelId=model, messages=CONVERSED)
-    events = list(answer["stream"])
+    events = events_of(answer["stream"])
     events[-1]["metadata"].pop("metrics")
     return events
 
@@ -145,26 +146,27 @@ async def test_every_call_of_boto3_shows_the_same_and_its_numbers_are_everybodys
     simulator: Simulator, relay: House
 ) -> None:
     """Directly, then through the relay."""
-    direct, through = aws_client(simulator.base_url, SIMULATORS), aws_client(relay.url, await client_pair(relay))
-    for name, call in CALLS.items():
-        with case(name):
-            without = await trio.to_thread.run_sync(call, direct)
-            simulator.truth.clear()
-            seen = await trio.to_thread.run_sync(call, through)
-            assert seen == without
-            row = (await relay.rows())[-1]
-            assert (row["outcome"], row["code"], row["status"], row["attempts"]) == ("completed", "--", 200, 1)
-            usage = usage_in(seen)
-            if usage is None:
-                assert row["usage_source"] == "none"
-            else:
-                assert tokens(row) == usage == truth(simulator.truth.last)
-                assert row["usage_source"] == "exact"
+    pair = await client_pair(relay)
+    with aws_client(simulator.base_url, SIMULATORS) as direct, aws_client(relay.url, pair) as through:
+        for name, call in CALLS.items():
+            with case(name):
+                without = await trio.to_thread.run_sync(call, direct)
+                simulator.truth.clear()
+                seen = await trio.to_thread.run_sync(call, through)
+                assert seen == without
+                row = (await relay.rows())[-1]
+                assert (row["outcome"], row["code"], row["status"], row["attempts"]) == ("completed", "--", 200, 1)
+                usage = usage_in(seen)
+                if usage is None:
+                    assert row["usage_source"] == "none"
+                else:
+                    assert tokens(row) == usage == truth(simulator.truth.last)
+                    assert row["usage_source"] == "exact"
 
 
 async def test_the_request_id_that_boto3_shows_is_the_ledgers(relay: House) -> None:
-    client = aws_client(relay.url, await client_pair(relay))
-    answer = await trio.to_thread.run_sync(partial(client.converse, modelId=MODEL, messages=CONVERSED))
+    with aws_client(relay.url, await client_pair(relay)) as client:
+        answer = await trio.to_thread.run_sync(partial(client.converse, modelId=MODEL, messages=CONVERSED))
     assert answer["ResponseMetadata"]["RequestId"] == (await relay.row())["request_id"]
 
 
@@ -261,14 +263,15 @@ def code_of(call: Call, client: Any) -> tuple[int, str]:
 
 
 async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, relay: House) -> None:
-    direct, through = aws_client(simulator.base_url, SIMULATORS), aws_client(relay.url, await client_pair(relay))
-    for status in (400, 404, 408, 413, 424, 429, 500, 503):
-        for call in (invoke, invoke_stream, converse, converse_stream):
-            failing = partial(call, model=f"anthropic.claude-sim-v1:0:fault={status}:none")
-            with case((status, call.__name__)):
-                seen = await trio.to_thread.run_sync(code_of, failing, through)
-                assert seen == await trio.to_thread.run_sync(code_of, failing, direct)
-            relay.relay.core.admission.accounts[0].health.succeed()
+    pair = await client_pair(relay)
+    with aws_client(simulator.base_url, SIMULATORS) as direct, aws_client(relay.url, pair) as through:
+        for status in (400, 404, 408, 413, 424, 429, 500, 503):
+            for call in (invoke, invoke_stream, converse, converse_stream):
+                failing = partial(call, model=f"anthropic.claude-sim-v1:0:fault={status}:none")
+                with case((status, call.__name__)):
+                    seen = await trio.to_thread.run_sync(code_of, failing, through)
+                    assert seen == await trio.to_thread.run_sync(code_of, failing, direct)
+                relay.relay.core.admission.accounts[0].health.succeed()
 
 
 async def test_errors_of_the_relay_have_boto3s_classes(relay: House) -> None:
@@ -277,13 +280,14 @@ async def test_errors_of_the_relay_have_boto3s_classes(relay: House) -> None:
     narrow_key = await relay.relay.ring.find("cfg_narrow")
     assert narrow_key is not None
     wrong = dataclasses.replace(pair, secret_access_key="wrong")
-    for client, model, expected in (
+    for made, model, expected in (
         (aws_client(relay.url, wrong), MODEL, (403, "AccessDeniedException")),
         (aws_client(relay.url, SIMULATORS), MODEL, (403, "AccessDeniedException")),
         (aws_client(relay.url, pair, region="us-east-1"), MODEL, (403, "AccessDeniedException")),
         (aws_client(relay.url, pair), "claude-without-a-vendor", (404, "ResourceNotFoundException")),
     ):
-        assert await trio.to_thread.run_sync(code_of, partial(invoke, model=model), client) == expected
+        with made as client:
+            assert await trio.to_thread.run_sync(code_of, partial(invoke, model=model), client) == expected
     with bedrock_client(relay.url, None) as through, pytest.raises(anthropic.PermissionDeniedError):
         through.api_key = OTHER_KEY
         await trio.to_thread.run_sync(create, through, MODEL)
@@ -323,5 +327,5 @@ async def test_an_account_with_an_api_key_or_a_temporary_pair_is_served_too(fold
             place = folder / str(number)
             place.mkdir()
             async with open_bedrock_house(place, bedrock_account("one", simulator.base_url, **proof)) as house:
-                client = aws_client(house.url, await client_pair(house))
-                await trio.to_thread.run_sync(converse_stream, client)
+                with aws_client(house.url, await client_pair(house)) as client:
+                    await trio.to_thread.run_sync(converse_stream, client)

@@ -15,7 +15,14 @@ import urllib3.exceptions
 from botocore.eventstream import EventStreamBuffer
 
 from tests.cuts import cuts
-from tests.e2e.bedrock_house import aws_client, bedrock_account, claude_client, client_pair, open_bedrock_house
+from tests.e2e.bedrock_house import (
+    aws_client,
+    bedrock_account,
+    claude_client,
+    client_pair,
+    events_of,
+    open_bedrock_house,
+)
 from tests.e2e.house import PROMPT, case
 from tests.e2e.raw_client import message, open_raw, request
 from tests.e2e.scripted import End, Play, chunked, open_scripted, sized
@@ -107,19 +114,19 @@ def points(frames: list[bytes]) -> list[int]:
 
 def invoke_stream(client: Any) -> list[Any]:
     answer = client.invoke_model_with_response_stream(modelId=MODEL, body=BODY)
-    return [json.loads(event["chunk"]["bytes"]) for event in answer["body"]]
+    return [json.loads(event["chunk"]["bytes"]) for event in events_of(answer["body"])]
 
 
 def converse_stream(client: Any) -> list[Any]:
     answer = client.converse_stream(modelId=MODEL, messages=[{"role": "user", "content": [{"text": PROMPT}]}])
-    return list(answer["stream"])
+    return events_of(answer["stream"])
 
 
 def failure_of(call: Callable[[], object]) -> BaseException | None:
     try:
         call()
     except Exception as error:
-        return error
+        return error.with_traceback(None)  # whose frames would keep the broken connection
     return None
 
 
@@ -132,14 +139,14 @@ async def test_a_cut_native_stream_raises_in_boto3(call: Any, frames: list[bytes
     whole = b"".join(frames)
     async with open_scripted() as upstream:
         async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url)) as house:
-            client = aws_client(house.url, await client_pair(house))
-            upstream.play = event_stream([whole])
-            assert len(await trio.to_thread.run_sync(call, client)) == len(frames), "the control"
-            for at in points(frames):
-                upstream.play = event_stream([whole[:at]], end)
-                with case(at):
-                    error = await trio.to_thread.run_sync(failure_of, partial(call, client))
-                    assert isinstance(error, RAISED), repr(error)
+            with aws_client(house.url, await client_pair(house)) as client:
+                upstream.play = event_stream([whole])
+                assert len(await trio.to_thread.run_sync(call, client)) == len(frames), "the control"
+                for at in points(frames):
+                    upstream.play = event_stream([whole[:at]], end)
+                    with case(at):
+                        error = await trio.to_thread.run_sync(failure_of, partial(call, client))
+                        assert isinstance(error, RAISED), repr(error)
             rows = await house.rows()
             assert {row["code"] for row in rows[1:]} == {"SD"}
 
