@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from relay_trio.simulator.effects import Dialect
     from relay_trio.simulator.request import Request
 
-CLAUDE_VERSIONS = frozenset({"bedrock-2023-05-31", "2026-10-21"})
+CLAUDE_VERSIONS = ("bedrock-2023-05-31", "2026-10-21")
 _PATH = re.compile(
     rb"/model/(?P<model>[^/]+)/(?P<verb>invoke|invoke-with-response-stream|converse|converse-stream|count-tokens)"
 )
@@ -128,12 +128,15 @@ def converse_message(document: dict[str, Any] | None, model: str) -> dict[str, A
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise Invalid("Value at 'inferenceConfig.maxTokens' failed to satisfy constraint: Member must be at least 1")
     tools = _object(document, "toolConfig")
+    listed = tools.get("tools") or []
+    if not isinstance(listed, list):
+        raise Invalid("Value at 'toolConfig.tools' failed to satisfy constraint: expected a list")
     return {
         "model": model,
         "max_tokens": limit,
         "messages": [_message(index, message) for index, message in enumerate(messages)],
         "system": _blocks("system", document.get("system") or []),
-        "tools": [_tool(tool) for tool in tools.get("tools") or []],
+        "tools": [_tool(tool) for tool in listed],
         "tool_choice": _tool_choice(tools.get("toolChoice")),
         "thinking": _object(document, "additionalModelRequestFields").get("thinking"),
     }

@@ -74,6 +74,13 @@ async def test_retry_after_is_sent_as_told(client: RawClient, fault: str, expect
     assert (await ask(client, fault)).header(b"retry-after") == expected
 
 
+async def test_a_status_can_have_another_name_than_its_usual_one(client: RawClient) -> None:
+    answer = await ask(client, "429:7/overloaded_error")
+    assert (answer.header(b"retry-after"), answer.json()["error"]["type"]) == (b"7", "overloaded_error")
+    answer = await ask(client, "400:/billing_error")
+    assert (answer.header(b"retry-after"), answer.json()["error"]["type"]) == (None, "billing_error")
+
+
 async def test_retry_after_can_be_a_date(client: RawClient) -> None:
     ahead = (await ask(client, "429:date")).header(b"retry-after") or b""
     behind = (await ask(client, "429:past")).header(b"retry-after") or b""

@@ -204,6 +204,15 @@ def test_any_set_of_signed_headers_verifies(headers: dict[str, str]) -> None:
     assert verify(signed(**headers), KEYS, service="bedrock") == KEY_ID
 
 
+def test_a_query_with_spaces_travels_with_plus_signs_and_is_signed_with_escapes() -> None:
+    made = AWSRequest("GET", "http://127.0.0.1:9100/p", params={"a b": "c d"}, headers={"host": "127.0.0.1:9100"})
+    SigV4Auth(Credentials(KEY_ID, SECRET), "bedrock", "us-east-1").add_auth(made)
+    prepared = made.prepare()
+    assert prepared.url.endswith("/p?a+b=c+d")
+    headers = [(name.lower().encode(), _bytes(value)) for name, value in prepared.headers.items()]
+    assert verify(Request("GET", b"/p?a+b=c+d", headers, b"", True), KEYS, service="bedrock") == KEY_ID
+
+
 def test_the_path_is_encoded_once_more_than_it_travels() -> None:
     request = Request("GET", b"/model/a%3A0:1/invoke", [], b"", True)
     assert canonical_request(request, ()).splitlines()[1] == "/model/a%253A0%3A1/invoke"
@@ -233,6 +242,12 @@ def test_whatever_is_changed_on_the_way_breaks_the_signature() -> None:
         kind, message = refusal(changed)
         assert (kind, message.startswith(MISMATCH)) == ("InvalidSignatureException", True)
     assert refusal(signed(secret="another"))[1].startswith(MISMATCH)
+
+
+def test_a_header_that_is_signed_as_empty_must_be_there() -> None:
+    request = signed(x_empty="")
+    assert verify(request, KEYS, service="bedrock") == KEY_ID
+    assert refusal(with_header(request, b"x-empty", None))[1].startswith(MISMATCH)
 
 
 def test_headers_that_a_proxy_adds_do_not_matter() -> None:
