@@ -30,7 +30,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="default: %(default)s")
     parser.add_argument("--only", choices=("perf", "disconnects"))
-    parser.add_argument("--quick", action="store_true", help="one round, short windows: does it work?")
+    parser.add_argument("--quick", action="store_true", help="one round, a fifth of each window: does it work?")
+    parser.add_argument("--share", type=float, default=1.0, help="share of each window and storm. Default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     work = Path(tempfile.gettempdir()) / "relay-trio-benchmarks"
     parser.add_argument("--work", type=Path, default=work, help="where peers are installed; kept. Default: %(default)s")
@@ -65,20 +66,20 @@ def _measure(arguments: argparse.Namespace, bench: Bench) -> int:
         print(f"no such system: {', '.join(unknown)}; there are {', '.join(SYSTEMS)}", file=sys.stderr)
         return 2
     systems, said = prepare([SYSTEMS[name](arguments.work) for name in SYSTEMS if name in names])
-    rounds = 1 if arguments.quick else arguments.rounds
+    rounds, share = (1, 0.2) if arguments.quick else (arguments.rounds, arguments.share)
     out: Path = arguments.out
-    machine = _machine(said, rounds, quick=arguments.quick)
+    machine = _machine(said, rounds, share)
     (out / "machine.md").write_text(machine)
     for wanted, name, one_round in (("perf", _PERF_ROWS, perf_round), ("disconnects", _STORM_ROWS, storm_round)):
         if arguments.only in (None, wanted):
             rows = Rows(out / name)
             for number in range(1, rounds + 1):
-                one_round(number, systems, bench, rows, quick=arguments.quick)
+                one_round(number, systems, bench, rows, share)
     _write_tables(out, machine)
     return 0
 
 
-def _machine(said: dict[str, str], rounds: int, *, quick: bool) -> str:
+def _machine(said: dict[str, str], rounds: int, share: float) -> str:
     model = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         "unknown CPU",
@@ -89,7 +90,7 @@ def _machine(said: dict[str, str], rounds: int, *, quick: bool) -> str:
         else ""
     )
     versions = "; ".join(f"{name} {words}" for name, words in said.items() if name != "direct")
-    warning = " **A quick run: its figures mean nothing.**" if quick else ""
+    warning = "" if share == 1 else f" Windows and storms at {share:.0%} of their size."
     return (
         f"{time.strftime('%d %b %Y')}, {rounds} interleaved rounds, {model}, {os.cpu_count()} cores (one the proxy's), "
         f"Linux {platform.release()}, Python {platform.python_version()}{', Node ' + node if node else ''}; "

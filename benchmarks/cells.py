@@ -150,11 +150,13 @@ CELLS = (
 )
 
 
-def measure(cell: Cell, bench: Bench, running: Running, *, quick: bool) -> dict[str, Any]:
-    """One raw row. What nobody reads again (each answer, each hang-up) is dropped; counts and shares stay."""
+def measure(cell: Cell, bench: Bench, running: Running, share: float) -> dict[str, Any]:
+    """One raw row; the window is ``share`` of the cell's own, and a second at least.
+
+    What nobody reads again (each answer, each hang-up) is dropped; counts and shares stay."""
     bench.log()
     began = time.time()
-    row = cell.run(bench, running, min(1.0, cell.seconds) if quick else cell.seconds)
+    row = cell.run(bench, running, max(1.0, cell.seconds * share))
     for bulk in ("answers", "left", "from_ns", "to_ns", "last_id"):
         row.pop(bulk, None)
     settle()

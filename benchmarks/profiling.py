@@ -49,7 +49,7 @@ def profile(bench: Bench, work: Path) -> str:
         out = running.directory / "profile"
         recording = _record(spy, running.pid, out, cell.seconds + 4) if spy else None
         try:
-            row = measure(cell, bench, running, quick=False)
+            row = measure(cell, bench, running, share=1.0)
         finally:
             if recording is not None:
                 recording.send_signal(signal.SIGINT)

@@ -51,7 +51,7 @@ def prepare(systems: list[System]) -> tuple[list[System], dict[str, str]]:
     return usable, said
 
 
-def perf_round(number: int, systems: list[System], bench: Bench, rows: Rows, *, quick: bool) -> None:
+def perf_round(number: int, systems: list[System], bench: Bench, rows: Rows, share: float) -> None:
     """All performance cells on all systems, plain first, then TLS on those that have it."""
     for tls in (False, True):
         having = [system for system in systems if system.has_tls or not tls]
@@ -62,10 +62,10 @@ def perf_round(number: int, systems: list[System], bench: Bench, rows: Rows, *, 
                         continue
                     _say(f"round {number}  {cell.name}{' tls' if tls else ''}  {running.name}")
                     with _turn(running):
-                        rows.add({"round": number, **measure(cell, bench, running, quick=quick)})
+                        rows.add({"round": number, **measure(cell, bench, running, share)})
 
 
-def storm_round(number: int, systems: list[System], bench: Bench, rows: Rows, *, quick: bool) -> None:
+def storm_round(number: int, systems: list[System], bench: Bench, rows: Rows, share: float) -> None:
     """All scenarios on all systems. A scenario in a queue runs where there is one."""
     proxies = [system for system in systems if system.is_proxy]
     for needs_queue in (True, False):
@@ -76,7 +76,7 @@ def storm_round(number: int, systems: list[System], bench: Bench, rows: Rows, *,
                 for running in fleet:
                     _say(f"round {number}  {storm.name}  {running.name}")
                     with _turn(running):
-                        rows.add({"round": number, **strike(storm, bench, running, quick=quick)})
+                        rows.add({"round": number, **strike(storm, bench, running, share)})
 
 
 @contextmanager

@@ -82,11 +82,11 @@ STORMS = (
 )
 
 
-def strike(storm: Storm, bench: Bench, running: Running, *, quick: bool) -> dict[str, Any]:
-    """One raw row, with every latency of it."""
+def strike(storm: Storm, bench: Bench, running: Running, share: float) -> dict[str, Any]:
+    """One raw row, with every latency of it; ``share`` of the storm's clients, and ten at least."""
     held_before = bench.held_sockets(running, bench.log())
     began = time.time()
-    clients = max(10, storm.clients // 5) if quick else storm.clients
+    clients = max(10, round(storm.clients * share))
     result = bench.run(
         running,
         "leave",

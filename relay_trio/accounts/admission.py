@@ -209,7 +209,7 @@ class Admission:
         in_vain: set[tuple[object, ...]] = set()  # what found no slot in this round; reserving only makes it scarcer
         for waiter in tuple(self._waiters):
             want = waiter.want
-            kind = (want.model, want.is_pinned, *sorted(want.tried))
+            kind = (want.model, want.operation, want.is_pinned, *sorted(want.tried))
             if kind in in_vain:
                 continue
             account = self._best(want)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from relay_trio.config import AccountSettings, Settings, TimeoutSettings
+    from relay_trio.config import AccountSettings, Settings, TimeoutSettings, UpstreamSettings
 
 _SHORTEST_MASKED_SECRET = 20
 """Of a shorter secret even ten characters would give too much away."""
@@ -27,6 +28,7 @@ def effective(settings: Settings, ledger: str, keys: str) -> Iterator[tuple[str,
     yield "server", listeners, encryption, f"admin {settings.admin.listener}", f"ledger {ledger}"
     yield "timeouts", *_upstream_timeouts(settings.timeouts), f"drain {server.drain_seconds:g} s"
     yield "clients", *_client_timeouts(settings.timeouts), f"body at most {server.max_body_bytes} bytes"
+    yield "upstream", *_way(settings.upstream)
     yield "queue", f"at most {queue.max_waiting} waiting", f"at most {queue.queue_timeout_seconds:g} s"
     if retry.enabled:
         budget = f"budget {retry.budget_ratio:g} of active, at least {retry.budget_min_concurrent}"
@@ -67,6 +69,14 @@ def short_path(path: Path) -> str:
     """``path`` from the current directory where it is inside, else whole."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
+
+
+def _way(upstream: UpstreamSettings) -> tuple[str, str]:
+    trusted = "the system's store" if upstream.ca_file is None else short_path(upstream.ca_file)
+    proxy = "no proxy"
+    if upstream.proxy is not None:
+        proxy = f"proxy {urlsplit(upstream.proxy.get_secret_value()).netloc.rpartition('@')[2]}"
+    return f"trusts {trusted}", proxy
 
 
 def _upstream_timeouts(timeouts: TimeoutSettings) -> tuple[str, ...]:

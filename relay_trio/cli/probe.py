@@ -11,7 +11,7 @@ from relay_trio.accounts.credentials import CredentialCache
 from relay_trio.errors import RelayError
 from relay_trio.outcome import Phase
 from relay_trio.providers.registry import provider_named
-from relay_trio.upstream.client import open_upstream_client
+from relay_trio.server.compose import open_client
 
 if TYPE_CHECKING:
     from relay_trio.config import AccountSettings, Settings, TimeoutSettings
@@ -42,7 +42,7 @@ async def probe_accounts(settings: Settings) -> list[ProbeResult]:
         account = settings.account[index]
         results[index] = await _probe(client, account, account.timeouts_over(settings.timeouts))
 
-    async with open_upstream_client() as client, trio.open_nursery() as nursery:
+    async with open_client(settings.upstream) as client, trio.open_nursery() as nursery:
         for index in range(len(settings.account)):
             nursery.start_soon(probe, index, client)
     return results

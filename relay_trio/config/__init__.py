@@ -21,6 +21,7 @@ from relay_trio.config.settings import (
     ServerSettings,
     Settings,
     TimeoutSettings,
+    UpstreamSettings,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "TimeoutSettings",
+    "UpstreamSettings",
     "is_loopback_host",
     "load",
     "load_for_database",

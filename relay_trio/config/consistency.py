@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from relay_trio.config.listener import is_loopback_host
 from relay_trio.config.problems import Problem, Where, written
-from relay_trio.config.settings import AdminSettings, KeySettings, ServerSettings, Settings
+from relay_trio.config.settings import AdminSettings, KeySettings, ServerSettings, Settings, UpstreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from pydantic import BaseModel
 
@@ -21,12 +23,15 @@ Finding = tuple[Where, str]
 
 
 def inconsistencies(
-    raw: Mapping[str, Any], server: BaseModel | None, admin: BaseModel | None, keys: Mapping[int, KeySettings]
+    raw: Mapping[str, Any], sections: Mapping[str, BaseModel | None], keys: Mapping[int, KeySettings]
 ) -> Iterator[Finding]:
     """Findings over several tables. ``raw`` holds all of them, sound or not; the others only what is sound."""
+    server, admin, upstream = sections.get("server"), sections.get("admin"), sections.get("upstream")
     yield from _repeated_names("account", raw)
     yield from _repeated_names("key", raw)
     yield from _repeated_secrets(keys)
+    if isinstance(upstream, UpstreamSettings) and upstream.ca_file is not None:
+        yield from _untrustworthy(upstream.ca_file)
     if not isinstance(server, ServerSettings):
         return
     yield from _clashing_addresses(server, admin.listener if isinstance(admin, AdminSettings) else None)
@@ -81,6 +86,14 @@ def _missing_files(server: ServerSettings) -> Iterator[Finding]:
         yield ("server", "ledger"), f"must be in a directory that exists: mkdir -p {server.ledger.parent}"
     elif server.ledger.is_dir():
         yield ("server", "ledger"), f"must be a file, and {server.ledger} is a directory"
+
+
+def _untrustworthy(ca_file: Path) -> Iterator[Finding]:
+    try:
+        ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        reason = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        yield ("upstream", "ca_file"), f"must be a file of certificates, and {ca_file}: {reason}"
 
 
 def _repeated_names(section: str, raw: Mapping[str, Any]) -> Iterator[Finding]:

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 _Table = TypeVar("_Table", bound=BaseModel)
 
-PATHS: tuple[Where, ...] = (("server", "tls_cert"), ("server", "tls_key"), ("server", "ledger"))
+PATHS: tuple[Where, ...] = (
+    ("server", "tls_cert"),
+    ("server", "tls_key"),
+    ("server", "ledger"),
+    ("upstream", "ca_file"),
+)
 """Settings that are paths: relative ones start at the directory of relay.toml, wherever the command is run."""
 
 
@@ -51,7 +56,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     reading.check_literal_secrets()
     if "account" not in reading.raw or reading.raw["account"] == []:
         reading.note(("account",), "is missing: the relay needs at least one [[account]] to send requests to")
-    for where, message in inconsistencies(reading.raw, sections["server"], sections["admin"], keys):
+    for where, message in inconsistencies(reading.raw, sections, keys):
         reading.note(where, message)
     reading.raise_problems()
     return Settings.model_validate({**sections, "account": tuple(accounts), "key": tuple(keys.values())})
@@ -173,7 +178,8 @@ class _Reading:
             table = self.raw.setdefault(str(section), {})
             if not isinstance(table, dict):
                 continue
-            value = table.get(str(key), getattr(ServerSettings(), str(key)))
+            default = getattr(Settings.model_fields[str(section)].default, str(key))
+            value = table.get(str(key), default)
             if isinstance(value, (str, Path)) and str(value) not in ("", "."):
                 table[str(key)] = str(self._path.parent / value)
 

@@ -31,6 +31,7 @@ from relay_trio.config.values import (
     ModelIds,
     Name,
     Number,
+    OptionalProxyUrl,
     OptionalSecret,
     Patterns,
     RoleArn,
@@ -131,6 +132,21 @@ class TimeoutSettings(_Section):
     body_idle_timeout_seconds: Seconds = Field(default=30.0, description="between two parts of a client's body")
     body_total_timeout_seconds: Seconds = Field(default=120.0, description="for a client's whole body")
     write_timeout_seconds: Seconds = Field(default=30.0, description="a client that stops reading is reset after this")
+
+
+class UpstreamSettings(_Section):
+    """The way to the upstreams. HTTP_PROXY, SSL_CERT_FILE and their kin in the environment are never read."""
+
+    ca_file: FilePath | None = Field(
+        default=None,
+        description="PEM file of the certificates to trust, in place of the system's store",
+        examples=["ca.pem"],
+    )
+    proxy: OptionalProxyUrl = Field(
+        default=None,
+        description="http://host:port or http://user:password@host:port, for every account",
+        examples=["env:RELAY_UPSTREAM_PROXY"],
+    )
 
 
 class QueueSettings(_Section):
@@ -284,6 +300,7 @@ class Settings(_Section):
     server: ServerSettings = ServerSettings()
     admin: AdminSettings = AdminSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
     queue: QueueSettings = QueueSettings()
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()

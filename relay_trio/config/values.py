@@ -111,12 +111,26 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _proxy_url(value: SecretStr) -> SecretStr:
+    """It may hold a password, so no message repeats it."""
+    text = value.get_secret_value()
+    try:
+        url = urlsplit(text)
+        is_proxy = url.scheme == "http" and bool(url.hostname) and bool(url.port) and url.path in ("", "/")
+    except ValueError:
+        is_proxy = False
+    if not is_proxy or url.query or url.fragment or not all("!" <= character <= "~" for character in text):
+        raise PydanticCustomError("proxy", "must be http://host:port or http://user:password@host:port")
+    return value
+
+
 Number = Annotated[float, BeforeValidator(_number)]
 Count = Annotated[int, BeforeValidator(_number)]
 Seconds = Annotated[Number, Field(gt=0, le=7 * 86400)]
 Name = Annotated[str, AfterValidator(_name)]
 Secret = Annotated[SecretStr, AfterValidator(_header_safe)]
 OptionalSecret = Annotated[Secret | None, BeforeValidator(_empty_is_none)]
+OptionalProxyUrl = Annotated[Annotated[SecretStr, AfterValidator(_proxy_url)] | None, BeforeValidator(_empty_is_none)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_header_safe), AfterValidator(_long_enough)]
 ModelId = Annotated[str, AfterValidator(_model_id)]
 ModelIds = dict[ModelId, ModelId]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
@@ -27,7 +28,7 @@ def configure_log(log_format: str) -> None:
     """
     is_pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
     pretty = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    renderer = pretty if is_pretty else structlog.processors.JSONRenderer()
+    renderer = pretty if is_pretty else structlog.processors.JSONRenderer(serializer=_encode)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -35,9 +36,16 @@ def configure_log(log_format: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+_encoder = json.JSONEncoder(default=repr)  # made once: json.dumps makes one for each call that has a ``default``
+
+
+def _encode(fields: object, **_: object) -> str:
+    return _encoder.encode(fields)
 
 
 def log_request(row: LedgerRow) -> None:
@@ -71,7 +79,7 @@ def log_request(row: LedgerRow) -> None:
     try:
         if row.outcome.word is Word.INTERNAL:
             _log.error("request", **fields)
-        elif row.outcome.who in _UPSTREAM:
+        elif row.outcome.who in _UPSTREAM and row.outcome.word is not Word.REJECTED_REQUEST:
             _log.warning("request", **fields)
         else:
             _log.info("request", **fields)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from relay_trio.accounts.account import Account
+    from relay_trio.chunks import UsageStats
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.ledger.writer import Ledger
     from relay_trio.providers.base import Meter
@@ -50,6 +51,7 @@ class Exchange:
         self._presence = presence
         self._live = live
         self._outcome: Outcome | None = None
+        self._is_usage_settled = False
 
     def __enter__(self) -> Self:
         self._live.open(self)
@@ -65,7 +67,7 @@ class Exchange:
         if self.row.status is None and outcome.who in (Who.CLIENT, Who.DRAIN):
             self.row.status = CLIENT_LEFT_STATUS
         self.row.duration_ms = self.ms_since(self.opened_at)
-        self._settle_usage()
+        self.settle_usage()
         self._live.close(self)
 
     @property
@@ -100,6 +102,13 @@ class Exchange:
         """The first body byte, or the end of an empty body, came from the upstream."""
         self.row.ttft_ms = self.ms_since(self.opened_at)
 
+    def settle_usage(self) -> UsageStats:
+        """The tokens of the answer, now also in the row. Nothing is read any more."""
+        if not self._is_usage_settled:
+            self._is_usage_settled = True
+            self.row.usage = self.meter.finish() if self.meter is not None else NO_USAGE
+        return self.row.usage
+
     def ms_since(self, moment: float) -> float:
         """Milliseconds since ``moment`` of the trio clock."""
         return (trio.current_time() - moment) * 1000
@@ -121,9 +130,6 @@ class Exchange:
                 return ended_by_shutdown(self.phase)
             self.row.cancelled_by = "relay"
         return ended_by_defect(self.phase)
-
-    def _settle_usage(self) -> None:
-        self.row.usage = self.meter.finish() if self.meter is not None else NO_USAGE
 
     def _ms_since_end(self) -> float:
         seen = self._presence.left_at if self._presence.left_at is not None else self.end_seen_at

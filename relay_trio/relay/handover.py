@@ -3,9 +3,14 @@
 ::
 
     pump ── put(bytes) ──► [ trio memory channel │ held_bytes <= limit ] ──► receive() ── body ──► client
+         └─ forward(bytes) ──────────── while the body waits and nothing is held ─────────────────►
 
 The channel itself is unbounded, because counting items bounds nothing: a hundred chunks of 64 KiB are 6.5 MB for one
 client that stopped reading. What bounds it is the byte count beside it, which ``put`` waits for.
+
+A stream that is slower than its client is nearly always in the state in which the body waits for one more chunk. Then
+the pump writes it to the client itself: the same bytes to the same socket, without waking a task for it. Whatever the
+socket does not take at once, and every end, goes through the channel, so that waiting and judging stay the body's.
 
 The end of the channel means nothing. A good end is a ``Usage``, a bad one an ``Error``, and a channel that ends with
 neither was cut: its body must not look finished.
@@ -14,6 +19,7 @@ neither was cut: its body must not look finished.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 import trio
@@ -22,6 +28,9 @@ from relay_trio.chunks import Chunk, Data, Error, Usage
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+Forward = Callable[[bytes], int | None]
+"""Write a chunk to the client now: how many bytes of it its socket did not take, or None when it must not be now."""
 
 HANDOVER_BYTES = 192 * 1024
 """With one socket read of 64 KiB on top, a stream holds at most 256 KiB inside the relay, whatever its client does."""
@@ -34,8 +43,9 @@ PIECE_BYTES = 64 * 1024
 class Handover:
     """Both ends and their byte count. The pump holds ``sink``, the body ``source``."""
 
-    def __init__(self, limit_bytes: int = HANDOVER_BYTES) -> None:
+    def __init__(self, limit_bytes: int = HANDOVER_BYTES, forward: Forward | None = None) -> None:
         self.limit_bytes = limit_bytes
+        self.forward = forward
         self.held_bytes = 0
         send, receive = trio.open_memory_channel[Chunk](math.inf)
         self._lot = trio.lowlevel.ParkingLot()  # at most the pump, waiting for room or for the flush
@@ -72,8 +82,16 @@ class Sink:
         Raises:
             trio.BrokenResourceError: the body is gone.
         """
-        self._channel.send_nowait(Data(data))
-        self._handover.held_bytes += len(data)
+        handover = self._handover
+        unsent: int | None = None
+        if handover.forward is not None and handover.source.is_asking and not handover.held_bytes:
+            unsent = handover.forward(data)
+        if unsent is None:
+            self._channel.send_nowait(Data(data))
+            handover.held_bytes += len(data)
+        elif unsent:
+            self._channel.send_nowait(Data(b""))  # the body waits until the client took the rest
+            handover.source.owe(unsent)
 
     @property
     def is_flushed(self) -> bool:
@@ -113,6 +131,11 @@ class Source:
         self._channel = channel
         self._ended: Usage | Error | None = None
         self._unsent = 0
+
+    def owe(self, size: int) -> None:
+        """``size`` bytes were forwarded that the client's socket has not taken: held until the body asks again."""
+        self._unsent += size
+        self._handover.held_bytes += size
 
     async def receive(self) -> bytes | Usage | Error:
         """The bytes that are waiting, as one piece of ``PIECE_BYTES`` or little more; or the end.
@@ -159,7 +182,7 @@ class Source:
             pieces.append(chunk.content)
             size += len(chunk.content)
         data = b"".join(pieces) if len(pieces) > 1 else first
-        self._unsent = size
+        self._unsent += size
         return data
 
     def close(self) -> None:

@@ -38,6 +38,9 @@ class BodySource(Protocol):
     declared_bytes: int | None
     """``content-length``, if there was one."""
 
+    is_complete: bool
+    """Whether the last byte has arrived."""
+
     async def receive_some(self) -> bytes:
         """The next bytes, ``b""`` at the end. Cancelled here: safe to retry."""
 
@@ -50,15 +53,18 @@ async def read_request(asked: Asked, clock: RequestClock, timeouts: TimeoutSetti
 
     Cancelled here: destroys; a body read by half cannot be read again.
     """
-    with clock.limit(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts)) as limit:
-        body = await _read_body(asked.body, limit, timeouts, max_body_bytes)
-        if asked.proof is not None:
-            await _check(asked.proof, body)
-        model, is_stream = None, False
-        if asked.route.needs_model:
-            model, is_stream = await _inspect(body)
-        elif asked.route.model_in_path:
-            model, is_stream = _checked(asked.path_model), asked.route.is_stream
+    if asked.body.is_complete:
+        body = await _read_body(asked.body, None, timeouts, max_body_bytes)
+    else:
+        with clock.limit(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts)) as limit:
+            body = await _read_body(asked.body, limit, timeouts, max_body_bytes)
+    if asked.proof is not None:
+        await _check(asked.proof, body)
+    model, is_stream = None, False
+    if asked.route.needs_model:
+        model, is_stream = await _inspect(body)
+    elif asked.route.model_in_path:
+        model, is_stream = _checked(asked.path_model), asked.route.is_stream
     if asked.route.is_pinned and "*" not in asked.key.models:
         raise PermissionDenied("a key for some models cannot use batches, which name a model in each of their requests")
     if model is not None and not is_match(model, asked.key.models):
@@ -66,7 +72,8 @@ async def read_request(asked: Asked, clock: RequestClock, timeouts: TimeoutSetti
     return Incoming(asked.route.name, asked.method, asked.raw_path, asked.query, asked.headers, body, model, is_stream)
 
 
-async def _read_body(source: BodySource, limit: Limit, timeouts: TimeoutSettings, max_body_bytes: int) -> bytes:
+async def _read_body(source: BodySource, limit: Limit | None, timeouts: TimeoutSettings, max_body_bytes: int) -> bytes:
+    """``limit`` is what is moved as parts arrive; None when all of them have. Cancelled here: as ``read_request``."""
     if source.declared_bytes is not None and source.declared_bytes > max_body_bytes:
         raise _too_large(max_body_bytes)
     parts: list[bytes] = []
@@ -80,6 +87,8 @@ async def _read_body(source: BodySource, limit: Limit, timeouts: TimeoutSettings
         if size > max_body_bytes:
             raise _too_large(max_body_bytes)
         parts.append(part)
+        if limit is None:
+            continue
         left = ends_at - trio.current_time()
         if left < timeouts.body_idle_timeout_seconds:
             limit.arm(left, lambda: _too_slow("was not whole", timeouts))

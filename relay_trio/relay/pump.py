@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.chunks import NO_USAGE, Error, Usage
+from relay_trio.chunks import Error, Usage
 from relay_trio.errors import CapacityError, QueueTimeout, RelayError
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word
@@ -70,7 +70,7 @@ async def pump(core: RelayCore, asked: Asked, handover: Handover, *, task_status
                 raise
             sink.fail(life.last_word(error))
         else:
-            sink.finish(Usage(exchange.meter.finish() if exchange.meter is not None else NO_USAGE))
+            sink.finish(Usage(exchange.settle_usage()))
 
 
 class _Life:

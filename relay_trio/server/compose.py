@@ -30,18 +30,22 @@ from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOpt
 from relay_trio.server.serve import serve
 from relay_trio.state.memory import SlotTable
 from relay_trio.upstream.client import open_upstream_client
+from relay_trio.upstream.proxy import proxy_at
+from relay_trio.upstream.tls import client_context
 from relay_trio.web.admin import admin_app
 from relay_trio.web.app import client_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from quart_trio import QuartTrio
 
     from relay_trio.accounts.keys import KeyRing
-    from relay_trio.config import Settings
+    from relay_trio.config import Settings, UpstreamSettings
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.ledger.writer import Ledger
+    from relay_trio.upstream.client import UpstreamClient
 
 
 _AFTER_THE_RELAY_SECONDS = 1.0
@@ -79,7 +83,7 @@ async def open_relay(
 
     Cancelled here: not cancellable while the ledger writes its last rows (its own bound).
     """
-    async with open_ledger(settings.server.ledger) as ledger, open_upstream_client() as client:
+    async with open_ledger(settings.server.ledger) as ledger, open_client(settings.upstream) as client:
         ring = await open_key_ring(settings.server.ledger, settings.key)
         accounts = [
             Account(
@@ -93,6 +97,14 @@ async def open_relay(
         admission = Admission(accounts, SlotTable(), max_waiting=settings.queue.max_waiting)
         core = RelayCore(settings, admission, client, LiveExchanges(ledger, on_settled))
         yield Relay(settings, core, ledger, ring, client_app(core, ring), admin_app(core))
+
+
+def open_client(settings: UpstreamSettings) -> AbstractAsyncContextManager[UpstreamClient]:
+    """The client towards upstreams: the configured trust and proxy, in place of the system's store and none."""
+    return open_upstream_client(
+        ssl_context=client_context(str(settings.ca_file)) if settings.ca_file else None,
+        proxy=proxy_at(settings.proxy.get_secret_value()) if settings.proxy else None,
+    )
 
 
 async def run_relay(

@@ -140,6 +140,14 @@ class Exchange:
         else:
             raise BadResponse(f"no HTTP response has a message {message['type']!r}")
 
+    def send_nowait(self, body: bytes) -> int | None:
+        """Send a middle part of the response at once. Call it only while no ``send`` is under way.
+
+        Returns how much of it the socket has not taken, which the next ``send`` waits for (an empty one will do); None
+        when it was not sent, and ``send`` has to: before the head has left, after the end, behind other bytes.
+        """
+        return None
+
     # --- what the connection calls ---
 
     def deliver(self, body: bytes, is_last: bool) -> None:

@@ -79,7 +79,7 @@ class Http1Connection:
                 while self._state is not _State.CLOSED:
                     with trio.CancelScope(deadline=self._deadline) as self._reading:
                         await self._read()
-                    if self._reading.cancelled_caught:
+                    if self._reading.cancelled_caught and trio.current_time() >= self._deadline:
                         self._time_out()
         finally:
             self._close()
@@ -323,7 +323,10 @@ class Http1Connection:
         self._transport.close()
 
     def _move_deadline(self, deadline: float) -> None:
-        self._deadline = self._reading.deadline = deadline
+        """Moving it back costs nothing: the scope expires as it was, finds that it is too early, and goes on."""
+        self._deadline = deadline
+        if deadline < self._reading.deadline:
+            self._reading.deadline = deadline
 
     @property
     def wants_close(self) -> bool:

@@ -47,6 +47,17 @@ class Http1Exchange(Exchange):
         self.lose(Loss.ABORTED)
         self._connection.cut(self)
 
+    def send_nowait(self, body: bytes) -> int | None:
+        transport = self._transport
+        if not self.has_begun or self._last_was_given or self.disconnected_at is not None or transport.unsent_bytes:
+            return None
+        if not body or len(body) > SEND_BYTES or (self._left is not None and len(body) > self._left):
+            return None
+        if self._left is not None:
+            self._left -= len(body)
+        transport.write_nowait(self._frame(body, is_last=False))
+        return len(body) if transport.is_broken else min(transport.unsent_bytes, len(body))
+
     def _write_continue(self) -> None:
         self._transport.write_nowait(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._connection.continue_was_sent()

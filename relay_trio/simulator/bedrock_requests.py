@@ -150,7 +150,7 @@ def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _message(index: int, message: object) -> dict[str, Any]:
-    if not isinstance(message, dict) or message.get("role") not in {"user", "assistant"}:
+    if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
         raise Invalid(f"Value at 'messages.{index}.role' must satisfy enum value set: [user, assistant]")
     return {"role": message["role"], "content": _blocks(f"messages.{index}.content", message.get("content"))}
 

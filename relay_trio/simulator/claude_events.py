@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay_trio.simulator.faults import SpecError
 from relay_trio.simulator.script import Frame, Usage, frame
+from relay_trio.simulator.text import text_of, thinking_of, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from relay_trio.simulator.plan import Plan
 
 SIGNATURE = "EqQBCgIYAhIkc2ltdWxhdGVkLXNpZ25hdHVyZS1vZi1hLXRoaW5raW5nLWJsb2Nr"
-_TEXT = (
-    "a slot is held by exactly the task that talks to the upstream for as long as that task lives and when "
-    "the client hangs up everything below it is cancelled closed counted and given back so nothing leaks and "
-    "the next one in the queue may begin its own stream of words without ever having to wait for a ghost"
-)
-_WORDS = tuple(_TEXT.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +41,6 @@ class Composition:
     def steps(self) -> int:
         """Content deltas in all."""
         return self.thinking + self.text + len(self.tool_pieces)
-
-
-def text_of(count: int, chars: int | None = None) -> str:
-    """The text that ``count`` text deltas make."""
-    table = _words(chars)
-    return "".join(table[index % len(table)] for index in range(count))
-
-
-def thinking_of(count: int) -> str:
-    """The text that ``count`` thinking deltas make."""
-    return text_of(count)
 
 
 # --- a stream -----------------------------------------------------------------------------------------------------
@@ -129,7 +113,7 @@ def _cycle(table: tuple[Frame, ...], count: int) -> Iterator[Frame]:
 
 @lru_cache(maxsize=256)
 def _deltas(kind: str, index: int, chars: int | None, tokens: int) -> tuple[Frame, ...]:
-    return tuple(_delta(kind, index, text, tokens, position * 7 % 16) for position, text in enumerate(_words(chars)))
+    return tuple(_delta(kind, index, text, tokens, position * 7 % 16) for position, text in enumerate(words(chars)))
 
 
 def _delta(kind: str, index: int, text: str, tokens: int, padding: int) -> Frame:
@@ -143,13 +127,6 @@ def _tool_deltas(index: int, pieces: tuple[str, ...], tokens: int) -> Iterator[F
     yield event("content_block_delta", {"type": "content_block_delta", "index": index, "delta": empty})
     for piece in pieces:
         yield _delta("input_json", index, piece, tokens, 1)
-
-
-@lru_cache(maxsize=256)
-def _words(chars: int | None) -> tuple[str, ...]:
-    if chars is None:
-        return tuple(f"{word} " for word in _WORDS)
-    return tuple((f"{word} " * (chars // len(word) + 1))[:chars] for word in _WORDS)
 
 
 # --- a whole message ----------------------------------------------------------------------------------------------

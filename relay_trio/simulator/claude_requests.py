@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from relay_trio.simulator.claude_events import Composition
 from relay_trio.simulator.plan import split_model
 from relay_trio.simulator.provider import Call
+from relay_trio.simulator.schemas import example
 from relay_trio.simulator.script import Usage
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def compose(document: dict[str, Any], plan: Plan, counted: InputTokens) -> Compo
     visible = min(wanted, room - thinking)
     pieces: tuple[str, ...] = ()
     if tool is not None:
-        pieces = _pieces(json.dumps(_example(tool.get("input_schema"))), visible)
+        pieces = _pieces(json.dumps(example(tool.get("input_schema"))), visible)
     stop_reason = "tool_use" if tool is not None else "max_tokens" if visible < wanted else "end_turn"
     output = (thinking + (len(pieces) if tool is not None else visible)) * plan.tokens
     tokens = [
@@ -160,19 +161,3 @@ def _pieces(text: str, count: int) -> tuple[str, ...]:
     """``text`` in at most ``count`` pieces of one size, the last perhaps shorter."""
     size = -(-len(text) // count)
     return tuple(text[start : start + size] for start in range(0, len(text), size))
-
-
-def _example(schema: object) -> Any:
-    """A value that fits the JSON schema, as far as types, enums and properties go."""
-    if not isinstance(schema, dict):
-        return {}
-    if schema.get("enum"):
-        return schema["enum"][0]
-    kind = schema.get("type", "object")
-    if isinstance(kind, list):
-        kind = kind[0]
-    if kind == "object":
-        return {name: _example(field) for name, field in (schema.get("properties") or {}).items()}
-    if kind == "array":
-        return [_example(schema.get("items", {"type": "string"}))]
-    return {"string": 'simulated "value" é', "integer": 42, "number": 4.5, "boolean": True}.get(kind)

@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from relay_trio.simulator.text import count_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -65,17 +67,6 @@ class PromptCache:
 def count_tokens(document: dict[str, Any]) -> int:
     """All input tokens of ``document``, as ``count_tokens`` answers."""
     return sum(count_words(block) + _TOKENS_PER_BLOCK for block in _blocks(document))
-
-
-def count_words(value: object) -> int:
-    """Words in every string of a JSON value; numbers and keys are free."""
-    if isinstance(value, str):
-        return len(value.split())
-    if isinstance(value, list):
-        return sum(map(count_words, value))
-    if isinstance(value, dict):
-        return sum(count_words(item) for key, item in value.items() if key not in {"cache_control", "type", "role"})
-    return 0
 
 
 def _blocks(document: dict[str, Any]) -> Iterator[Any]:

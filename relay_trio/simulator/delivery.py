@@ -136,7 +136,8 @@ class Outbox:
         self.size += len(data)
         if frame is not None and (frame.usage is not None or frame.is_last):
             framing_after = 2 if data is frame.chunk else 0  # a chunk's own CR LF tells a reader nothing new
-            self._marks.append((self.size - framing_after, frame))
+            untelling = len(frame.content) - frame.telling_bytes
+            self._marks.append((self.size - framing_after - untelling, frame))
 
     async def flush(self, interval: float | None = None) -> None:
         """Send what is queued, byte by byte when there is an ``interval`` in seconds.

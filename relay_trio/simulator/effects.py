@@ -13,6 +13,7 @@ from relay_trio.simulator.script import Ending, Frame, Framing, Script, frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from random import Random
 
     from relay_trio.simulator.plan import Plan
 
@@ -198,37 +199,54 @@ def _first_bytes(frames: Iterable[Frame], count: int) -> Iterator[Frame]:
     for piece in frames:
         if len(piece.content) > count:
             if count:
-                yield frame(piece.content[:count], is_paced=piece.is_paced)
+                usage = piece.usage if count >= piece.telling_bytes else None
+                yield frame(piece.content[:count], is_paced=piece.is_paced, usage=usage)
             return
         yield piece
         count -= len(piece.content)
 
 
 def cut_events(script: Script, count: int, ending: Ending) -> None:
-    """``count`` whole frames, then ``ending``."""
-    if ending is Ending.COMPLETE and script.framing is Framing.LENGTH:
-        frames = list(itertools.islice(script.frames, count))
-        script.frames, script.length = frames, sum(len(piece.content) for piece in frames)
+    """``count`` whole frames, then ``ending``.
+
+    A body with a length keeps its last byte back unless the end is a clean one: after that byte HTTP expects nothing
+    more, and nobody would notice a stall.
+    """
+    if script.framing is Framing.LENGTH:
+        frames = script.frames = list(script.frames)
+        sizes = [len(piece.content) for piece in frames]
+        size = sum(sizes[:count])
+        cut_bytes(script, size if ending is Ending.COMPLETE else max(0, min(size, sum(sizes) - 1)), ending)
     else:
         script.frames = itertools.islice(script.frames, count)
-    script.ending = ending
+        script.ending = ending
+
+
+def cut_anywhere(script: Script, rng: Random, ending: Ending) -> None:
+    """A drawn number of whole frames, of a body with a length a drawn number of bytes, never all; then ``ending``."""
+    if script.framing is Framing.LENGTH:
+        cut_bytes(script, rng.randrange(max(1, script.length)), ending)
+    else:
+        frames = script.frames = list(script.frames)
+        cut_events(script, rng.randrange(max(1, len(frames))), ending)
 
 
 def insert(script: Script, extra: Frame) -> None:
-    """``extra`` before the second paced frame, or at the end where there is none."""
+    """``extra`` before the second paced frame; where there is none before the last, but not before the first."""
     if script.framing is Framing.LENGTH:
         script.framing = Framing.CHUNKED
     script.frames = _with_extra(script.frames, extra)
 
 
 def _with_extra(frames: Iterable[Frame], extra: Frame) -> Iterator[Frame]:
-    paced = 0
-    for piece in frames:
+    paced, is_inserted = 0, False
+    for position, piece in enumerate(frames):
         paced += piece.is_paced
-        if paced == 2 and piece.is_paced:
+        if not is_inserted and ((paced == 2 and piece.is_paced) or (piece.is_last and position)):
             yield extra
+            is_inserted = True
         yield piece
-    if paced < 2:
+    if not is_inserted:
         yield extra
 
 

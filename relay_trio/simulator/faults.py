@@ -4,7 +4,8 @@ Written ``name`` or ``name:argument``; several are joined by ``+`` and applied i
 ``name[:argument]:rate`` joined by commas.
 
 STATUS[:[RETRY_AFTER][/TYPE]]
-    300 to 599. RETRY_AFTER goes into the header as written, or is ``date`` (in 10 s), ``past``, ``junk``, ``none``.
+    300 to 599. RETRY_AFTER goes into the header as written, or is ``date`` (in 10 s), ``past``, ``junk``, ``none``;
+    Gemini tells it in the body.
     429 says 1 unless told otherwise, the others say none. TYPE is the error's name in the dialect, if not the usual
     one of STATUS: ``429:none/ModelNotReadyException``.
 html:STATUS  big_error:STATUS/BYTES
@@ -17,14 +18,14 @@ close_after:N  reset_after:N  end_after:N  stall_after:N
 close_after_events:N  reset_after_events:N  end_after_events:N  stall_after_events:N
     the same after N whole events
 close  reset  end  stall
-    the same after a number of events drawn for each request
+    the same after a number of events drawn for each request; an answer that is not a stream is cut at a drawn byte
 drip[:SECONDS]  slow_head[:SECONDS]
     one byte at a time
 resplit:N
     the body in HTTP chunks of N bytes, each in a send of its own
 malformed[:KIND]
-    events that break the format, before the second delta; KIND is the provider's (``claude_events.MALFORMED``,
-    ``bedrock_faults.MALFORMED``: broken checksums and lengths are there)
+    events that break the format, before the second delta; KIND is the provider's (``MALFORMED`` in ``claude_events``,
+    ``gemini_forms`` and ``bedrock_faults``: broken checksums and lengths are there)
 huge_event:MEGABYTES
     a valid event of that size, before the second delta
 error_event:N[/TYPE]
@@ -197,9 +198,7 @@ def _cut(name: str, ending: Ending) -> dict[str, _Kind]:
         f"{name}_after": _counted(lambda script, count: effects.cut_bytes(script, count, ending)),
         f"{name}_after_events": _counted(lambda script, count: effects.cut_events(script, count, ending)),
         name: _Kind(
-            lambda script, argument, plan, dialect: effects.cut_events(
-                script, plan.rng.randint(0, plan.chunks + 3), ending
-            ),
+            lambda script, argument, plan, dialect: effects.cut_anywhere(script, plan.rng, ending),
             _nothing,
         ),
     }

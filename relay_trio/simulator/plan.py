@@ -21,7 +21,7 @@ It may stand, each overriding those before it, in
 | ``chars`` | characters per text delta |
 | ``input``, ``cache_creation``, ``cache_read`` | tokens, in place of those computed from the request |
 | ``delta_input`` | input tokens told at the end, as after server tools; overrides what the start told |
-| ``delta_usage`` | ``all`` fields at the end, or ``output`` only |
+| ``delta_usage`` | at the end, ``all`` fields, ``output`` only (Claude), or ``thoughts``: no candidates' (Gemini) |
 | ``usage`` | ``normal``, or nonsense: ``missing``, ``null``, ``negative``, ``huge``, ``string``, ``decreasing`` |
 | ``batch`` | bytes that unpaced events may share in one send; 1 sends each alone |
 | ``tag`` | free text, kept in ``ServedRequest.tag`` |
@@ -207,7 +207,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "cache_creation": _count,
     "cache_read": _count,
     "delta_input": _count,
-    "delta_usage": _one_of({"all", "output"}),
+    "delta_usage": _one_of({"all", "output", "thoughts"}),
     "usage": _one_of(_USAGE_KINDS),
     "batch": _count,
     "tag": str,

@@ -48,6 +48,11 @@ class Frame:
     usage: Usage | None = None
     is_last: bool = False
 
+    @property
+    def telling_bytes(self) -> int:
+        """After so many bytes a reader knows all that the frame tells: a CR ends a line already, without its LF."""
+        return len(self.content) - self.content.endswith(b"\r\n")
+
 
 def frame(
     content: bytes, *, tokens: int = 0, is_paced: bool = False, usage: Usage | None = None, is_last: bool = False

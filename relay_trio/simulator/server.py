@@ -3,8 +3,8 @@
     async with open_simulator(SimulatorSettings(chunks=50, chunk_interval_seconds=0.01)) as simulator:
         client = anthropic.Anthropic(base_url=simulator.base_url, api_key="sk-any")
 
-What is answered is a provider's matter (``bedrock``, ``claude``), what goes wrong one of ``faults``, how a single
-request overrides either one of ``plan``.
+What is answered is a provider's matter (``bedrock``, ``claude``, ``gemini``), what goes wrong one of ``faults``, how a
+single request overrides either one of ``plan``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from relay_trio.simulator.claude import Claude
 from relay_trio.simulator.connection import Connection
 from relay_trio.simulator.delivery import perform
 from relay_trio.simulator.faults import SpecError, parse_rates
+from relay_trio.simulator.gemini import Gemini
+from relay_trio.simulator.gemini_forms import Array
 from relay_trio.simulator.ids import new_id
 from relay_trio.simulator.plan import settle
 from relay_trio.simulator.settings import SimulatorSettings
@@ -79,7 +81,8 @@ class Simulator:
         self.port = settings.port
         self.live_requests = 0
         """Requests that are being answered now."""
-        self._providers: tuple[Provider, ...] = (Bedrock(settings), Claude(settings))
+        gemini = (Gemini(settings), Gemini(settings, Array()))
+        self._providers: tuple[Provider, ...] = (Bedrock(settings), *gemini, Claude(settings))
         self._rng = random.Random(settings.seed)
         self._connections: set[Connection] = set()
         self._account_specs: dict[str, str] = {}

@@ -53,6 +53,7 @@ class SimulatorSettings:
     access_keys: Mapping[str, AccessKey] = field(default_factory=ACCESS_KEYS.copy)
     aws_region: str | None = None
     models: tuple[str, ...] = ("claude-sim-large", "claude-sim-small", "claude-sim")
+    gemini_models: tuple[str, ...] = ("gemini-sim-pro", "gemini-sim", "gemini-embedding-sim")
     accepts_unknown_models: bool = True
     batch_seconds: float = 0.0
     max_body_bytes: int = 32 * 1024 * 1024

@@ -65,7 +65,7 @@ async def relay(
     request_id = new_request_id()
     client_request_id = _client_request_id(headers)
     ids = _ids(route.dialect, request_id, client_request_id)
-    handover = Handover()
+    handover = Handover(forward=link.forward)
     try:
         key, proof = await identify(ring, scope)
         asked = Asked(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from quart import Quart
     from quart.wrappers import Request
 
+    from relay_trio.relay.handover import Forward
+
 _KEY = "relay.link"
 _TIMEOUTS = ("stalled", "body_timeout")
 
@@ -42,6 +44,9 @@ class Connection(Protocol):
 
     def ask_for_body(self) -> None:
         """Tell a client that waits with ``Expect: 100-continue`` to send its body."""
+
+    def send_nowait(self, body: bytes) -> int | None:
+        """Send a middle part of the response at once: how much of it is unsent, or None if that must not be now."""
 
 
 class StreamAborted(Exception):
@@ -111,6 +116,11 @@ class RequestLink:
         self.body = IncomingBody(*_declared_bytes(headers), connection)
         self.is_last_send_begun = False
         self._connection = connection
+
+    @property
+    def forward(self) -> Forward | None:
+        """How the pump may write to the client while the body waits; None with other servers."""
+        return None if self._connection is None else self._connection.send_nowait
 
     def note_loss(self) -> None:
         """The client is gone: since when, and why, the connection knows best."""

@@ -8,6 +8,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 from pydantic import BaseModel
 
 from relay_trio.cli.init import init, template, toml
@@ -20,6 +21,7 @@ ENVIRON = {
     "ANTHROPIC_API_KEY": "sk-ant-1",
     "RELAY_ADMIN_TOKEN": "token",
     "RELAY_KEY_TEAM_X": "rt_1",
+    "RELAY_UPSTREAM_PROXY": "http://user:word@proxy:3128",
     "RELAY_SIGV4_SECRET": "s" * 32,
     "AWS_ACCESS_KEY_ID": "AKIA",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -59,6 +61,7 @@ def test_every_setting_is_in_the_file_with_its_default() -> None:
 def test_every_example_in_the_file_is_a_value_that_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").touch()
     (tmp_path / "key.pem").touch()
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     path = tmp_path / "relay.toml"
     written = uncommented()
     path.write_text(re.sub(r"^.*# bedrock: .*\n", "", written, flags=re.MULTILINE))

@@ -70,6 +70,34 @@ def test_tls_files_must_be_there(problems_of: Problems, tmp_path: Path) -> None:
     }
 
 
+def test_a_ca_file_must_hold_certificates(problems_of: Problems, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    (problem,) = problems_of('[upstream]\nca_file = "empty.pem"\n').items()
+    assert problem[0] == "upstream.ca_file"
+    assert "no certificate" in problem[1]
+    (problem,) = problems_of('[upstream]\nca_file = "/nowhere/ca.pem"\n').items()
+    assert "No such file" in problem[1]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host:1",
+        "host:1",
+        "http://host",
+        "http://host:0",
+        "http://:3128",
+        "http://canary:word@host",
+        "http://h:1/path",
+        "socks5://canary@h:1",
+    ],
+)
+def test_a_proxy_is_a_plain_http_address_and_never_quoted(problems_of: Problems, url: str) -> None:
+    (problem,) = problems_of(f'[upstream]\nproxy = "{url}"\n').items()
+    assert problem[0] == "upstream.proxy"
+    assert "canary" not in problem[1]
+
+
 def test_the_ledger_needs_a_directory_and_is_none(problems_of: Problems, tmp_path: Path) -> None:
     assert problems_of('[server]\nledger = "data/relay.db"\n') == {
         "server.ledger": f"must be in a directory that exists: mkdir -p {tmp_path / 'data'}"

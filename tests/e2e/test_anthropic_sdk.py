@@ -147,7 +147,7 @@ async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulato
 def _check_row(name: str, row: Row, served: ServedRequest) -> None:
     assert (name, row["outcome"], row["code"], row["status"], row["attempts"]) == (name, "completed", "--", 200, 1)
     assert row["upstream_request_id"] == served.request_id, name
-    if row["route"] == "messages":
+    if row["route"] == "claude.messages":
         truth = (served.input_tokens, served.output_tokens, served.cache_creation_tokens, served.cache_read_tokens)
         assert (name, _tokens(row)) == (name, truth)
         assert row["total_tokens"] == sum(truth)
@@ -279,7 +279,9 @@ async def test_a_batch_lives_its_whole_life_at_one_account(simulator: Simulator,
     assert len({record.credential for record in through}) == 1
     rows = await relay.rows()
     assert len(rows) == len(through)
-    assert {(row["route"], row["outcome"], row["usage_source"]) for row in rows} == {("batches", "completed", "none")}
+    assert {(row["route"], row["outcome"], row["usage_source"]) for row in rows} == {
+        ("claude.batches", "completed", "none")
+    }
 
 
 def _batch_life(client: anthropic.Anthropic) -> None:

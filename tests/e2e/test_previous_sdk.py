@@ -37,7 +37,7 @@ async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(simulat
     assert any(record.target == b"/v1/messages?beta=true" for record in simulator.truth.records)
     for name, without in direct.items():
         assert (name, relayed[name]) == (name, without)
-    rows = [row for row in await relay.rows() if row["route"] == "messages" and row["outcome"] == "completed"]
+    rows = [row for row in await relay.rows() if row["route"] == "claude.messages" and row["outcome"] == "completed"]
     usages = [relayed[name]["usage"] for name in ("create", "stream", "stream", "tool", "thinking", "beta")]
     usages.append(relayed["beta stream"]["usage"])
     assert [(row["input_tokens"], row["output_tokens"]) for row in rows] == [

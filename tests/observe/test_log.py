@@ -104,6 +104,7 @@ def test_a_field_that_is_added_to_the_row_does_not_come_into_the_log_by_itself(s
         (Outcome(Word.CLIENT_TIMEOUT, Who.CLIENT_TIMEOUT, Phase.DATA), "info"),
         (Outcome(Word.REJECTED_CAPACITY, Who.RELAY, Phase.QUEUED), "info"),
         (Outcome(Word.SHUTDOWN, Who.DRAIN, Phase.DATA), "info"),
+        (Outcome(Word.REJECTED_REQUEST, Who.UPSTREAM, Phase.HEAD), "info"),
         (Outcome(Word.UPSTREAM_ERROR, Who.UPSTREAM, Phase.DATA), "warning"),
         (Outcome(Word.IDLE_TIMEOUT, Who.UPSTREAM_TIMEOUT, Phase.DATA), "warning"),
         (ended_by_defect(Phase.DATA), "error"),

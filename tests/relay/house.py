@@ -138,6 +138,30 @@ class UpstreamSide:
         return bytes(data)
 
 
+class Line:
+    """What our server shows of a connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.disconnected_at = None
+        self.loss = None
+
+    def ask_for_body(self) -> None:
+        pass
+
+    def send_nowait(self, body: bytes) -> int | None:
+        client = self._client
+        has_begun = any(message["type"] == "http.response.body" for message in client.sent)
+        is_over = has_begun and not client.sent[-1].get("more_body", False)
+        if not has_begun or is_over or client.left.is_set() or client.unsent_bytes:
+            return None
+        client.sent.append({"type": "http.response.body", "body": body, "more_body": True})
+        client.forwarded += 1
+        if not client.reads.is_set():
+            client.unsent_bytes = len(body)
+        return client.unsent_bytes
+
+
 @dataclass
 class Client:
     """One client's request, as an ASGI server would carry it."""
@@ -150,7 +174,12 @@ class Client:
     sent: list[dict[str, Any]] = field(default_factory=list)
     left: trio.Event = field(default_factory=trio.Event)
     reads: trio.Event = field(default_factory=trio.Event)
+    forwards: bool = True
+    """Whether its server lets the pump write to it, as ours does."""
     is_told_of_the_end: bool = False
+
+    forwarded: int = 0
+    unsent_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.reads.set()
@@ -172,6 +201,8 @@ class Client:
             "state": {},
             "extensions": {},
         }
+        if self.forwards:
+            scope["relay.connection"] = Line(self)
         await self.app(scope, self._receive, self._send)  # type: ignore[arg-type]
 
     async def _receive(self) -> dict[str, Any]:
@@ -186,6 +217,7 @@ class Client:
         for _ in range(_CHECKPOINTS_OF_A_SEND):
             await trio.lowlevel.checkpoint()
         await self.reads.wait()
+        self.unsent_bytes = 0
         if self.left.is_set():
             return
         self.sent.append(message)

@@ -38,6 +38,7 @@ class Path:
         stream: bool = True,
         around: Callable[[House, Client], Awaitable[None]] | None = None,
         settings: dict[str, Any] | None = None,
+        forwards: bool = True,
         path: str = "/v1/messages",
     ) -> None:
         self.script = script
@@ -47,6 +48,7 @@ class Path:
         self.stream = stream
         self.around = around
         self.settings = settings or {}
+        self.forwards = forwards
         self.path = path
 
 
@@ -100,6 +102,9 @@ PATHS = {
     "fail-over from a dead upstream": Path(scripts.first_account_dies_before_the_head, accounts=2, strikes={"a": 1}),
     "queued": Path(scripts.streams, around=behind_another_request),
     "stalled client": Path(scripts.floods, around=to_a_client_that_stalls),
+    "stream, by the channel alone": Path(scripts.streams_slowly, forwards=False),
+    "upstream dies midway, by the channel alone": Path(scripts.dies_midway, forwards=False),
+    "stalled client, by the channel alone": Path(scripts.floods, around=to_a_client_that_stalls, forwards=False),
     "translated stream": Path(bedrock_scripts.streams, settings=BEDROCK),
     "translated stream dies midway": Path(bedrock_scripts.dies_midway, settings=BEDROCK),
     "translated stream ends between frames": Path(bedrock_scripts.ends_between_frames, settings=BEDROCK),
@@ -134,7 +139,7 @@ ACTIONS: dict[str, Action] = {
 def scenario_of(path: Path, action: str) -> Callable[[Run], Awaitable[None]]:
     async def scenario(run: Run) -> None:
         async with open_house(path.script, accounts=path.accounts, **path.settings) as house:
-            client = house.request(*path.body, stream=path.stream, path=path.path)
+            client = house.request(*path.body, stream=path.stream, path=path.path, forwards=path.forwards)
             run.stage.house, run.stage.client = house, client
             with run.target():
                 if path.around is None:

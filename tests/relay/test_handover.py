@@ -309,3 +309,98 @@ def test_in_any_order_of_putting_and_taking_the_count_is_what_was_not_sent(sizes
             assert handover.held_bytes == put - taken + unsent
 
     trio.run(check)
+
+
+# --- forwarding ---------------------------------------------------------------------------------------------------
+
+
+class Socket:
+    """A client's socket that takes ``takes`` bytes of each write, or is not to be written to (None)."""
+
+    def __init__(self, takes: int | None) -> None:
+        self.takes = takes
+        self.written: list[bytes] = []
+
+    def forward(self, data: bytes) -> int | None:
+        if self.takes is None:
+            return None
+        self.written.append(data)
+        return max(0, len(data) - self.takes)
+
+
+async def gather(handover: Handover, seen: list[object]) -> None:
+    """A body that sends what it receives without waiting."""
+    while isinstance(item := await handover.source.receive(), bytes):
+        seen.append(item)
+    seen.append(item)
+
+
+async def test_what_the_body_waits_for_is_written_without_waking_it(autojump_clock: MockClock) -> None:
+    line = Socket(100)
+    handover = Handover(forward=line.forward)
+    seen: list[object] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gather, handover, seen)
+        await trio.testing.wait_all_tasks_blocked()
+        for piece in (b"one", b"two"):
+            handover.sink.put_nowait(piece)
+            assert (handover.held_bytes, handover.sink.is_flushed) == (0, True)
+        handover.sink.finish(GOOD_END)
+    assert line.written == [b"one", b"two"]
+    assert seen == [GOOD_END]
+
+
+async def test_nothing_overtakes_what_the_body_has_not_sent(autojump_clock: MockClock) -> None:
+    """Before the body waits, and after something went through the channel that it has not taken yet."""
+    line = Socket(100)
+    handover = Handover(forward=line.forward)
+    seen: list[object] = []
+    handover.sink.put_nowait(b"first")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gather, handover, seen)
+        await trio.testing.wait_all_tasks_blocked()
+        line.takes = None
+        handover.sink.put_nowait(b"second")
+        line.takes = 100
+        handover.sink.put_nowait(b"third")
+        assert line.written == []
+        await trio.testing.wait_all_tasks_blocked()
+        handover.sink.put_nowait(b"fourth")
+        handover.sink.finish(GOOD_END)
+    assert seen == [b"first", b"secondthird", GOOD_END]
+    assert line.written == [b"fourth"]
+
+
+async def test_what_the_socket_did_not_take_is_held_until_the_body_has_waited_for_it(autojump_clock: MockClock) -> None:
+    """The body is given an empty piece, whose sending waits for the client; until then nothing counts as flushed."""
+    line = Socket(2)
+    handover = Handover(forward=line.forward)
+    async with trio.open_nursery() as nursery:
+        pieces: list[object] = []
+
+        async def body() -> None:
+            pieces.append(await handover.source.receive())
+
+        nursery.start_soon(body)
+        await trio.testing.wait_all_tasks_blocked()
+        handover.sink.put_nowait(b"abcde")
+        assert (handover.held_bytes, handover.sink.is_flushed) == (3, False)
+        handover.sink.put_nowait(b"fg")
+        assert handover.held_bytes == 5
+        await trio.testing.wait_all_tasks_blocked()
+        assert pieces == [b"fg"]
+        assert (handover.held_bytes, handover.sink.is_flushed) == (5, False)
+        nursery.start_soon(body)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (handover.held_bytes, handover.sink.is_flushed) == (0, True)
+        nursery.cancel_scope.cancel()
+    assert line.written == [b"abcde"]
+
+
+async def test_nothing_is_written_for_a_body_that_gave_up(autojump_clock: MockClock) -> None:
+    line = Socket(100)
+    handover = Handover(forward=line.forward)
+    handover.source.close()
+    with pytest.raises(trio.BrokenResourceError):
+        handover.sink.put_nowait(b"x")
+    assert line.written == []

@@ -47,6 +47,7 @@ class Arriving:
 
     def __init__(self, *parts: bytes | None, every: float = 0, declared_bytes: int | None = None) -> None:
         self.declared_bytes = declared_bytes
+        self.is_complete = False
         self.asked = 0
         self._parts = list(parts)
         self._every = every

@@ -297,3 +297,15 @@ async def test_nothing_is_internal_in_any_of_the_scripts(autojump_clock: MockClo
         async with open_house(script) as house:
             await served(house, house.request())
             assert_no_defect(house)
+
+
+async def test_a_stream_that_is_slower_than_its_client_is_written_by_the_pump_itself(autojump_clock: MockClock) -> None:
+    """The same bytes, with and without a server that lets it."""
+    async with open_house(scripts.streams_slowly) as house:
+        clients = [house.request(forwards=forwards) for forwards in (True, False)]
+        for client in clients:
+            await client.run()
+            assert client.is_finished
+        assert clients[0].body == clients[1].body
+        assert clients[0].forwarded > 1
+        assert clients[1].forwarded == 0

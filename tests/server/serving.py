@@ -35,6 +35,7 @@ class Application:
         self.losses: list[tuple[str, str | None, float]] = []  # path, loss, seconds from disconnected_at to receive()
         self.bodies: list[bytes] = []
         self.sent = 0
+        self.told: list[int | None] = []  # what send_nowait returned
         self.lifespan: list[str] = []
         self.go = trio.Event()
         self.scopes: list[dict[str, Any]] = []
@@ -134,6 +135,34 @@ class Application:
         await self._start(send, 429)
         await self._body(send, b"n", more=True)
         await self._body(send, b"o")
+
+    async def on_direct(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send the middle of the body without ``send``, as a pump does; what it was told goes into ``told``."""
+        send_nowait = scope["relay.connection"].send_nowait
+        self.told.append(send_nowait(b"too early"))
+        sized = scope["path"].endswith("sized")
+        await self._start(send, 200, *([(b"content-length", b"15")] if sized else []))
+        self.told.append(send_nowait(b"too early"))
+        await self._body(send, b"first;", more=True)
+        self.told += [send_nowait(b"middle;"), send_nowait(b""), send_nowait(b"x" * 100_000)]
+        if sized:
+            self.told.append(send_nowait(b"more than declared"))
+        await self._body(send, b"la" if sized else b"last")
+        self.told.append(send_nowait(b"too late"))
+
+    async def on_directflood(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send without ``send`` until the socket is full, then wait for the client as a body does."""
+        send_nowait = scope["relay.connection"].send_nowait
+        await self._start(send)
+        await self._body(send, b"y", more=True)
+        while (unsent := send_nowait(b"y" * 60_000)) == 0:
+            self.sent += 60_000
+        self.sent += 60_000
+        self.told += [unsent, send_nowait(b"behind other bytes")]
+        self._note()
+        await self._body(send, b"", more=True)
+        self.told.append(send_nowait(b"y"))
+        await self._body(send)
 
     async def on_chunks(self, scope: Any, receive: Any, send: Any) -> None:
         await self.body_of(receive)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import socket
+import ssl
 from contextlib import closing
 from pathlib import Path  # noqa: TC003 -- pytest reads the annotation
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trustme
 
-from relay_trio.config import Settings
+from relay_trio.config import Settings, UpstreamSettings
+from relay_trio.errors import UpstreamConnectError
 from relay_trio.ledger.database import sole_writer
-from relay_trio.server.compose import client_settings, open_relay, run_relay
+from relay_trio.providers.base import UpstreamRequest
+from relay_trio.server.compose import client_settings, open_client, open_relay, run_relay
 from relay_trio.server.drain import Drain
 
 if TYPE_CHECKING:
@@ -71,6 +75,39 @@ def test_the_relays_own_limits_on_a_body_act_before_those_of_the_connection(tmp_
     assert limits.body_total_timeout_seconds > general.timeouts.body_total_timeout_seconds
     assert not limits.http2
     assert not limits.continue_on_receive
+
+
+async def test_the_configured_trust_and_proxy_are_used(tmp_path: Path) -> None:
+    """A request for an https origin asks the proxy for a tunnel, and trusts nobody but the CA behind it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    seen: list[bytes] = []
+
+    async def proxy(stream: trio.SocketStream) -> None:
+        seen.append(await stream.receive_some())
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("upstream.test").configure_cert(context)
+        with pytest.raises(trio.BrokenResourceError):
+            await trio.SSLStream(stream, context, server_side=True).do_handshake()
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    configured = UpstreamSettings.model_validate(
+        {"ca_file": str(tmp_path / "ca.pem"), "proxy": f"http://user:word@127.0.0.1:{port}"}
+    )
+    request = UpstreamRequest("GET", "https", "upstream.test", 443, b"/", [], b"")
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery, open_client(configured) as client:
+            nursery.start_soon(trio.serve_listeners, proxy, [listener])
+            with pytest.raises(UpstreamConnectError) as told:
+                async with client.open(request, lambda phase: None):
+                    pass
+            nursery.cancel_scope.cancel()
+    assert seen[0].startswith(b"CONNECT upstream.test:443 HTTP/1.1\r\n")
+    assert b"proxy-authorization: Basic dXNlcjp3b3Jk\r\n" in seen[0]
+    assert "word" not in repr(configured)
+    assert "certificate" in str(told.value)
 
 
 @pytest.mark.parametrize("taken", ["server", "admin"])

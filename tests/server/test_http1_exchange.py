@@ -102,3 +102,49 @@ async def test_a_last_send_that_was_cancelled_while_it_waited_still_ends_the_res
             body = (await client.response())[2]
             assert body.endswith(b"y" * 10_000)
             assert (await client.exchange(get(b"", b"Connection: close\r\n")))[0] == 200
+
+
+# --- sending from another task ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_middle_of_a_body_can_be_sent_at_once(tls: bool) -> None:
+    """Not before the head has left, not after the end, not in pieces larger than a send."""
+    with trio.fail_after(5):
+        async with open_server(tls=tls) as served, await served.connect() as client:
+            for _ in range(2):
+                assert (await client.exchange(get(b"direct")))[2] == b"first;middle;last"
+            assert served.app.told == [None, None, 0, None, None, None] * 2
+
+
+async def test_what_is_sent_at_once_counts_for_the_declared_length() -> None:
+    with trio.fail_after(5):
+        async with open_server() as served, await served.connect() as client:
+            for _ in range(2):
+                assert (await client.exchange(get(b"direct/sized")))[2] == b"first;middle;la"
+            assert served.app.told == [None, None, 0, None, None, None, None] * 2
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_what_the_socket_does_not_take_is_told_and_the_next_send_waits_for_it(tls: bool) -> None:
+    with trio.fail_after(10):
+        async with open_server(tls=tls) as served, await served.connect() as client:
+            await client.send(get(b"directflood"))
+            await served.app.until(lambda: len(served.app.told) == 2)
+            await trio.sleep(0.05)
+            unsent, behind = served.app.told
+            assert unsent is not None
+            assert 0 < unsent <= 60_000
+            assert behind is None
+            assert len((await client.response())[2]) == served.app.sent + 1
+            assert served.app.told[2] == 0
+
+
+async def test_nothing_is_sent_to_a_client_that_left() -> None:
+    with trio.fail_after(5):
+        async with open_server() as served, await served.connect() as client:
+            await client.send(get(b"streamwait"))
+            await client.until(b"first")
+            client.sock.close()
+            await served.app.until(lambda: bool(served.app.losses))
+            assert served.app.scopes[0]["relay.connection"].send_nowait(b"x") is None
