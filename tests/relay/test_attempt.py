@@ -509,3 +509,23 @@ async def test_a_translated_stream_that_broke_is_ended_at_once(autojump_clock: M
         assert client.body.count(b"event: error\n") == 1
         assert not client.is_finished
         assert codes(house) == ["SD"]
+
+
+@pytest.mark.parametrize("is_fixed", [True, False])
+async def test_a_refused_credential_that_can_be_resolved_again_is(
+    is_fixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that a file or a role gives may have been rotated; those of the configuration wait for an operator."""
+    settings = {"account": [dict(bedrock_scripts.ACCOUNTS["account"][0])]}
+    if not is_fixed:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "e")
+        del settings["account"][0]["access_key_id"], settings["account"][0]["secret_access_key"]
+    unknown = refuses(403, b'{"message":"who?"}', b"x-amzn-errortype: UnrecognizedClientException")
+    async with open_house(unknown, **settings) as house:
+        client = await served(house, house.request(path="/model/x.m/invoke"))
+        assert client.status == 502
+        assert b"who?" not in client.body
+        account = house.account("a")
+        assert health(house, "a").state is (AccountState.AUTH_FAILED if is_fixed else AccountState.COOLING)
+        assert (account.credentials.current_nowait() is None) is not is_fixed
