@@ -60,6 +60,8 @@ DOORS: dict[str, set[str]] = {
     "werkzeug": {"web/app.py", "web/seam.py"},
     "structlog": {"ledger/writer.py", "observe/log.py"},
     "botocore": {"providers/bedrock_signing.py", "providers/bedrock_credentials.py"},
+    "google": {"providers/vertex_credentials.py"},
+    "urllib3": {"providers/vertex_credentials.py"},
     "pydantic": {"config/", "cli/init.py", "cli/keys.py"},
     "pydantic_core": {"config/", "relay/intake.py"},
     "genai_prices": {"ledger/prices.py"},
