@@ -77,7 +77,7 @@ may be imported nowhere. What DESIGN calls plain functions over bytes (wire, pro
 the counts (state) nor the settings (config)."""
 
 DOORS_FOR_TYPES: dict[str, set[str]] = {
-    "hypercorn": {"web/seam.py", "web/answers.py", "web/aws_auth.py"},  # the ASGI message types
+    "hypercorn": {"web/seam.py", "web/answers.py", "web/aws_auth.py", "web/gemini_routes.py"},  # the ASGI message types
     "quart_trio": {"server/compose.py"},  # the type of an application
 }
 """More doors, for imports under ``TYPE_CHECKING`` only."""

@@ -53,12 +53,15 @@ def vertex_problems(account: AccountSettings) -> Iterator[tuple[str, str]]:
         yield missing, "needs google-auth here, which is not installed: pip install 'relay-trio[vertex]'"
 
 
+_CREDENTIALS = ("service_account", "external_account", "impersonated_service_account", "authorized_user")
+
+
 def _is_credentials(text: str) -> bool:
     try:
         described = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(described, dict) and isinstance(described.get("type"), str)
+    return isinstance(described, dict) and described.get("type") in _CREDENTIALS
 
 
 def _has_google_auth() -> bool:

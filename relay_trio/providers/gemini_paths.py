@@ -33,7 +33,7 @@ _CREDENTIALS = frozenset({"key", "access_token", "oauth_token", "userproject"})
 _HIDDEN_REQUESTS = ("$http", "$req", "$ct")
 """Google's JavaScript client can put headers, method and body into the query."""
 
-_FORMATS = ("", "json", "sse")
+_FORMATS = re.compile(r"(?:json|sse)?(?:;enum-encoding=[a-z]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def forwarded_query(query: bytes) -> bytes:
         bare = name.removeprefix("$")
         if bare in _CREDENTIALS:
             continue
-        if bare == "alt" and unquote_plus(value).partition(";")[0].lower() not in _FORMATS:
+        if bare == "alt" and not _FORMATS.fullmatch(unquote_plus(value)):
             raise BadRequest("alt: must be json or sse")
         if bare in ("callback", "fields") or name.startswith(_HIDDEN_REQUESTS):
             raise BadRequest("the query has a parameter that is not relayed: callback, fields, $http…, $req or $ct")

@@ -38,6 +38,7 @@ class ModelListFilter:
         self._lists = lists
         self._is_listed = is_listed
         self._held = bytearray()
+        self._is_altered = True
         self._scanner = MemberScanner(frozenset(), max_tokens=None)
 
     @property
@@ -47,7 +48,7 @@ class ModelListFilter:
 
     def feed(self, data: bytes) -> bytes:
         if self._scanner.is_whole or self.error is not None:
-            return b""
+            return b"" if self._is_altered else data
         self._held += data
         try:
             self._scanner.feed(data)
@@ -76,6 +77,7 @@ class ModelListFilter:
                 kept = [item for item in items if self._is_kept(item, name)]
                 is_short = is_short or len(kept) < len(items)
                 document[member] = kept
+        self._is_altered = is_short
         return json.dumps(document, indent=2, ensure_ascii=False).encode() if is_short else whole
 
     def _is_kept(self, item: object, name: str) -> bool:

@@ -90,7 +90,7 @@ def _by_google(account: AccountSettings) -> Credential:
             found.refresh(new_request(pool))
     except google.auth.exceptions.GoogleAuthError as error:  # its text may quote what the token service said
         raise UpstreamRefused(f"Google credentials cannot be had ({type(error).__name__})") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UpstreamRefused(f"credentials are not of a form that Google knows ({type(error).__name__})") from None
     return _undated(str(found.token), "google-auth") if found.expiry is None else _dated(found)
 
@@ -100,7 +100,28 @@ def _found(library: Any, account: AccountSettings) -> Any:
     if account.credentials is None:
         return library.default(scopes=_SCOPES)[0]
     described = json.loads(account.credentials.get_secret_value())
-    return library.load_credentials_from_dict(described, scopes=_SCOPES)[0]
+    return _loader(described)(described, scopes=_SCOPES)
+
+
+def _loader(described: dict[str, Any]) -> Any:
+    """google-auth has one for each type, and none for all of them that is not deprecated."""
+    kind = described["type"]
+    if kind == "service_account":
+        from google.oauth2 import service_account
+
+        return service_account.Credentials.from_service_account_info
+    if kind == "impersonated_service_account":
+        from google.auth import impersonated_credentials
+
+        return impersonated_credentials.Credentials.from_impersonated_service_account_info
+    if kind == "authorized_user":
+        from google.oauth2 import credentials
+
+        return credentials.Credentials.from_authorized_user_info
+    from google.auth import aws, identity_pool
+
+    is_aws = str(described["credential_source"].get("environment_id")).startswith("aws")
+    return aws.Credentials.from_info if is_aws else identity_pool.Credentials.from_info
 
 
 def _dated(found: Any) -> Credential:
