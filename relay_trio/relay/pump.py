@@ -90,7 +90,7 @@ class _Life:
         core, exchange, timeouts = self._core, self._exchange, self._core.settings.timeouts
         exchange.clock.set_total(timeouts.total_timeout_seconds)
         incoming = await read_request(self._asked, exchange.clock, timeouts, core.settings.server.max_body_bytes)
-        if self._asked.route.lists is not None:
+        if self._asked.route.lists is not None and incoming.method == "GET":  # HEAD has no list
             incoming = replace(incoming, is_listed=partial(self._is_listed, self._asked.route.lists))
         exchange.row.model, exchange.row.is_stream = incoming.model or "", incoming.stream
         want = core.admission.new_want(incoming.model, incoming.operation, is_pinned=self._asked.route.is_pinned)
