@@ -219,8 +219,9 @@ class StreamMeter:
         return data
 
     def finish(self) -> UsageStats:
-        if self._blocks.is_mid_block:
-            self._observe(self._blocks.tail)
+        tail = self._blocks.tail
+        if _TOTAL in tail and _is_whole(tail):
+            self._observe(tail)
         if self._inflater is not None and not self._inflater.is_readable:
             return NO_USAGE
         return self._fold.stats()
