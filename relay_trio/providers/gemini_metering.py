@@ -31,9 +31,12 @@ _COUNTS = (
     "thoughtsTokenCount",
 )
 
-_LARGE_BYTES = 64 * 1024
-_TELLING = (b'"totalTokenCount"', b'"finishReason"', b'"blockReason"', b'"error"')
-"""A larger event, which has a picture in it, is parsed only when one of these is in it."""
+_TOTAL = b'"totalTokenCount"'
+_TELLING = (b'"finishReason"', b'"blockReason"', b'"error"', b'"functionCall"')
+"""An event with none of these says nothing but words and usage. Inside of words the quotes would be escaped; what a
+function is called with is JSON of the model's own making, which may hold any of it."""
+
+_FIRST_CANDIDATE = (b'"index": 0', b'"index":0')
 
 _LIMITED = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 
@@ -82,10 +85,16 @@ def _is_count(count: object) -> bool:
 
 
 class AnswerFold:
-    """What the events of one stream say."""
+    """What the events of one stream say.
+
+    An event that is only words and usage is kept until a newer one replaces it, and parsed if none does: nearly every
+    event has a usage, and only the last one counts.
+    """
 
     def __init__(self) -> None:
-        self.error: UpstreamError | None = None
+        self._error: UpstreamError | None = None
+        self._kept: bytes | None = None
+        self._is_ending = False
         self._usage = GeminiUsage()
         self._open: dict[object, bool] = {}  # candidates by index: whether the newest word of each was not its last
         self._is_blocked = False
@@ -93,14 +102,31 @@ class AnswerFold:
         self._is_unsure = False
 
     @property
+    def error(self) -> UpstreamError | None:
+        """The error that was told."""
+        return self._error  # an event with one is never kept
+
+    @property
     def is_finished(self) -> bool:
         """Whether every candidate has finished, or there will be none, or the end may have been in what was dropped."""
+        self._parse_kept()
         return self._is_blocked or self._is_unsure or (bool(self._open) and not any(self._open.values()))
 
-    def observe(self, event: bytes | str) -> None:
+    def observe(self, event: bytes) -> None:
         """Take one ``GenerateContentResponse``, or an error, as JSON."""
-        if len(event) > _LARGE_BYTES and isinstance(event, bytes) and not any(word in event for word in _TELLING):
+        if not self._is_ending and _is_plain(event):
+            if _TOTAL in event:
+                self._kept = event
             return
+        self._parse_kept()
+        self._parse(event)
+
+    def _parse_kept(self) -> None:
+        event, self._kept = self._kept, None
+        if event is not None:
+            self._parse(event)
+
+    def _parse(self, event: bytes) -> None:
         try:
             data = json.loads(event)
         except (ValueError, RecursionError):
@@ -108,28 +134,42 @@ class AnswerFold:
         if not isinstance(data, dict):
             return
         if "error" in data and "candidates" not in data:
-            self.error = self.error or _reported_error(data["error"])
+            self._error = self._error or _reported_error(data["error"])
             return
         candidates = data.get("candidates")
         for candidate in candidates if isinstance(candidates, list) else ():
             if isinstance(candidate, dict):
                 index = candidate.get("index")
-                self._open[index if isinstance(index, int) else 0] = not _is_reason(candidate.get("finishReason"))
+                has_finished = _is_reason(candidate.get("finishReason"))
+                self._is_ending = self._is_ending or has_finished
+                self._open[index if isinstance(index, int) else 0] = not has_finished
         feedback = data.get("promptFeedback")
         if isinstance(feedback, dict) and _is_reason(feedback.get("blockReason")):
-            self._is_blocked = True
+            self._is_blocked = self._is_ending = True
         if self._usage.overwrite(data.get("usageMetadata")):
-            self._has_final_usage, self._is_unsure = self.is_finished and not self._is_unsure, False
+            self._is_unsure = False
+            self._has_final_usage = self.is_finished
 
     def drop(self) -> None:
         """An event was too large to be looked at: its usage may have been the last, and its end the end."""
+        self._parse_kept()
         self._usage.spoil()
         self._is_unsure = True
 
     def stats(self) -> UsageStats:
         """The record so far."""
-        is_exact = self._has_final_usage and self.error is None
+        self._parse_kept()
+        is_exact = self._has_final_usage and self._error is None
         return self._usage.stats(UsageSource.EXACT if is_exact else UsageSource.PARTIAL)
+
+
+def _is_plain(event: bytes) -> bool:
+    """Whether an event has at most words of the first candidate, and usage."""
+    for word in _TELLING:
+        if word in event:
+            return False
+    candidates = event.count(b'"index"')
+    return not candidates or (candidates == 1 and any(first in event for first in _FIRST_CANDIDATE))
 
 
 def _is_reason(reason: object) -> bool:
@@ -179,8 +219,9 @@ class StreamMeter:
         return data
 
     def finish(self) -> UsageStats:
-        if self._blocks.is_mid_block:
-            self._observe(self._blocks.tail)
+        tail = self._blocks.tail
+        if _TOTAL in tail and _is_whole(tail):
+            self._observe(tail)
         if self._inflater is not None and not self._inflater.is_readable:
             return NO_USAGE
         return self._fold.stats()
@@ -194,12 +235,12 @@ class StreamMeter:
         self._fold.observe(_json_of(block))
 
 
-def _json_of(block: bytes) -> bytes | str:
+def _json_of(block: bytes) -> bytes:
     """The data of one block; an error's lines are their own."""
     if block.startswith(b"data: ") and b"\n" not in block:
         return block[6:]
     event = parse_block(block)
-    return block if event is None else event.data
+    return block if event is None else event.data.encode()
 
 
 def _is_whole(tail: bytes) -> bool:
