@@ -32,6 +32,7 @@ class CredentialCache:
         self._provider = provider
         self._settings = settings
         self._held = provider.static_credential(settings)
+        self._is_renewable = self._held is None
         self._failure: UpstreamError | None = None
         self._failed_at = -_RETRY_SECONDS
         self._resolving: trio.Event | None = None
@@ -40,6 +41,13 @@ class CredentialCache:
         """The credential, if one is held that is good for a while. None: ``current``."""
         held = self._held
         return held if held is not None and held.expires_at > time.time() + _FRESH_SECONDS else None
+
+    def forget(self) -> bool:
+        """The upstream refused it: resolve it again before it is used. False: it stands in the configuration, and only
+        an operator can change it."""
+        if self._is_renewable:
+            self._held = None
+        return self._is_renewable
 
     async def current(self) -> Credential:
         """The credential, resolved first if need be.

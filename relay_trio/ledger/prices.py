@@ -78,6 +78,10 @@ def _rates(provider: str, model: str, day: int) -> _Rates | None:
     listing = get_snapshot()
     # Not find_provider_model: it keeps every name it ever matched, and it matches by prefix.
     found = listing.find_provider(None, name, None).find_model(model, all_providers=listing.providers)
+    if found is None and provider == "bedrock" and "." not in model:
+        # What a Claude client named, translated: the list knows it where it is from, at the price without a region's
+        # premium.
+        found = listing.find_provider(None, "anthropic", None).find_model(model, all_providers=listing.providers)
     if found is None:
         return None
     prices = found.get_prices(_EPOCH + timedelta(days=day))

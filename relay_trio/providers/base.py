@@ -91,7 +91,8 @@ class Verdict:
     """What an upstream's error status means for the request and for the account.
 
     ``retryable``: another account may do better. ``cooldown_seconds``: how long the account asked to be left alone.
-    ``strike``: counts against the account's breaker. ``disable``: the account's credential is bad.
+    ``strike``: counts against the account's breaker. ``disable``: the account's credential is bad;
+    one that can be resolved again is.
     ``is_passed_through``: the client may see the upstream's own body. ``told``: status and body that it is told instead
     of the upstream's, where its dialect is another.
     """

@@ -65,9 +65,9 @@ _INVOKE_FIELDS = {
 """``usage`` of whole answers, in the models' own formats: Claude, Nova, and those that follow OpenAI."""
 
 _COOLDOWN_SECONDS = {429: 5.0, 503: 2.0}
-_BAD_CREDENTIAL = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationToken"})
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-_EXPIRED_COOLDOWN_SECONDS = 30.0
+_BAD_CREDENTIAL = frozenset(
+    {"UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException"}
+)
 _ACCEPTED_PROBES = frozenset({"ValidationException", "ResourceNotFoundException"})
 
 
@@ -184,9 +184,6 @@ def _verdict(head: Head, exception: str, now: float) -> Verdict:
     if status == 401 or exception in _BAD_CREDENTIAL:
         refused = UpstreamRefused("the upstream did not accept the account's credential")
         return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
-    if exception in _EXPIRED:
-        refused = UpstreamRefused("the account's credential has run out")
-        return Verdict(refused, retryable=True, cooldown_seconds=_EXPIRED_COOLDOWN_SECONDS, is_passed_through=False)
     if status == 403 or status < 400:
         refused = UpstreamRefused(f"the upstream answered {status}")
         return Verdict(refused, retryable=True, strike=True, is_passed_through=False)

@@ -40,6 +40,8 @@ _ERROR_BODY_BYTES = 64 * 1024
 """What is read of an upstream's error body; the rest is closed away."""
 
 _IN_STREAM_COOLDOWN_SECONDS = 2.0
+_RENEWAL_SECONDS = 10.0
+"""How long an account rests whose credential was refused and can be resolved again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,9 @@ def client_stalled() -> ClientStalled:
 
 def _apply(verdict: Verdict, account: Account, head: Head) -> None:
     now = trio.current_time()
-    if verdict.disable:
+    if verdict.disable and account.credentials.forget():
+        account.health.cool_down(now, _RENEWAL_SECONDS, f"the upstream answered {head.status}")
+    elif verdict.disable:
         account.health.disable(f"the upstream answered {head.status}")
     elif verdict.cooldown_seconds is not None:
         account.health.cool_down(now, verdict.cooldown_seconds, f"the upstream answered {head.status}")

@@ -79,11 +79,10 @@ def _is_ours(error: BaseException) -> bool:
 class Peer:
     """Who is at the other end, and what both protocols need of the site."""
 
-    __slots__ = ("_site", "app", "client", "limits", "report", "scheme", "server")
+    __slots__ = ("_site", "client", "limits", "report", "scheme", "server")
 
     def __init__(self, site: Site, scheme: str, client: Address | None, server: Address | None) -> None:
         self._site = site
-        self.app = site.app
         self.limits = site.limits
         self.report = site.report
         self.scheme = scheme
@@ -98,6 +97,21 @@ class Peer:
     def linger_seconds(self) -> float:
         """How long a connection that we ended is read on, so that the client sees our last bytes."""
         return self.limits.drain_linger_seconds if self._site.is_draining else self.limits.linger_seconds
+
+    async def run_application(self, scope: Scope, exchange: Exchange) -> None:
+        """Let the application answer a request; what goes wrong in it is reported, and ends nothing else.
+
+        Cancelled: destroys, the response may be left in the middle.
+        """
+        try:
+            await self._site.app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            self.report(error)
+        except BaseExceptionGroup as group:
+            _, rest = group.split(trio.Cancelled)
+            if rest is None or not isinstance(rest, Exception):
+                raise
+            self.report(rest)
 
     def make_scope(self, exchange: Exchange, http_version: str, request: RequestLine) -> Scope:
         """The ASGI scope of a request that this peer sent."""

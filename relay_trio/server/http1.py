@@ -215,15 +215,7 @@ class Http1Connection:
         Cancelled: destroys, a response that was not whole is cut.
         """
         try:
-            try:
-                await self._peer.app(scope, exchange.receive, exchange.send)
-            except Exception as error:
-                self._peer.report(error)
-            except BaseExceptionGroup as group:
-                _, rest = group.split(trio.Cancelled)
-                if rest is None or not isinstance(rest, Exception):
-                    raise
-                self._peer.report(rest)
+            await self._peer.run_application(scope, exchange)
             if exchange.is_complete:
                 await self._transport.drain()  # only if the last send was cancelled while it waited
         finally:

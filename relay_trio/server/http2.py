@@ -248,14 +248,7 @@ class Http2Connection:
         Cancelled: destroys, a response that was not whole is reset.
         """
         try:
-            await self._peer.app(scope, exchange.receive, exchange.send)
-        except Exception as error:
-            self._peer.report(error)
-        except BaseExceptionGroup as group:
-            _, rest = group.split(trio.Cancelled)
-            if rest is None or not isinstance(rest, Exception):
-                raise
-            self._peer.report(rest)
+            await self._peer.run_application(scope, exchange)
         finally:
             self._tasks -= 1
             self._finish(exchange)

@@ -138,3 +138,18 @@ async def test_after_a_while_a_failed_resolution_is_tried_again(autojump_clock: 
 async def test_one_that_has_run_out_when_it_comes_is_none() -> None:
     with pytest.raises(UpstreamRefused, match="run out"):
         await cache(Renewing(good_for(-1))).current()
+
+
+async def test_one_that_was_refused_is_resolved_again_if_it_can_be() -> None:
+    provider = Renewing(good_for(3600))
+    held = cache(provider)
+    await held.current()
+    assert held.forget()
+    assert held.current_nowait() is None
+    assert (await held.current()).value == "token 2"
+
+
+def test_one_that_stands_in_the_configuration_stays() -> None:
+    held = cache(Claude())
+    assert not held.forget()
+    assert held.current_nowait() is not None

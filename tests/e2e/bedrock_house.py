@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -13,7 +13,7 @@ from relay_trio.accounts.access_keys import AccessKeys
 from tests.e2e.house import KEY, open_house
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from relay_trio.accounts.access_keys import AccessKeyPair
@@ -37,9 +37,13 @@ async def open_bedrock_house(folder: Path, *accounts: dict[str, object]) -> Asyn
     sections: Any = {"server": {"sigv4_secret": MASTER}, "breaker": {"enabled": False}}
     async with open_house(folder, list(accounts), **sections) as house:
         yield house
-        for file in folder.iterdir():
-            assert PAIR["secret_access_key"].encode() not in file.read_bytes()
-        assert PAIR["secret_access_key"] not in house.log.getvalue()
+        _assert_no_secret(folder, house)
+
+
+def _assert_no_secret(folder: Path, house: House) -> None:
+    for file in folder.iterdir():
+        assert PAIR["secret_access_key"].encode() not in file.read_bytes()
+    assert PAIR["secret_access_key"] not in house.log.getvalue()
 
 
 async def client_pair(house: House) -> AccessKeyPair:
@@ -49,9 +53,10 @@ async def client_pair(house: House) -> AccessKeyPair:
     return AccessKeys(MASTER).pair_of(key)
 
 
-def aws_client(url: str, pair: AccessKeyPair, *, region: str = REGION) -> Any:
-    """boto3's client of the runtime, without retries."""
-    return boto3.client(
+@contextmanager
+def aws_client(url: str, pair: AccessKeyPair, *, region: str = REGION) -> Iterator[Any]:
+    """boto3's client of the runtime, without retries. It would leave its sockets to the garbage collector."""
+    client = boto3.client(
         "bedrock-runtime",
         region_name=region,
         endpoint_url=url,
@@ -59,6 +64,14 @@ def aws_client(url: str, pair: AccessKeyPair, *, region: str = REGION) -> Any:
         aws_secret_access_key=pair.secret_access_key,
         config=Config(retries={"max_attempts": 1, "mode": "standard"}, read_timeout=10, connect_timeout=5),
     )
+    with closing(client):
+        yield client
+
+
+def events_of(stream: Any) -> list[Any]:
+    """Everything in an event stream of boto3's, which is closed also when it breaks."""
+    with closing(stream):
+        return list(stream)
 
 
 def claude_client(house: House) -> anthropic.Anthropic:

@@ -152,3 +152,13 @@ def test_a_fresh_process_prices_without_the_network() -> None:
     )
     code = code.replace("socket.socket = None\n", "socket.socket.connect = socket.getaddrinfo = None\n")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_claude_name_that_was_translated_for_bedrock_has_claudes_price() -> None:
+    stats = usage(1000, 500, 300, 200)
+    at = AT.timestamp()
+    assert cost_usd("bedrock", "claude-sonnet-4-5", stats, at=at) == cost_usd(
+        "anthropic", "claude-sonnet-4-5", stats, at=at
+    )
+    assert cost_usd("bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", stats, at=at) is not None
+    assert cost_usd("bedrock", "nobody.claude-sonnet-x", stats, at=at) is None

@@ -14,21 +14,25 @@ if TYPE_CHECKING:
 _JSON = {":content-type": "application/json"}
 
 
+def _compact(content: object) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
 def event(kind: str, payload: object) -> bytes:
     """One event frame."""
-    return encode_frame({":event-type": kind, **_JSON, ":message-type": "event"}, json.dumps(payload).encode())
+    return encode_frame({":event-type": kind, **_JSON, ":message-type": "event"}, _compact(payload))
 
 
 def chunk(data: object, *, padding: str = "abcdef") -> bytes:
     """One chunk of an invoke stream."""
-    content = data if isinstance(data, bytes) else json.dumps(data, separators=(",", ":")).encode()
+    content = data if isinstance(data, bytes) else _compact(data)
     return event("chunk", {"bytes": b64encode(content).decode(), "p": padding})
 
 
 def exception(kind: str, **payload: object) -> bytes:
     """One exception frame."""
     headers = {":exception-type": kind, **_JSON, ":message-type": "exception"}
-    return encode_frame(headers, json.dumps({"message": "theirs", **payload}).encode())
+    return encode_frame(headers, _compact({"message": "theirs", **payload}))
 
 
 METRICS = {"inputTokenCount": 10, "outputTokenCount": 7, "invocationLatency": 9, "firstByteLatency": 3}

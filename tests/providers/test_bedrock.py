@@ -243,7 +243,7 @@ def test_the_name_of_an_exception_ends_at_its_link() -> None:
         (refusal(403, "InvalidSignatureException"), True, None, True, False, False),
         (refusal(403, "UnrecognizedClientException"), True, None, False, True, False),
         (refusal(401), True, None, False, True, False),
-        (refusal(403, "ExpiredTokenException"), True, 30.0, False, False, False),
+        (refusal(403, "ExpiredTokenException"), True, None, False, True, False),
         (refusal(302), True, None, True, False, False),
     ],
 )

@@ -14,7 +14,8 @@ from relay_trio.accounts.health import AccountState
 from relay_trio.chunks import UsageSource
 from relay_trio.providers.base import header
 from tests.explorer import Run, Steps, explore
-from tests.relay import scripts
+from tests.providers.frames import CLAUDE, exception
+from tests.relay import bedrock_scripts, scripts
 from tests.relay.house import HEAD, LAST_CHUNK, START, STREAM, TEXT, Client, House, chunk, open_house
 
 if TYPE_CHECKING:
@@ -465,3 +466,66 @@ def test_a_client_that_leaves_at_any_step_blames_no_account(name: str, script: S
         run.stage.client.left.set()
 
     explore(scenario, leave, counted=(Steps.RUN,))
+
+
+# --- another dialect ----------------------------------------------------------------------------------------------
+
+
+async def test_an_upstreams_error_is_told_in_the_clients_dialect(autojump_clock: MockClock) -> None:
+    """Status and body are translated; what the upstream's own clients would look at stays behind."""
+    busy = refuses(503, b'{"message":"busy"}', b"x-amzn-errortype: ServiceUnavailableException:http://x/")
+    async with open_house(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as house:
+        client = await served(house, house.request())
+        assert client.status == 529
+        envelope = json.loads(client.body)
+        assert envelope["error"] == {"type": "overloaded_error", "message": "busy"}
+        assert envelope["request_id"] == house.rows[0].request_id
+        headers = client.sent[0]["headers"]
+        assert header(headers, b"x-amzn-errortype") is None
+        assert (house.rows[0].status, codes(house)) == (529, ["SH"])
+
+
+async def test_an_upstreams_error_in_the_same_dialect_keeps_its_name(autojump_clock: MockClock) -> None:
+    busy = refuses(503, b'{"message":"busy"}', b"x-amzn-errortype: ServiceUnavailableException:http://x/")
+    async with open_house(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as house:
+        client = await served(house, house.request(path="/model/x.m/invoke"))
+        assert (client.status, client.body) == (503, b'{"message":"busy"}')
+        named = [value for name, value in client.sent[0]["headers"] if name == b"x-amzn-errortype"]
+        assert named == [b"ServiceUnavailableException:http://x/"]
+
+
+async def test_a_translated_stream_that_broke_is_ended_at_once(autojump_clock: MockClock) -> None:
+    """The upstream has nothing to say any more, whatever it goes on sending."""
+
+    async def goes_on(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(bedrock_scripts.HEAD, chunk(CLAUDE[0]), chunk(exception("modelStreamErrorException")))
+        await side.wait_closed()
+
+    async with open_house(goes_on, **bedrock_scripts.ACCOUNTS) as house:
+        began = trio.current_time()
+        client = await served(house, house.request())
+        assert trio.current_time() - began < 1
+        assert client.body.count(b"event: error\n") == 1
+        assert not client.is_finished
+        assert codes(house) == ["SD"]
+
+
+@pytest.mark.parametrize("is_fixed", [True, False])
+async def test_a_refused_credential_that_can_be_resolved_again_is(
+    is_fixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that a file or a role gives may have been rotated; those of the configuration wait for an operator."""
+    settings = {"account": [dict(bedrock_scripts.ACCOUNTS["account"][0])]}
+    if not is_fixed:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "e")
+        del settings["account"][0]["access_key_id"], settings["account"][0]["secret_access_key"]
+    unknown = refuses(403, b'{"message":"who?"}', b"x-amzn-errortype: UnrecognizedClientException")
+    async with open_house(unknown, **settings) as house:
+        client = await served(house, house.request(path="/model/x.m/invoke"))
+        assert client.status == 502
+        assert b"who?" not in client.body
+        account = house.account("a")
+        assert health(house, "a").state is (AccountState.AUTH_FAILED if is_fixed else AccountState.COOLING)
+        assert (account.credentials.current_nowait() is None) is not is_fixed

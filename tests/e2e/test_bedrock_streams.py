@@ -1,0 +1,233 @@
+"""Bedrock's streams on real sockets: what is recorded arrives as it was sent, and what was cut never looks complete."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import botocore.exceptions
+import pytest
+import trio
+import urllib3.exceptions
+from botocore.eventstream import EventStreamBuffer
+
+from tests.cuts import cuts
+from tests.e2e.bedrock_house import (
+    aws_client,
+    bedrock_account,
+    claude_client,
+    client_pair,
+    events_of,
+    open_bedrock_house,
+)
+from tests.e2e.house import PROMPT, case
+from tests.e2e.raw_client import message, open_raw, request
+from tests.e2e.scripted import End, Play, chunked, open_scripted, sized
+from tests.e2e.test_passthrough import tokens
+from tests.providers.frames import CLAUDE, CONVERSE, chunk, exception, recordings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.e2e.raw_client import RawAnswer
+
+HEADERS = [("content-type", "application/vnd.amazon.eventstream"), ("x-amzn-bedrock-content-type", "application/json")]
+MODEL = "anthropic.claude-sim-v1:0"
+BODY = json.dumps({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []}).encode()
+MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": {}}
+EVENTS: list[Any] = [
+    {"type": "message_start", "message": MESSAGE | {"usage": {"input_tokens": 10, "output_tokens": 1}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hello"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}},
+    {"type": "message_stop"},
+]
+INVOKE = [chunk(event) for event in EVENTS]
+
+
+def event_stream(pieces: Sequence[bytes], end: End = End.COMPLETE) -> Play:
+    return chunked(pieces, headers=HEADERS, end=end)
+
+
+# --- recordings ---------------------------------------------------------------------------------------------------
+
+
+async def test_every_recording_arrives_as_it_was_sent_whole_and_cut(corpus: Path, folder: Path) -> None:
+    """Status, body and usage of each call of the runtime, by the path that was recorded."""
+    kinds = ("invoke-json", "invoke-with-response-stream", "converse-json", "converse-stream", "derived")
+    async with open_scripted() as upstream:
+        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url, models=["*"])) as house:
+            async with open_raw(house.port) as client:
+                for number, (name, meta, body, usage) in enumerate(recordings(corpus, *kinds, "count-tokens-json")):
+                    headers = [(n.lower(), v) for n, v in meta["response"]["headers"].items() if n != "content-length"]
+                    target = meta["request"]["path"]
+                    for pieces in cuts(body, drawn=2, seed=number):
+                        if len(pieces) == len(body) > 3000:
+                            continue
+                        with case(name):
+                            upstream.play = (chunked if "stream" in target else sized)(pieces, headers=headers)
+                            answer = await client.ask(request(BODY, target=target))
+                            assert (answer.status, answer.is_whole) == (200, True)
+                            assert answer.body == body
+                            assert upstream.requests[-1][0].startswith(f"POST {target} HTTP/1.1\r\n".encode())
+                            assert upstream.requests[-1][1] == BODY
+                            row = await house.row(answer.request_id)
+                            assert (row["outcome"], row["usage_source"]) == ("completed", "exact" if usage else "none")
+                            if usage:
+                                assert tokens(row) == usage
+
+
+async def test_recorded_errors_are_the_clients_to_read(corpus: Path, folder: Path) -> None:
+    async with open_scripted() as upstream:
+        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url, models=["*"])) as house:
+            async with open_raw(house.port) as client:
+                for name, meta, body, _ in recordings(corpus, "error"):
+                    status, headers = meta["response"]["status"], meta["response"]["headers"]
+                    with case(name):
+                        upstream.play = sized([body], status=status, headers=list(headers.items()))
+                        answer = await client.ask(request(BODY, target=meta["request"]["path"]))
+                        assert (answer.status, answer.body) == (status, body)
+                        assert answer.header(b"x-amzn-errortype") is not None
+                        assert answer.header(b"set-cookie") is None
+                        assert answer.header(b"x-amzn-requestid") == answer.request_id.encode()
+
+
+RAISED = (botocore.exceptions.EventStreamError, urllib3.exceptions.HTTPError)
+"""Between frames our exception frame; inside one the broken connection, as boto3's HTTP library tells it."""
+
+# --- cut streams --------------------------------------------------------------------------------------------------
+
+
+def points(frames: list[bytes]) -> list[int]:
+    """Every edge between frames, and places inside each: prelude, headers, payload, checksum."""
+    edges = list(itertools.accumulate(map(len, frames)))
+    inside = [
+        start + at for start, frame in zip([0, *edges], frames, strict=False) for at in (4, 11, 40, len(frame) - 2)
+    ]
+    return sorted({*edges[:-1], *inside})
+
+
+def invoke_stream(client: Any) -> list[Any]:
+    answer = client.invoke_model_with_response_stream(modelId=MODEL, body=BODY)
+    return [json.loads(event["chunk"]["bytes"]) for event in events_of(answer["body"])]
+
+
+def converse_stream(client: Any) -> list[Any]:
+    answer = client.converse_stream(modelId=MODEL, messages=[{"role": "user", "content": [{"text": PROMPT}]}])
+    return events_of(answer["stream"])
+
+
+def failure_of(call: Callable[[], object]) -> BaseException | None:
+    try:
+        call()
+    except Exception as error:
+        return error.with_traceback(None)  # whose frames would keep the broken connection
+    return None
+
+
+@pytest.mark.parametrize("end", End)
+@pytest.mark.parametrize(
+    ("call", "frames"), [(invoke_stream, INVOKE), (converse_stream, CONVERSE)], ids=["invoke", "converse"]
+)
+async def test_a_cut_native_stream_raises_in_boto3(call: Any, frames: list[bytes], end: End, folder: Path) -> None:
+    """At every edge of a frame, where boto3 by itself notices nothing, and inside each."""
+    whole = b"".join(frames)
+    async with open_scripted() as upstream:
+        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url)) as house:
+            with aws_client(house.url, await client_pair(house)) as client:
+                upstream.play = event_stream([whole])
+                assert len(await trio.to_thread.run_sync(call, client)) == len(frames), "the control"
+                for at in points(frames):
+                    upstream.play = event_stream([whole[:at]], end)
+                    with case(at):
+                        error = await trio.to_thread.run_sync(failure_of, partial(call, client))
+                        assert isinstance(error, RAISED), repr(error)
+            rows = await house.rows()
+            assert {row["code"] for row in rows[1:]} == {"SD"}
+
+
+@pytest.mark.parametrize("end", End)
+async def test_a_cut_translated_stream_raises_in_claudes_client(end: End, folder: Path) -> None:
+    whole = b"".join(INVOKE)
+    async with open_scripted() as upstream:
+        account = bedrock_account("one", upstream.base_url, models=["*"])
+        async with open_bedrock_house(folder, account) as house:
+            with claude_client(house) as client:
+                upstream.play = event_stream([whole])
+                assert await trio.to_thread.run_sync(failure_of, partial(_final, client)) is None, "the control"
+                for at in points(INVOKE):
+                    upstream.play = event_stream([whole[:at]], end)
+                    with case(at):
+                        for read in (_final, _plain):
+                            error = await trio.to_thread.run_sync(failure_of, partial(read, client))
+                            assert isinstance(error, anthropic.APIError), repr(error)
+            rows = await house.rows()
+            assert {row["code"] for row in rows[1:]} == {"SD"}
+
+
+def _final(client: anthropic.Anthropic) -> object:
+    with client.messages.stream(model=MODEL, max_tokens=9, messages=[{"role": "user", "content": PROMPT}]) as events:
+        return events.get_final_message()
+
+
+def _plain(client: anthropic.Anthropic) -> object:
+    messages: Any = [{"role": "user", "content": PROMPT}]
+    with client.messages.create(model=MODEL, max_tokens=9, messages=messages, stream=True) as events:
+        return list(events)
+
+
+# --- the wire -----------------------------------------------------------------------------------------------------
+
+
+async def ask(port: int, target: str, body: bytes = BODY) -> RawAnswer:
+    async with open_raw(port) as client:
+        return await client.ask(request(body, target=target))
+
+
+@pytest.mark.parametrize("call", ["invoke-with-response-stream", "converse-stream"])
+async def test_a_stream_that_dies_between_frames_gets_an_exception_and_no_end(call: str, folder: Path) -> None:
+    """boto3's own parser reads the frame; the framing is left open all the same."""
+    frames = CLAUDE if call.startswith("invoke") else CONVERSE
+    async with open_scripted() as upstream:
+        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url)) as house:
+            for end in End:
+                upstream.play = event_stream(frames[:2], end)
+                answer = await ask(house.port, f"/model/{MODEL}/{call}")
+                assert answer.body.startswith(b"".join(frames[:2]))
+                assert not answer.is_whole
+                buffer = EventStreamBuffer()
+                buffer.add_data(answer.body)
+                assert list(buffer)[-1].headers[":exception-type"] == "modelStreamErrorException"
+
+
+async def test_the_upstreams_own_exception_passes_once_and_the_stream_ends_as_it_did(folder: Path) -> None:
+    frames = [*CLAUDE[:2], exception("throttlingException")]
+    async with open_scripted() as upstream:
+        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url)) as house:
+            upstream.play = event_stream(frames)
+            answer = await ask(house.port, f"/model/{MODEL}/invoke-with-response-stream")
+            assert (answer.body, answer.is_whole) == (b"".join(frames), True)
+            row = await house.row()
+            assert (row["outcome"], row["code"]) == ("upstream_rate_limited", "SD")
+            assert (row["usage_source"], row["input_tokens"]) == ("partial", 10)
+
+
+async def test_an_exception_in_a_translated_stream_is_told_at_once(folder: Path) -> None:
+    """Also when the upstream goes on after it."""
+    frames = [*INVOKE[:2], exception("modelStreamErrorException"), *INVOKE[2:]]
+    async with open_scripted() as upstream:
+        account = bedrock_account("one", upstream.base_url, models=["*"])
+        async with open_bedrock_house(folder, account) as house:
+            for pieces in ([b"".join(frames)], frames):
+                upstream.play = event_stream(pieces)
+                answer = await ask(house.port, "/v1/messages", message(MODEL))
+                assert not answer.is_whole
+                assert answer.body.count(b"event: error\n") == 1
+                assert b"content_block_delta" not in answer.body
+                row = await house.row(answer.request_id)
+                assert (row["outcome"], row["code"]) == ("upstream_error", "SD")
