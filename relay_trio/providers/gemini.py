@@ -38,7 +38,6 @@ _REQUEST_HEADERS = frozenset({b"content-type", b"accept", b"x-server-timeout"})
 _RESPONSE_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-length", b"cache-control"})
 
 _DEFAULT_COOLDOWN_SECONDS = {429: 10.0, 503: 2.0}
-_PROJECT_COOLDOWN_SECONDS = 60.0
 
 
 class Gemini:
@@ -154,11 +153,8 @@ def new_meter(head: Head, incoming: Incoming) -> Meter:
     return NullMeter()
 
 
-def verdict(head: Head, body: bytes, *, token_runs_out: bool = False) -> Verdict:
-    """What an error status means (Gemini API, "Troubleshooting"; Vertex AI, "API errors").
-
-    ``token_runs_out``: a credential that is not accepted now may be followed by one that is.
-    """
+def verdict(head: Head, body: bytes) -> Verdict:
+    """What an error status means (Gemini API, "Troubleshooting"; Vertex AI, "API errors")."""
     status, error = head.status, _error_of(head, body)
     wait = retry_delay(error)
     if status in _DEFAULT_COOLDOWN_SECONDS:
@@ -168,10 +164,7 @@ def verdict(head: Head, body: bytes, *, token_runs_out: bool = False) -> Verdict
         )
     if status == 401 or (status == 400 and _is_about_the_key(error)):
         refused = UpstreamRefused("the upstream did not accept the account's credential")
-        seconds = _PROJECT_COOLDOWN_SECONDS if token_runs_out else None
-        return Verdict(
-            refused, retryable=True, disable=not token_runs_out, cooldown_seconds=seconds, is_passed_through=False
-        )
+        return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
     if status == 403 or status < 400:
         # One 403 may be the request's own fault (a model this account lacks), so it does not disable the account.
         refused = UpstreamRefused(f"the upstream answered {status}")

@@ -75,8 +75,8 @@ class Vertex:
         return gemini.new_meter(head, incoming)
 
     def classify_error(self, head: Head, body: bytes, incoming: Incoming, now: float) -> Verdict:
-        """As the Gemini API's, except that a token that is refused is followed by another one."""
-        return gemini.verdict(head, body, token_runs_out=True)
+        """As the Gemini API's. A token that is refused is resolved again."""
+        return gemini.verdict(head, body)
 
 
 def _base(account: AccountSettings) -> Base:
