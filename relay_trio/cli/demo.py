@@ -2,9 +2,9 @@
 
 ::
 
-    one process ── simulator (3 providers, faults)        real TCP sockets on loopback between all three
-                ── relay (5 accounts, ledger in a temporary folder)
-                ── clients of 3 dialects ── leave by FIN, RST, half-close; queued, waiting, in mid-stream
+    one process ── simulator (4 credentials, faults)      real TCP sockets on loopback between all three
+                ── relay (4 accounts, ledger in a temporary folder)
+                ── clients ── leave by FIN, RST, half-close; queued, waiting, in mid-stream
 
 It ends with an account of itself: no slot held, no upstream socket in use, exactly one row for each request, and the
 tokens of the rows are those that were served. Otherwise it says what is wrong, and exits with 1.
@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import trio
 from cyclopts import Parameter
@@ -27,28 +27,23 @@ from cyclopts.validators import Number
 
 from relay_trio import __version__
 from relay_trio.cli.demo_audit import Audit, audit, read_rows
-from relay_trio.cli.demo_clients import DemoClient, Sent
-from relay_trio.cli.demo_requests import BEDROCK_MODEL, CLAUDE_MODEL, KEY
+from relay_trio.cli.demo_clients import KEY, DemoClient, Sent
 from relay_trio.cli.demo_table import AccountTable, show
 from relay_trio.config import Settings
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.server.compose import Bound, Relay, open_relay, run_relay
 from relay_trio.server.drain import Drain
-from relay_trio.simulator import ACCESS_KEYS, ServedRequest, Simulator, SimulatorSettings, SpecError, open_simulator
+from relay_trio.simulator import ServedRequest, Simulator, SimulatorSettings, SpecError, open_simulator
 from relay_trio.simulator.faults import parse_rates
 
 _PORTS = (8400, 8401)
 _ACCOUNTS = (
-    ("claude-a", "anthropic", 10, "delay=0.10..0.25,pace=0.035"),
-    ("claude-b", "anthropic", 6, "delay=0.05..0.20,pace=0.030"),
-    ("claude-c", "anthropic", 4, "delay=0.20..0.60,pace=0.045"),
-    ("bedrock-a", "bedrock", 8, "delay=0.15..0.40,pace=0.040"),
-    ("gemini-a", "gemini", 6, "delay=0.10..0.30,pace=0.040"),
+    ("claude-a", 12, "delay=0.10..0.25,pace=0.035"),
+    ("claude-b", 10, "delay=0.15..0.40,pace=0.040"),
+    ("claude-c", 6, "delay=0.05..0.20,pace=0.030"),
+    ("claude-d", 4, "delay=0.20..0.60,pace=0.045"),
 )
-"""Name, provider, slots and pace. Together fewer slots than clients, so that some wait, and leave waiting."""
-
-_ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-"""AWS's own example, which the simulator knows."""
+"""Name, slots and pace. Together fewer slots than there are clients, so that some of them wait, and leave waiting."""
 
 _FIRST_BYTE_SECONDS = 3.0
 _IDLE_SECONDS = 2.0
@@ -137,8 +132,8 @@ async def _run(plan: _Plan) -> _Result | None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as everything:
         stop = trio.Event()
         async with open_simulator(SimulatorSettings(seed=plan.seed, faults=plan.fault, keep_bodies=False)) as simulator:
-            for name, provider, _, pace in _ACCOUNTS:
-                simulator.plan_account(_ACCESS_KEY_ID if provider == "bedrock" else _credential(name), pace)
+            for name, _, pace in _ACCOUNTS:
+                simulator.plan_account(_credential(name), pace)
             settings = _settings(plan, simulator)
             async with open_relay(settings, on_settled=on_settled) as relay, trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, stop, everything)
@@ -233,28 +228,16 @@ def _settings(plan: _Plan, simulator: Simulator) -> Settings:
             "account": [
                 {
                     "name": name,
-                    "provider": provider,
+                    "provider": "anthropic",
+                    "api_key": _credential(name),
                     "base_url": simulator.base_url,
                     "max_concurrency": slots,
-                    **_proof(name, provider),
                 }
-                for name, provider, slots, _ in _ACCOUNTS
+                for name, slots, _ in _ACCOUNTS
             ],
             "key": [{"name": "demo", "secret": KEY}],
         }
     )
-
-
-def _proof(name: str, provider: str) -> dict[str, Any]:
-    """What an account proves itself with; the one at Bedrock signs, and serves Claude's clients as well."""
-    if provider != "bedrock":
-        return {"api_key": _credential(name)}
-    return {
-        "region": "us-east-1",
-        "access_key_id": _ACCESS_KEY_ID,
-        "secret_access_key": ACCESS_KEYS[_ACCESS_KEY_ID].secret,
-        "model_ids": {CLAUDE_MODEL: BEDROCK_MODEL},
-    }
 
 
 def _credential(name: str) -> str:

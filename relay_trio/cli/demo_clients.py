@@ -7,6 +7,7 @@ compares with the ledger.
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 from contextlib import suppress
@@ -17,14 +18,14 @@ from typing import TYPE_CHECKING
 import h11
 import trio
 
-from relay_trio.cli.demo_requests import draw_ask
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from relay_trio.cli.demo_requests import Ask
+KEY = "rt_demo"
+"""The client key that the demo's relay accepts."""
 
+_LAST_EVENTS = (b"event: message_stop", b"event: error")
 _TAIL_BYTES = 2048
 _ADMISSION_POLL_SECONDS = 0.005
 _ADMISSION_SECONDS = 5.0
@@ -118,7 +119,7 @@ class DemoClient:
         try:
             if self._wire is None:
                 self._wire = await Wire.open(self._address)
-            await self._wire.send(sent.request_id, draw_ask(self._rng))
+            await self._wire.send(sent.request_id, self._rng)
             await self._answer(self._wire, sent, leave)
         except (trio.BrokenResourceError, h11.RemoteProtocolError, OSError):
             self._hang_up(Way.FIN)
@@ -179,20 +180,31 @@ class Wire:
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._parser = h11.Connection(h11.CLIENT)
-        self._last_words: tuple[bytes, ...] = ()
 
     @classmethod
     async def open(cls, address: tuple[str, int]) -> Wire:
         """Connect. Raises OSError. Cancelled here: atomic."""
         return cls(await trio.open_tcp_stream(*address))
 
-    async def send(self, request_id: str, ask: Ask) -> None:
-        """Send one request. Cancelled here: destroys."""
-        self._last_words = ask.last_words
-        headers = [("host", "demo"), *ask.headers, ("content-length", str(len(ask.content)))]
-        headers.append(("x-request-id", request_id))
-        head = self._parser.send(h11.Request(method="POST", target=ask.target, headers=headers))
-        data = self._parser.send(h11.Data(ask.content))
+    async def send(self, request_id: str, rng: Random) -> None:
+        """Send one request, mostly for a stream. Cancelled here: destroys."""
+        body = {
+            "model": "claude-sonnet-4-5",
+            "max_tokens": rng.randint(10, 40),
+            "stream": rng.random() < 0.85,
+            "messages": [{"role": "user", "content": "tell me about slots " * rng.randint(1, 20)}],
+        }
+        content = json.dumps(body).encode()
+        headers = [
+            ("host", "demo"),
+            ("x-api-key", KEY),
+            ("anthropic-version", "2023-06-01"),
+            ("content-type", "application/json"),
+            ("content-length", str(len(content))),
+            ("x-request-id", request_id),
+        ]
+        head = self._parser.send(h11.Request(method="POST", target="/v1/messages", headers=headers))
+        data = self._parser.send(h11.Data(content))
         self._parser.send(h11.EndOfMessage())
         assert head is not None
         assert data is not None
@@ -208,12 +220,14 @@ class Wire:
         Cancelled here: destroys.
         """
         tail = b""
+        is_stream = False
         while True:
             event = self._parser.next_event()
             if event is h11.NEED_DATA:
                 self._parser.receive_data(await self._stream.receive_some(65536))
             elif isinstance(event, h11.Response):
                 sent.status = event.status_code
+                is_stream = any(value.startswith(b"text/event-stream") for _, value in event.headers)
             elif isinstance(event, h11.Data):
                 tail = (tail + bytes(event.data))[-_TAIL_BYTES:]
                 if reads is not None:
@@ -222,8 +236,7 @@ class Wire:
                         return
             elif isinstance(event, h11.EndOfMessage):
                 sent.is_whole = True
-                is_told = not self._last_words or sent.status != 200  # errors before a stream are whole answers
-                sent.has_last_word = is_told or any(words in tail for words in self._last_words)
+                sent.has_last_word = not is_stream or any(last in tail for last in _LAST_EVENTS)
                 return
 
     async def wait_closed(self) -> None:

@@ -10,13 +10,11 @@ import pytest
 import trio
 
 from relay_trio.cli.demo_clients import DemoClient, Moment, Sent, Way, Wire, draw_leave
-from relay_trio.cli.demo_requests import Ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-ASK = Ask("/v1/messages", (("x-api-key", "k"),), b"{}", (b"event: message_stop", b"event: error"))
 STOP = b"event: message_stop\ndata: {}\n\n"
 
 
@@ -48,7 +46,7 @@ async def ends(listener: Listener) -> AsyncIterator[tuple[Wire, trio.SocketStrea
     with trio.fail_after(10):
         wire = await Wire.open(listener.address)
         async with await listener.accept() as server:
-            await wire.send("demo-0-0", ASK)
+            await wire.send("demo-0-0", random.Random(0))
             await server.receive_some()
             yield wire, server
             wire.close(Way.FIN)
