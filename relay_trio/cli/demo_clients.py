@@ -1,7 +1,7 @@
 """The demo's clients: real TCP sockets, HTTP/1.1 by h11, and no manners.
 
-A client makes one request after the other, in its dialect. For some of them it decides beforehand to leave, when, and in
-which of the ways a TCP peer can: FIN, RST, or only its sending half. What each client saw is a ``Sent``, which
+A client makes one request after the other, all in one dialect. For some of them it decides beforehand to leave, when,
+and in which of the ways a TCP peer can: FIN, RST, or only its sending half. What each client saw is a ``Sent``, which
 ``demo_audit`` compares with the ledger.
 """
 
