@@ -2,9 +2,9 @@
 
 ::
 
-    one process ── simulator (4 credentials, faults)      real TCP sockets on loopback between all three
-                ── relay (4 accounts, ledger in a temporary folder)
-                ── clients ── leave by FIN, RST, half-close; queued, waiting, in mid-stream
+    one process ── simulator (Claude, Bedrock, Gemini; faults)   real TCP sockets on loopback between all three
+                ── relay (``demo_accounts``, ledger in a temporary folder)
+                ── clients (``demo_dialects``) ── leave by FIN, RST, half-close; queued, waiting, in mid-stream
 
 It ends with an account of itself: no slot held, no upstream socket in use, exactly one row for each request, and the
 tokens of the rows are those that were served. Otherwise it says what is wrong, and exits with 1.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +27,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from relay_trio import __version__
+from relay_trio.cli.demo_accounts import ACCOUNTS
 from relay_trio.cli.demo_audit import Audit, audit, read_rows
-from relay_trio.cli.demo_clients import KEY, DemoClient, Sent
+from relay_trio.cli.demo_clients import DemoClient, Sent
+from relay_trio.cli.demo_dialects import DIALECTS, KEY
 from relay_trio.cli.demo_table import AccountTable, show
 from relay_trio.config import Settings
 from relay_trio.ledger.row import LedgerRow
@@ -37,14 +40,6 @@ from relay_trio.simulator import ServedRequest, Simulator, SimulatorSettings, Sp
 from relay_trio.simulator.faults import parse_rates
 
 _PORTS = (8400, 8401)
-_ACCOUNTS = (
-    ("claude-a", 12, "delay=0.10..0.25,pace=0.035"),
-    ("claude-b", 10, "delay=0.15..0.40,pace=0.040"),
-    ("claude-c", 6, "delay=0.05..0.20,pace=0.030"),
-    ("claude-d", 4, "delay=0.20..0.60,pace=0.045"),
-)
-"""Name, slots and pace. Together fewer slots than there are clients, so that some of them wait, and leave waiting."""
-
 _FIRST_BYTE_SECONDS = 3.0
 _IDLE_SECONDS = 2.0
 """An upstream that stalls is given up so soon that it can be seen within a demo."""
@@ -132,8 +127,8 @@ async def _run(plan: _Plan) -> _Result | None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as everything:
         stop = trio.Event()
         async with open_simulator(SimulatorSettings(seed=plan.seed, faults=plan.fault, keep_bodies=False)) as simulator:
-            for name, _, pace in _ACCOUNTS:
-                simulator.plan_account(_credential(name), pace)
+            for account in ACCOUNTS:
+                simulator.plan_account(account.credential, account.pace)
             settings = _settings(plan, simulator)
             async with open_relay(settings, on_settled=on_settled) as relay, trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, stop, everything)
@@ -168,13 +163,14 @@ async def _let_clients_run(
 ) -> None:
     """Clients until the time is up or ``stop``; then to the end of their last requests. Cancelled here: destroys."""
     host, _, port = bound.client_urls[0].rpartition("/")[2].rpartition(":")
+    address = (host, int(port))
 
     def is_admitted(request_id: str) -> bool:
         return request_id in settled or any(live.row.client_request_id == request_id for live in relay.core.live)
 
     members = [
-        DemoClient(number, (host, int(port)), random.Random(f"{plan.seed} {number}"), plan.disconnect, is_admitted)
-        for number in range(plan.clients)
+        DemoClient(number, dialect, address, random.Random(f"{plan.seed} {number}"), plan.disconnect, is_admitted)
+        for number, dialect in zip(range(plan.clients), cycle(DIALECTS), strict=False)
     ]
     async with trio.open_nursery() as nursery:
         for client in members:
@@ -225,23 +221,10 @@ def _settings(plan: _Plan, simulator: Simulator) -> Settings:
             "server": {"listeners": listeners[:1], "ledger": str(plan.folder / "relay.db"), "drain_seconds": 1},
             "admin": {"listener": listeners[1]},
             "timeouts": {"first_byte_timeout_seconds": _FIRST_BYTE_SECONDS, "idle_timeout_seconds": _IDLE_SECONDS},
-            "account": [
-                {
-                    "name": name,
-                    "provider": "anthropic",
-                    "api_key": _credential(name),
-                    "base_url": simulator.base_url,
-                    "max_concurrency": slots,
-                }
-                for name, slots, _ in _ACCOUNTS
-            ],
+            "account": [account.table(simulator.base_url) for account in ACCOUNTS],
             "key": [{"name": "demo", "secret": KEY}],
         }
     )
-
-
-def _credential(name: str) -> str:
-    return f"sk-simulated-{name}"
 
 
 def _free(port: int) -> int:
@@ -272,6 +255,8 @@ def _print_end(result: _Result, found: Audit, others: int) -> None:
         f"{found.failed} failed   slots held after the last request: {result.slots}   "
         f"usage rows {found.rows}/{found.requests}"
     )
+    tokens = "   ".join(f"{provider} {count:,}" for provider, count in found.tokens.items())
+    print(f"        tokens counted exactly: {tokens}")
     if found.unread:
         print(f"        {found.unread} more hung up before the relay had read their request: no row")
     if others:

@@ -7,6 +7,7 @@ the simulator, which counts what it handed to the kernel.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ class Audit:
     """What the three have in common, and what they have not.
 
     ``requests`` reached the relay for certain, or have a row; ``unread`` are those whose client left so early that the
-    relay need not have read them, and did not.
+    relay need not have read them, and did not. ``tokens``: by provider, those of the rows that say they are exact.
     """
 
     requests: int
@@ -40,6 +41,7 @@ class Audit:
     completed: int
     gone: int
     failed: int
+    tokens: dict[str, int]
     problems: tuple[str, ...]
 
 
@@ -56,6 +58,7 @@ def audit(sent: Sequence[Sent], rows: Sequence[sqlite3.Row], served: Iterable[Se
     ours: dict[str, list[sqlite3.Row]] = {request.request_id: [] for request in sent}
     for row in rows:
         ours.get(row["client_request_id"], []).append(row)
+    truth = {record.request_id: record for record in served}
     unread = 0
     for request in sent:
         found = ours[request.request_id]
@@ -67,7 +70,7 @@ def audit(sent: Sequence[Sent], rows: Sequence[sqlite3.Row], served: Iterable[Se
             problems.add(f"requests with {len(found)} rows", request.request_id)
         else:
             _compare(request, found[0], problems)
-    truth = {record.request_id: record for record in served}
+            _check_counted(found[0], truth, problems)
     for row in rows:
         _check_row(row, truth, problems)
     return Audit(
@@ -77,6 +80,7 @@ def audit(sent: Sequence[Sent], rows: Sequence[sqlite3.Row], served: Iterable[Se
         completed=_count(ours, Word.COMPLETED),
         gone=_count(ours, Word.CLIENT_DISCONNECT) + _count(ours, Word.CLIENT_TIMEOUT),
         failed=sum(map(len, ours.values())) - _count(ours, Word.COMPLETED, Word.CLIENT_DISCONNECT, Word.CLIENT_TIMEOUT),
+        tokens=_exact_tokens(rows),
         problems=problems.lines(),
     )
 
@@ -133,6 +137,22 @@ def _check_row(row: sqlite3.Row, truth: Mapping[str, ServedRequest], problems: P
         problems.add("exact rows that differ from what was served", request_id)
     if any(ours > theirs for ours, theirs in zip(counted, served, strict=True)):
         problems.add("rows with more tokens than were served", request_id)
+
+
+def _check_counted(row: sqlite3.Row, truth: Mapping[str, ServedRequest], problems: Problems) -> None:
+    """Tokens that nobody counted differ from nothing: every answer that was whole and undamaged has exact ones."""
+    record = truth.get(row["upstream_request_id"])
+    is_damaged = record is not None and record.fault
+    if row["outcome"] == Word.COMPLETED and row["usage_source"] != UsageSource.EXACT and not is_damaged:
+        problems.add("completed requests without exact tokens", row["request_id"])
+
+
+def _exact_tokens(rows: Sequence[sqlite3.Row]) -> dict[str, int]:
+    tokens: Counter[str] = Counter()
+    for row in rows:
+        if row["usage_source"] == UsageSource.EXACT:
+            tokens[row["provider"]] += sum(row[name] for name in _TOKENS)
+    return dict(sorted(tokens.items()))
 
 
 def _count(rows: Mapping[str, Sequence[sqlite3.Row]], *words: Word) -> int:

@@ -1,13 +1,12 @@
 """The demo's clients: real TCP sockets, HTTP/1.1 by h11, and no manners.
 
-A client makes one request after the other. For some of them it decides beforehand to leave, when, and in which of the
-ways a TCP peer can: FIN, RST, or only its sending half. What each client saw is a ``Sent``, which ``demo_audit``
-compares with the ledger.
+A client makes one request after the other, all in one dialect. For some of them it decides beforehand to leave, when,
+and in which of the ways a TCP peer can: FIN, RST, or only its sending half. What each client saw is a ``Sent``, which
+``demo_audit`` compares with the ledger.
 """
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 from contextlib import suppress
@@ -22,10 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-KEY = "rt_demo"
-"""The client key that the demo's relay accepts."""
+    from relay_trio.cli.demo_dialects import Ask
 
-_LAST_EVENTS = (b"event: message_stop", b"event: error")
 _TAIL_BYTES = 2048
 _ADMISSION_POLL_SECONDS = 0.005
 _ADMISSION_SECONDS = 5.0
@@ -89,13 +86,21 @@ def draw_leave(rng: Random, share: float) -> Leave | None:
 
 
 class DemoClient:
-    """One client. ``is_admitted`` tells whether the relay has, or had, the request with that id."""
+    """One client. ``dialect`` makes its requests; ``is_admitted`` tells whether the relay has, or had, the request with
+    that id."""
 
     def __init__(
-        self, number: int, address: tuple[str, int], rng: Random, share: float, is_admitted: Callable[[str], bool]
+        self,
+        number: int,
+        dialect: Callable[[Random], Ask],
+        address: tuple[str, int],
+        rng: Random,
+        share: float,
+        is_admitted: Callable[[str], bool],
     ) -> None:
         self.sent: list[Sent] = []
         self._number = number
+        self._dialect = dialect
         self._address = address
         self._rng = rng
         self._share = share
@@ -119,7 +124,7 @@ class DemoClient:
         try:
             if self._wire is None:
                 self._wire = await Wire.open(self._address)
-            await self._wire.send(sent.request_id, self._rng)
+            await self._wire.send(sent.request_id, self._dialect(self._rng))
             await self._answer(self._wire, sent, leave)
         except (trio.BrokenResourceError, h11.RemoteProtocolError, OSError):
             self._hang_up(Way.FIN)
@@ -180,31 +185,25 @@ class Wire:
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._parser = h11.Connection(h11.CLIENT)
+        self._ask: Ask | None = None
 
     @classmethod
     async def open(cls, address: tuple[str, int]) -> Wire:
         """Connect. Raises OSError. Cancelled here: atomic."""
         return cls(await trio.open_tcp_stream(*address))
 
-    async def send(self, request_id: str, rng: Random) -> None:
-        """Send one request, mostly for a stream. Cancelled here: destroys."""
-        body = {
-            "model": "claude-sonnet-4-5",
-            "max_tokens": rng.randint(10, 40),
-            "stream": rng.random() < 0.85,
-            "messages": [{"role": "user", "content": "tell me about slots " * rng.randint(1, 20)}],
-        }
-        content = json.dumps(body).encode()
+    async def send(self, request_id: str, ask: Ask) -> None:
+        """Send one request. Cancelled here: destroys."""
+        self._ask = ask
         headers = [
+            *ask.headers,
             ("host", "demo"),
-            ("x-api-key", KEY),
-            ("anthropic-version", "2023-06-01"),
             ("content-type", "application/json"),
-            ("content-length", str(len(content))),
+            ("content-length", str(len(ask.body))),
             ("x-request-id", request_id),
         ]
-        head = self._parser.send(h11.Request(method="POST", target="/v1/messages", headers=headers))
-        data = self._parser.send(h11.Data(content))
+        head = self._parser.send(h11.Request(method="POST", target=ask.target, headers=headers))
+        data = self._parser.send(h11.Data(ask.body))
         self._parser.send(h11.EndOfMessage())
         assert head is not None
         assert data is not None
@@ -219,15 +218,14 @@ class Wire:
 
         Cancelled here: destroys.
         """
+        assert self._ask is not None
         tail = b""
-        is_stream = False
         while True:
             event = self._parser.next_event()
             if event is h11.NEED_DATA:
                 self._parser.receive_data(await self._stream.receive_some(65536))
             elif isinstance(event, h11.Response):
                 sent.status = event.status_code
-                is_stream = any(value.startswith(b"text/event-stream") for _, value in event.headers)
             elif isinstance(event, h11.Data):
                 tail = (tail + bytes(event.data))[-_TAIL_BYTES:]
                 if reads is not None:
@@ -236,7 +234,7 @@ class Wire:
                         return
             elif isinstance(event, h11.EndOfMessage):
                 sent.is_whole = True
-                sent.has_last_word = not is_stream or any(last in tail for last in _LAST_EVENTS)
+                sent.has_last_word = sent.status != 200 or self._ask.has_last_word(tail)
                 return
 
     async def wait_closed(self) -> None:

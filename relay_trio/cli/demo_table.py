@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.relay.core import RelayCore
 
-_HEADER = ("  account", "slots", "state", "   ok", " gone", " err", "ttft p50/p95", "release p99", "")
+_HEADER = ("  account", "provider", "slots", "state", "   ok", " gone", " err", "ttft p50/p95", "release p99", "")
 _GONE = (Word.CLIENT_DISCONNECT, Word.CLIENT_TIMEOUT)
 _LIVE_SECONDS = 0.5
 _PLAIN_SECONDS = 5.0
@@ -66,7 +66,7 @@ class AccountTable:
         rows = [_HEADER, *(self._account_row(account, core) for account in core.admission.accounts)]
         waiting = core.admission.statistics().waiting
         unplaced = self._figures[""]
-        rows.append(("  in queue", str(waiting), "", *_counts(unplaced), "", "", ""))
+        rows.append(("  in queue", "", str(waiting), "", *_counts(unplaced), "", "", ""))
         return aligned(rows)
 
     def _account_row(self, account: Account, core: RelayCore) -> tuple[str, ...]:
@@ -77,6 +77,7 @@ class AccountTable:
             note = f"{note}, {health.available_in_seconds:.0f} s left"
         return (
             f"  {account.name}",
+            account.settings.provider,
             f"{core.admission.in_use(account)}/{account.settings.max_concurrency}",
             health.state.value,
             *_counts(figures),

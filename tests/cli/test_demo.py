@@ -11,8 +11,12 @@ import time
 
 import pytest
 
+from relay_trio.chunks import NO_USAGE
 from relay_trio.cli import demo as demo_module
 from relay_trio.cli.demo import demo
+from relay_trio.providers.claude_metering import EventFold
+from relay_trio.providers.gemini_metering import AnswerFold
+from relay_trio.providers.metering import UsageFold
 from relay_trio.state.memory import SlotTable
 
 pytestmark = pytest.mark.slow
@@ -32,6 +36,8 @@ def test_demo_ends_with_nothing_held_and_one_row_for_each_request(capsys: pytest
     assert completed > 0
     assert gone > 0
     assert "problem" not in err
+    tokens = re.search(r"tokens counted exactly: anthropic ([\d,]+)   bedrock ([\d,]+)   gemini ([\d,]+)\n", out)
+    assert tokens is not None, out
 
 
 def test_demo_prints_a_curl_line_and_a_row_for_each_account(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,7 +45,13 @@ def test_demo_prints_a_curl_line_and_a_row_for_each_account(capsys: pytest.Captu
     out = capsys.readouterr().out
     assert re.search(r"relay      http://127\.0\.0\.1:\d+ ", out)
     assert re.search(r"curl -N http://127\.0\.0\.1:\d+/v1/messages -H 'x-api-key: rt_demo'", out)
-    assert all(re.search(rf"claude-{letter} +0/\d+ +ready", out) for letter in "abcd")
+    rows = re.findall(r"  ([a-z0-9-]+) +(anthropic|bedrock|gemini) +0/\d+ +ready", out)
+    assert rows == [
+        ("claude-a", "anthropic"),
+        ("claude-b", "anthropic"),
+        ("bedrock-eu", "bedrock"),
+        ("gemini-1", "gemini"),
+    ]
 
 
 def test_demo_uses_another_port_when_its_own_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +94,18 @@ def test_demo_finds_a_row_that_is_missing(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(demo_module, "read_rows", lambda ledger: read_rows(ledger)[1:])
     assert demo(seconds=0.3, clients=3, seed=1, disconnect=0) == 1
     assert "problem: 1 requests with 0 rows: demo-" in capsys.readouterr().err
+
+
+def test_demo_finds_tokens_that_were_not_counted_whoever_served_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for fold in (UsageFold, EventFold, AnswerFold):  # documents and Converse, Claude's events, Gemini's
+        monkeypatch.setattr(fold, "stats", lambda *_: NO_USAGE)
+    assert demo(seconds=0.3, clients=6, seed=1, disconnect=0, fault="none") == 1
+    out, err = capsys.readouterr()
+    requests = re.search(r"(\d+) requests: \1 completed", out)
+    assert requests is not None
+    assert f"problem: {requests[1]} completed requests without exact tokens: req_" in err
 
 
 def test_ctrl_c_ends_the_demo_with_its_closing_account() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from relay_trio.chunks import UsageSource, UsageStats
 from relay_trio.cli.demo_audit import audit, read_rows
 from relay_trio.cli.demo_clients import Sent
 from relay_trio.ledger.row import LedgerRow
@@ -24,6 +25,7 @@ def row(**values: Any) -> sqlite3.Row:
         "request_id": "req_1",
         "client_request_id": "demo-0",
         "upstream_request_id": "up_1",
+        "provider": "anthropic",
         "outcome": "completed",
         "code": "--",
         "status": 200,
@@ -47,8 +49,9 @@ def sent(**values: Any) -> Sent:
     return Sent("demo-0", **(content | values))
 
 
-def served(output_tokens: int = 5) -> ServedRequest:
-    return ServedRequest("up_1", "POST", b"/v1/messages", [], b"", 0.0, 1, usage=Usage(3, output_tokens, 0, 0))
+def served(output_tokens: int = 5, *, fault: str = "") -> ServedRequest:
+    usage = Usage(3, output_tokens, 0, 0)
+    return ServedRequest("up_1", "POST", b"/v1/messages", [], b"", 0.0, 1, usage=usage, fault=fault)
 
 
 def test_three_witnesses_that_agree_make_no_problem() -> None:
@@ -83,6 +86,8 @@ def test_rows_of_strangers_are_not_counted_but_looked_at() -> None:
         (sent(), [row(outcome="internal", code="ID")], 5, "1 internal errors (ID): req_1"),
         (sent(), [row()], 6, "1 exact rows that differ from what was served: req_1"),
         (sent(), [row(usage_source="partial")], 4, "1 rows with more tokens than were served: req_1"),
+        (sent(), [row(usage_source="partial")], 5, "1 completed requests without exact tokens: req_1"),
+        (sent(), [row(usage_source="none")], 5, "1 completed requests without exact tokens: req_1"),
         (sent(), [row(upstream_request_id="up_2")], 5, "1 rows with tokens that no upstream served: req_1"),
     ],
 )
@@ -92,6 +97,22 @@ def test_each_disagreement_is_named(
     assert problem in audit([request_seen], rows, [served(tokens_served)]).problems
 
 
+def test_an_answer_that_the_upstream_damaged_need_not_be_counted() -> None:
+    assert audit([sent()], [row(usage_source="none")], [served(fault="malformed")]).problems == ()
+
+
+def test_exact_tokens_are_summed_for_each_provider() -> None:
+    """Those of rows that are not exact are in no sum: they are fewer than were served."""
+    rows = [
+        row(),
+        row(request_id="req_2", client_request_id="", output_tokens=4),
+        row(request_id="req_3", client_request_id="", provider="gemini", cache_read_tokens=2),
+        row(request_id="req_4", client_request_id="", provider="gemini", usage_source="partial"),
+        row(request_id="req_5", client_request_id="", provider="bedrock", usage_source="none"),
+    ]
+    assert audit([sent()], rows, []).tokens == {"anthropic": 15, "gemini": 10}
+
+
 def test_many_of_a_kind_are_one_line_with_a_few_ids() -> None:
     requests = [Sent(f"demo-{number}", is_admitted=True, status=200) for number in range(5)]
     assert audit(requests, [], []).problems == ("5 requests with 0 rows: demo-0, demo-1, demo-2, …",)
@@ -99,9 +120,11 @@ def test_many_of_a_kind_are_one_line_with_a_few_ids() -> None:
 
 async def test_rows_are_read_from_a_real_ledger(tmp_path: Path) -> None:
     async with open_ledger(tmp_path / "relay.db") as ledger:
-        made = LedgerRow("req_1", "k_1", 1.0, "messages", client_request_id="demo-0")
+        made = LedgerRow("req_1", "k_1", 1.0, "messages", provider="anthropic", client_request_id="demo-0")
         ledger.open_row(made)
-        made.outcome, made.status = COMPLETED, 200
+        made.outcome, made.status, made.upstream_request_id = COMPLETED, 200, "up_1"
+        made.usage = UsageStats(input_tokens=3, output_tokens=5, source=UsageSource.EXACT)
         ledger.close_row(made)
     rows = read_rows(tmp_path / "relay.db")
-    assert audit([sent()], rows, []).problems == ()
+    found = audit([sent()], rows, [served()])
+    assert (found.problems, found.tokens) == ((), {"anthropic": 8})

@@ -10,12 +10,18 @@ import pytest
 import trio
 
 from relay_trio.cli.demo_clients import DemoClient, Moment, Sent, Way, Wire, draw_leave
+from relay_trio.cli.demo_dialects import Ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 STOP = b"event: message_stop\ndata: {}\n\n"
+ASK = Ask("/v1/messages?beta=true", (("x-api-key", "rt_demo"),), b'{"stream":true}', (b"event: message_stop",))
+
+
+def ask(rng: random.Random) -> Ask:
+    return ASK
 
 
 def chunk(data: bytes) -> bytes:
@@ -46,7 +52,7 @@ async def ends(listener: Listener) -> AsyncIterator[tuple[Wire, trio.SocketStrea
     with trio.fail_after(10):
         wire = await Wire.open(listener.address)
         async with await listener.accept() as server:
-            await wire.send("demo-0-0", random.Random(0))
+            await wire.send("demo-0-0", ASK)
             await server.receive_some()
             yield wire, server
             wire.close(Way.FIN)
@@ -54,7 +60,7 @@ async def ends(listener: Listener) -> AsyncIterator[tuple[Wire, trio.SocketStrea
 
 @pytest.mark.parametrize(
     ("body", "has_last_word"),
-    [(chunk(STOP), True), (chunk(b"event: error\ndata: {}\n\n"), True), (chunk(b"event: ping\n\n"), False)],
+    [(chunk(STOP), True), (chunk(b"event: ping\n\n") + chunk(STOP), True), (chunk(b"event: ping\n\n"), False)],
 )
 async def test_receive_tells_a_good_end_from_a_clean_one(
     ends: tuple[Wire, trio.SocketStream], body: bytes, has_last_word: bool
@@ -65,6 +71,28 @@ async def test_receive_tells_a_good_end_from_a_clean_one(
     await wire.receive(sent)
     assert (sent.status, sent.is_whole, sent.has_last_word) == (200, True, has_last_word)
     assert wire.start_next()
+
+
+async def test_receive_of_an_error_status_expects_no_last_event(ends: tuple[Wire, trio.SocketStream]) -> None:
+    wire, server = ends
+    sent = Sent("demo-0-0")
+    await server.send_all(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\n{}")
+    await wire.receive(sent)
+    assert (sent.status, sent.is_whole, sent.has_last_word) == (429, True, True)
+
+
+async def test_send_writes_one_request_of_its_dialect(listener: Listener) -> None:
+    with trio.fail_after(10):
+        wire = await Wire.open(listener.address)
+        async with await listener.accept() as server:
+            await wire.send("demo-0-0", ASK)
+            wire.close_sending()
+            head, _, body = b"".join([part async for part in server]).partition(b"\r\n\r\n")
+            wire.close(Way.FIN)
+    first, *fields = head.split(b"\r\n")
+    assert first == b"POST /v1/messages?beta=true HTTP/1.1"
+    assert {b"x-api-key: rt_demo", b"x-request-id: demo-0-0", b"content-length: 15"} < set(fields)
+    assert body == ASK.body
 
 
 async def test_receive_of_a_cut_answer_raises(ends: tuple[Wire, trio.SocketStream]) -> None:
@@ -117,7 +145,7 @@ async def test_wait_closed_returns_when_the_server_closes(ends: tuple[Wire, trio
 
 
 async def test_stopping_finishes_the_request_that_runs(listener: Listener) -> None:
-    client = DemoClient(0, listener.address, random.Random(0), 0.0, lambda request_id: True)
+    client = DemoClient(0, ask, listener.address, random.Random(0), 0.0, lambda request_id: True)
     stop = trio.Event()
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -131,7 +159,7 @@ async def test_stopping_finishes_the_request_that_runs(listener: Listener) -> No
 
 
 async def test_cancel_counts_as_leaving(listener: Listener) -> None:
-    client = DemoClient(0, listener.address, random.Random(0), 0.0, lambda request_id: False)
+    client = DemoClient(0, ask, listener.address, random.Random(0), 0.0, lambda request_id: False)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.run, trio.Event())

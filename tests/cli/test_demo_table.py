@@ -41,7 +41,7 @@ async def test_each_end_is_counted_in_its_column(tmp_path: Path) -> None:
     table.settled(row(ended_by_client(Phase.QUEUED), account=""))
     async with open_relay(settings(tmp_path)) as relay:
         _, account, queue = table.lines(relay.core)
-    assert account.split() == ["claude-a", "0/4", "ready", *_FIGURES]
+    assert account.split() == ["claude-a", "anthropic", "0/4", "ready", *_FIGURES]
     assert queue.split() == ["in", "queue", "0", "0", "1", "0"]
 
 
