@@ -60,6 +60,8 @@ DOORS: dict[str, set[str]] = {
     "werkzeug": {"web/app.py", "web/seam.py"},
     "structlog": {"ledger/writer.py", "observe/log.py"},
     "botocore": {"providers/bedrock_signing.py", "providers/bedrock_credentials.py"},
+    "google": {"providers/vertex_credentials.py"},
+    "urllib3": {"providers/vertex_credentials.py"},
     "pydantic": {"config/", "cli/init.py", "cli/keys.py"},
     "pydantic_core": {"config/", "relay/intake.py"},
     "genai_prices": {"ledger/prices.py"},
@@ -75,7 +77,7 @@ may be imported nowhere. What DESIGN calls plain functions over bytes (wire, pro
 the counts (state) nor the settings (config)."""
 
 DOORS_FOR_TYPES: dict[str, set[str]] = {
-    "hypercorn": {"web/seam.py", "web/answers.py", "web/aws_auth.py"},  # the ASGI message types
+    "hypercorn": {"web/seam.py", "web/answers.py", "web/aws_auth.py", "web/gemini_routes.py"},  # the ASGI message types
     "quart_trio": {"server/compose.py"},  # the type of an application
 }
 """More doors, for imports under ``TYPE_CHECKING`` only."""

@@ -127,6 +127,10 @@ class Admission:
         self._orders += 1
         return Want(model, operation, self._orders, is_pinned)
 
+    def serves(self, model: str, operation: str) -> bool:
+        """Whether any account could be asked, now or later."""
+        return bool(self._serving(model, operation))
+
     def turn_nowait(self, want: Want) -> Turn | None:
         """A reserved slot if one is free and nobody waits; enter the turn at once. None: ``wait_turn``."""
         account = None if self._waiters else self._best(want)

@@ -58,11 +58,21 @@ def proof(account: AccountSettings) -> str:
     """What an account proves itself with, in words that hold no secret."""
     if account.api_key is not None:
         return f"key {masked(account.api_key.get_secret_value())}"
+    if account.provider == "vertex":
+        return f"{_token_source(account)}, project {account.project} in {account.location}"
     if account.access_key_id is not None:
         found = f"access key {masked(account.access_key_id.get_secret_value())}"
     else:
         found = f"profile {account.profile}" if account.profile is not None else "AWS default chain"
     return found if account.assume_role_arn is None else f"{found}, role {account.assume_role_arn.rpartition('/')[2]}"
+
+
+def _token_source(account: AccountSettings) -> str:
+    if account.token_command is not None:
+        return f"token of {account.token_command[0]}"
+    if account.token_file is not None:
+        return f"token in {short_path(account.token_file)}"
+    return "Google's default credentials" if account.credentials is None else "Google credentials"
 
 
 def short_path(path: Path) -> str:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from relay_trio.providers.base import Head, Provider
     from relay_trio.upstream.client import UpstreamClient
 
-_REFUSED = (401, 403)
 _RATE_LIMITED = (429, 529)
 
 
@@ -83,7 +82,7 @@ def judge(provider: Provider, head: Head, milliseconds: float) -> ProbeResult:
     reachable = f"reachable {milliseconds:.0f} ms"
     if provider.accepts_probe(head):
         return ProbeResult(True, f"{reachable}   key accepted")
-    if status in _REFUSED:
+    if status in provider.key_refusals:
         return ProbeResult(False, f"{reachable}   key refused ({status})")
     if status in _RATE_LIMITED:
         return ProbeResult(True, f"{reachable}   answered {status}: too busy to say whether it accepts the key")

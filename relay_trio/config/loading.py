@@ -182,6 +182,10 @@ class _Reading:
             value = table.get(str(key), default)
             if isinstance(value, (str, Path)) and str(value) not in ("", "."):
                 table[str(key)] = str(self._path.parent / value)
+        accounts = self.raw.get("account")
+        for account in accounts if isinstance(accounts, list) else ():
+            if isinstance(account, dict) and isinstance(token_file := account.get("token_file"), str) and token_file:
+                account["token_file"] = str(self._path.parent / token_file)
 
     def _written(self, where: Where) -> str:
         variable = self._variables.get(where[:2])

@@ -21,7 +21,17 @@ Where = tuple[str | int, ...]
 """The place of a value: ``("account", 0, "api_key")``."""
 
 SECRET_KEYS = frozenset(
-    {"api_key", "proxy", "secret", "token", "access_key_id", "secret_access_key", "session_token", "sigv4_secret"}
+    {
+        "api_key",
+        "proxy",
+        "secret",
+        "token",
+        "access_key_id",
+        "secret_access_key",
+        "session_token",
+        "sigv4_secret",
+        "credentials",
+    }
 )
 """Last names of the settings whose value is a secret."""
 

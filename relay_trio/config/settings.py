@@ -24,6 +24,7 @@ from relay_trio.config.bedrock import bedrock_problems, with_bedrock_defaults
 from relay_trio.config.listener import Listener
 from relay_trio.config.values import (
     BaseUrl,
+    Command,
     Count,
     FilePath,
     ListenerSetting,
@@ -33,18 +34,20 @@ from relay_trio.config.values import (
     Number,
     OptionalProxyUrl,
     OptionalSecret,
+    OptionalSecretText,
     Patterns,
     RoleArn,
     Seconds,
     Secret,
     SigningSecret,
 )
+from relay_trio.config.vertex import vertex_problems
 
-PROVIDERS = ("anthropic", "bedrock")
+PROVIDERS = ("anthropic", "bedrock", "gemini", "vertex")
 """Names that ``[[account]] provider`` may have: one for each line of ``providers/registry``."""
 
 
-_WITHOUT_API_KEY = {"bedrock"}
+_WITHOUT_API_KEY = {"bedrock", "vertex"}
 """Providers that can be proved to in another way."""
 
 
@@ -259,6 +262,24 @@ class AccountSettings(_Section):
         examples=[{"claude-sonnet-4-5": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"}],
     )
 
+    project: str | None = Field(default=None, description="vertex: id of the Google Cloud project", examples=["my-ai"])
+    location: str | None = Field(default=None, description="vertex: where", examples=["europe-west4"])
+    credentials: OptionalSecretText = Field(
+        default=None,
+        description="vertex: Google's JSON; without it or a token the machine's own, with api_key express mode",
+        examples=["file:service-account.json"],
+    )
+    token_command: Command | None = Field(
+        default=None,
+        description="vertex: program that prints an access token, asked again every 5 minutes",
+        examples=[["gcloud", "auth", "print-access-token"]],
+    )
+    token_file: FilePath | None = Field(
+        default=None,
+        description="vertex: file with an access token, read again every 5 minutes",
+        examples=["/run/secrets/vertex-token"],
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _with_defaults_of_its_provider(cls, table: Any) -> Any:
@@ -274,7 +295,7 @@ class AccountSettings(_Section):
 
     @model_validator(mode="after")
     def _fits_its_provider(self) -> Self:
-        for key, message in bedrock_problems(self):
+        for key, message in (*bedrock_problems(self), *vertex_problems(self)):
             raise PydanticCustomError("provider", "{message}", {"key": key, "message": message})
         return self
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from relay_trio.chunks import UsageStats
 
-LIST_NAMES = {"anthropic": "anthropic", "bedrock": "aws", "gemini": "google"}
+LIST_NAMES = {"anthropic": "anthropic", "bedrock": "aws", "gemini": "google", "vertex": "google"}
 """Our providers as the list calls them."""
 
 _MTOK = 1_000_000

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from relay_trio.chunks import UsageStats
     from relay_trio.config import AccountSettings
@@ -32,7 +32,8 @@ class Incoming:
     """A client's request after authentication and the structural checks.
 
     ``operation`` is the name of the route, which is what the request means: one path has many spellings. ``raw_path``
-    and ``query`` are the bytes of the request line, escapes untouched.
+    and ``query`` are the bytes of the request line, escapes untouched. Of an answer that lists models, only those that
+    ``is_listed`` are for the client.
     """
 
     operation: str
@@ -43,6 +44,7 @@ class Incoming:
     body: bytes
     model: str | None = None
     stream: bool = False
+    is_listed: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,9 @@ class Provider(Protocol):
 
     hashes_bodies: bool
     """``build_request`` goes through the whole body, so a large one is built in a thread."""
+
+    key_refusals: frozenset[int]
+    """Statuses by which the probe is told that the credential is not accepted."""
 
     def static_credential(self, account: AccountSettings) -> Credential | None:
         """The account's credential when it stands in the configuration, which never changes; None: ``resolve``."""

@@ -80,6 +80,7 @@ class Bedrock:
         {MESSAGES, INVOKE, INVOKE_STREAM, CONVERSE, CONVERSE_STREAM, COUNT_TOKENS, INFERENCE_PROFILES}
     )
     hashes_bodies = True
+    key_refusals = frozenset({401, 403})
 
     def static_credential(self, account: AccountSettings) -> Credential | None:
         """A Bedrock API key, or a fixed pair. Called when the account is made, which is when signing is imported."""

@@ -34,6 +34,7 @@ from relay_trio.providers.base import (
 )
 from relay_trio.providers.claude_metering import MessageMeter, StreamMeter
 from relay_trio.providers.metering import Inflater, NullMeter
+from relay_trio.providers.model_list import ModelListFilter
 from relay_trio.providers.retry_after import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Claude:
     default_base_url = "https://api.anthropic.com"
     operations = frozenset({MESSAGES, COUNT_TOKENS, MODELS, BATCHES})
     hashes_bodies = False
+    key_refusals = frozenset({401, 403})
 
     def static_credential(self, account: AccountSettings) -> Credential:
         """The API key, or an OAuth token."""
@@ -82,7 +84,8 @@ class Claude:
         """The client's request with the account's credential; path, query and body byte for byte."""
         headers = [(name, value) for name, value in incoming.headers if name in _REQUEST_HEADERS]
         accepted = header(incoming.headers, b"accept-encoding") or b""
-        headers.append((b"accept-encoding", b"gzip" if b"gzip" in accepted.lower() else b"identity"))
+        is_compressible = b"gzip" in accepted.lower() and incoming.is_listed is None
+        headers.append((b"accept-encoding", b"gzip" if is_compressible else b"identity"))
         target = _target(incoming.raw_path, incoming.query)
         return self._request(account, credential, incoming.method, target, headers, incoming.body)
 
@@ -123,7 +126,8 @@ class Claude:
         return [
             (name, value)
             for name, value in head.headers
-            if name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_PREFIX)
+            if (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_PREFIX))
+            and (name != b"content-length" or incoming.is_listed is None)  # a list may be shortened
         ]
 
     def new_meter(self, head: Head, incoming: Incoming) -> Meter:
@@ -134,7 +138,7 @@ class Claude:
         """
         encoding = (header(head.headers, b"content-encoding") or b"identity").lower()
         accepted = (header(incoming.headers, b"accept-encoding") or b"").lower()
-        if encoding != b"identity" and not (encoding == b"gzip" and b"gzip" in accepted):
+        if encoding != b"identity" and not (encoding == b"gzip" and b"gzip" in accepted and incoming.is_listed is None):
             raise UpstreamProtocolError(
                 f"the upstream used content-encoding {encoding[:40]!r}, which was not asked for"
             )
@@ -143,6 +147,8 @@ class Claude:
             return StreamMeter(inflater)
         if incoming.operation == MESSAGES:
             return MessageMeter(inflater)
+        if incoming.is_listed is not None:
+            return ModelListFilter({"data": "id"}, incoming.is_listed)
         return NullMeter()
 
     def classify_error(self, head: Head, body: bytes, incoming: Incoming, now: float) -> Verdict:

@@ -15,7 +15,9 @@ from relay_trio.wire.json_members import JsonLimitError, MemberScanner
 from relay_trio.wire.sse import EventBlocks, parse_block
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from relay_trio.providers.metering import Fold
 
 USAGE_FIELDS = {
     "input_tokens": "input_tokens",
@@ -125,7 +127,7 @@ class StreamMeter:
 
 
 class MessageMeter:
-    """Usage of a whole (non-streaming) message: its ``usage`` member, wherever it stands."""
+    """Usage of a whole (non-streaming) answer: its ``usage`` member, wherever it stands."""
 
     form = Form.WHOLE
     tells_its_error = True
@@ -133,11 +135,20 @@ class MessageMeter:
     is_mid_event = False
     error: UpstreamError | None = None
 
-    def __init__(self, inflater: Inflater | None = None, fields: Mapping[str, str] = USAGE_FIELDS) -> None:
-        """``fields``: names inside ``usage``, and those of ``UsageStats``."""
-        self._fields = fields
+    def __init__(
+        self,
+        inflater: Inflater | None = None,
+        fields: Mapping[str, str] = USAGE_FIELDS,
+        *,
+        member: str = "usage",
+        new_fold: Callable[[], Fold] | None = None,
+    ) -> None:
+        """``fields``: names inside ``usage``, and those of ``UsageStats``. Where the member has another name, and is
+        not read field by field, ``member`` and ``new_fold`` say so."""
+        self._member = member
+        self._new_fold = new_fold or (lambda: UsageFold(fields))
         self._small: bytearray | None = bytearray()  # the whole body, while it is small enough to be parsed at once
-        self._scanner: MemberScanner | None = MemberScanner(frozenset({"usage"}), max_depth=1024, max_tokens=None)
+        self._scanner: MemberScanner | None = MemberScanner(frozenset({member}), max_depth=1024, max_tokens=None)
         self._inflater = inflater
 
     def feed(self, data: bytes) -> bytes:
@@ -160,7 +171,7 @@ class MessageMeter:
             self._scanner = None
 
     def finish(self) -> UsageStats:
-        fold = UsageFold(self._fields)
+        fold = self._new_fold()
         if self._small is not None:
             try:
                 message = json.loads(self._small)
@@ -168,12 +179,12 @@ class MessageMeter:
                 self._scan(bytes(self._small))  # cut short: its usage may have come all the same
                 self._small = None
             else:
-                fold.overwrite(message.get("usage") if isinstance(message, dict) else None)
+                fold.overwrite(message.get(self._member) if isinstance(message, dict) else None)
                 return fold.stats(UsageSource.EXACT)
-        if self._scanner is None or "usage" not in self._scanner.members:
+        if self._scanner is None or self._member not in self._scanner.members:
             return fold.stats(UsageSource.NONE)
         try:
-            fold.overwrite(json.loads(self._scanner.members["usage"]))
+            fold.overwrite(json.loads(self._scanner.members[self._member]))
         except (ValueError, RecursionError):
             fold.spoil()
         return fold.stats(UsageSource.EXACT if self._scanner.is_whole else UsageSource.PARTIAL)

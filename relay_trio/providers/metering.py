@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from relay_trio.chunks import NO_USAGE, UsageSource, UsageStats
 from relay_trio.providers.base import Form
@@ -13,11 +13,24 @@ if TYPE_CHECKING:
 
     from relay_trio.errors import UpstreamError
 
-_LARGEST_COUNT = 2**53
+LARGEST_COUNT = 2**53
 """Beyond it a JSON number is no longer exact everywhere, and no answer has that many tokens."""
 
 _INFLATED_BYTES_MAX = 64 * 1024 * 1024
 """A compressed answer is looked into up to this size; what unfolds further is a bomb, and its usage stays unknown."""
+
+
+class Fold(Protocol):
+    """A token record that grows."""
+
+    def overwrite(self, usage: object) -> object:
+        """Take one usage object as parsed from JSON."""
+
+    def spoil(self) -> None:
+        """Something that may have carried usage could not be read: the record is unusable."""
+
+    def stats(self, source: UsageSource) -> UsageStats:
+        """The record so far."""
 
 
 class UsageFold:
@@ -41,7 +54,7 @@ class UsageFold:
             count = usage.get(theirs)
             if count is None:
                 continue
-            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _LARGEST_COUNT:
+            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= LARGEST_COUNT:
                 self._is_sound = False
             else:
                 self._counts[ours] = count

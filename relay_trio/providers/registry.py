@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from relay_trio.providers.bedrock import Bedrock
 from relay_trio.providers.claude import Claude
+from relay_trio.providers.gemini import Gemini
+from relay_trio.providers.vertex import Vertex
 
 if TYPE_CHECKING:
     from relay_trio.providers.base import Provider
 
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (Claude(), Bedrock())}
+PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (Claude(), Bedrock(), Gemini(), Vertex())}
 
 
 def provider_named(name: str) -> Provider:

@@ -19,7 +19,9 @@ class Route:
 
     ``needs_model``: the body is JSON and names the model, and says whether to stream. ``model_in_path``: the path names
     it, the body is not looked at, and ``is_stream`` is the route's. ``is_pinned``: what it asks for lives in one
-    account, so it always goes to the first that could have it, and nowhere else.
+    account, so it always goes to the first that could have it, and nowhere else. ``is_json``: the body is looked at all
+    the same, and must be one JSON object. ``lists``: the answer lists models, of which the client is shown those that
+    it can use for the route of that name.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Route:
     is_pinned: bool = False
     model_in_path: bool = False
     is_stream: bool = False
+    is_json: bool = False
+    lists: str | None = None
 
 
 class BodyProof(Protocol):

@@ -171,7 +171,7 @@ class Attempt:
                 await sink.progress()
             if data:
                 sink.put_nowait(data)
-            if meter.error is not None and not meter.tells_its_error:
+            if not meter.tells_its_error and meter.error is not None:
                 break  # nothing more comes out of it: the client is told now, whatever the upstream goes on with
             limit.rearm(idle_seconds, went_idle)
             data = await response.receive_some()

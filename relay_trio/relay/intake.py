@@ -8,7 +8,7 @@ the scan goes in windows with a checkpoint after each, and the one call that par
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from pydantic_core import from_json
@@ -65,6 +65,8 @@ async def read_request(asked: Asked, clock: RequestClock, timeouts: TimeoutSetti
         model, is_stream = await _inspect(body)
     elif asked.route.model_in_path:
         model, is_stream = _checked(asked.path_model), asked.route.is_stream
+        if asked.route.is_json:
+            await _parse(body)
     if asked.route.is_pinned and "*" not in asked.key.models:
         raise PermissionDenied("a key for some models cannot use batches, which name a model in each of their requests")
     if model is not None and not is_match(model, asked.key.models):
@@ -98,6 +100,24 @@ async def _read_body(source: BodySource, limit: Limit | None, timeouts: TimeoutS
 
 async def _inspect(body: bytes) -> tuple[str, bool]:
     """``model`` and ``stream`` of a JSON body."""
+    parsed = await _parse(body)
+    model, stream = parsed.get("model"), parsed.get("stream")
+    if model is None:
+        raise BadRequest("model: this member is required")
+    model = _checked(model)
+    if stream is not None and not isinstance(stream, bool):
+        raise BadRequest("stream: must be true or false")
+    return model, stream is True
+
+
+async def _parse(body: bytes) -> dict[str, Any]:
+    """A body that is one JSON object within the limits.
+
+    Raises:
+        BadRequest: it is not.
+
+    Cancelled here: atomic.
+    """
     try:
         if len(body) > _WINDOW_BYTES:
             await _scan(body)
@@ -112,13 +132,7 @@ async def _inspect(body: bytes) -> tuple[str, bool]:
         raise BadRequest("the body is not valid JSON") from None
     if not isinstance(parsed, dict):
         raise BadRequest("the body must be one JSON object")
-    model, stream = parsed.get("model"), parsed.get("stream")
-    if model is None:
-        raise BadRequest("model: this member is required")
-    model = _checked(model)
-    if stream is not None and not isinstance(stream, bool):
-        raise BadRequest("stream: must be true or false")
-    return model, stream is True
+    return parsed
 
 
 def _checked(model: object) -> str:

@@ -22,10 +22,13 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
+from relay_trio.accounts.account import is_match
 from relay_trio.chunks import Error, Usage
 from relay_trio.errors import CapacityError, QueueTimeout, RelayError
 from relay_trio.ledger.row import LedgerRow
@@ -87,6 +90,8 @@ class _Life:
         core, exchange, timeouts = self._core, self._exchange, self._core.settings.timeouts
         exchange.clock.set_total(timeouts.total_timeout_seconds)
         incoming = await read_request(self._asked, exchange.clock, timeouts, core.settings.server.max_body_bytes)
+        if self._asked.route.lists is not None and incoming.method == "GET":  # HEAD has no list
+            incoming = replace(incoming, is_listed=partial(self._is_listed, self._asked.route.lists))
         exchange.row.model, exchange.row.is_stream = incoming.model or "", incoming.stream
         want = core.admission.new_want(incoming.model, incoming.operation, is_pinned=self._asked.route.is_pinned)
         self.attempt = Attempt(core, self._asked, incoming, exchange, self._sink, started)
@@ -99,6 +104,10 @@ class _Life:
                 limit.rearm(timeouts.write_timeout_seconds, client_stalled)
         if exchange.outcome is None:
             exchange.ended(COMPLETED)
+
+    def _is_listed(self, operation: str, model: str) -> bool:
+        """Whether a model can be asked for: some account serves it, and the key may use it."""
+        return is_match(model, self._asked.key.models) and self._core.admission.serves(model, operation)
 
     async def _try_accounts(self, want: Want, attempt: Attempt) -> None:
         exchange, retry = self._exchange, self._core.settings.retry

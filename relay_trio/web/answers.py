@@ -53,9 +53,16 @@ async def by_secret(ring: KeyRing, scope: HTTPScope) -> tuple[ClientKey, BodyPro
 
 
 async def relay(
-    core: RelayCore, ring: KeyRing, route: Route, *, path_model: str | None = None, identify: Identify = by_secret
+    core: RelayCore,
+    ring: KeyRing,
+    route: Route,
+    *,
+    path_model: str | None = None,
+    query: bytes | None = None,
+    identify: Identify = by_secret,
 ) -> Response:
-    """Answer the current request through ``route``. ``path_model`` is the model where the path names it.
+    """Answer the current request through ``route``. ``path_model`` is the model where the path names it; ``query`` is
+    what may be known of the query, where that is not all.
 
     Cancelled here: destroys; the pump lives in the same nursery and ends with it.
     """
@@ -74,7 +81,7 @@ async def relay(
             key=key,
             method=scope["method"],
             raw_path=scope["raw_path"],
-            query=scope["query_string"],
+            query=scope["query_string"] if query is None else query,
             headers=headers,
             body=link.body,
             presence=link.presence,

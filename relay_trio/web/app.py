@@ -10,10 +10,10 @@ from werkzeug.exceptions import HTTPException
 
 from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
 from relay_trio.observe.log import log_defect
-from relay_trio.web import bedrock_routes, claude_routes
+from relay_trio.web import bedrock_routes, claude_routes, gemini_routes, model_routes
 from relay_trio.web.answers import error_answer, new_request_id
 from relay_trio.web.health import add_health
-from relay_trio.web.seam import RefusedWebsocket, RequestConnection, link_of
+from relay_trio.web.seam import RefusedWebsocket, RequestConnection, http_scope, link_of
 
 if TYPE_CHECKING:
     from relay_trio.accounts.keys import KeyRing
@@ -32,6 +32,8 @@ def client_app(core: RelayCore, ring: KeyRing) -> QuartTrio:
 
     claude_routes.add_routes(app, core, ring)
     bedrock_routes.add_routes(app, core, ring)
+    gemini_routes.add_routes(app, core, ring)
+    model_routes.add_routes(app, core, ring)
     return app
 
 
@@ -68,6 +70,9 @@ def bare_app(max_body_bytes: int) -> QuartTrio:
 
 
 def _tell(error: RelayError, request_id: str | None = None) -> Response:
-    is_bedrock = request.path.startswith(bedrock_routes.PREFIXES)
-    dialect: Dialect = bedrock_routes.DIALECT if is_bedrock else claude_routes.DIALECT
+    dialect: Dialect = claude_routes.DIALECT
+    if request.path.startswith(bedrock_routes.PREFIXES):
+        dialect = bedrock_routes.DIALECT
+    elif gemini_routes.is_meant(http_scope()):
+        dialect = gemini_routes.DIALECT
     return error_answer(dialect, error, request_id or new_request_id(), link_of(request.scope))

@@ -1,4 +1,5 @@
-"""The routes of the Messages API, as both generations of its clients call them."""
+"""The routes of the Messages API, as both generations of its clients call them. The list of models, whose path is not
+Claude's alone, is in ``model_routes``."""
 
 from __future__ import annotations
 
@@ -20,14 +21,12 @@ DIALECT = claude.ClaudeDialect()
 
 MESSAGES = Route(claude.MESSAGES, DIALECT, needs_model=True)
 COUNT_TOKENS = Route(claude.COUNT_TOKENS, DIALECT, needs_model=True)
-MODELS = Route(claude.MODELS, DIALECT)
+MODELS = Route(claude.MODELS, DIALECT, lists=claude.MESSAGES)
 BATCHES = Route(claude.BATCHES, DIALECT, is_pinned=True)
 
 _ROUTES = (
     ("POST", "/v1/messages", MESSAGES),
     ("POST", "/v1/messages/count_tokens", COUNT_TOKENS),
-    ("GET", "/v1/models", MODELS),
-    ("GET", "/v1/models/<path:model_id>", MODELS),
     ("POST", "/v1/messages/batches", BATCHES),
     ("GET", "/v1/messages/batches", BATCHES),
     ("GET", "/v1/messages/batches/<batch_id>", BATCHES),
@@ -37,12 +36,13 @@ _ROUTES = (
 )
 
 
-def _climbs(part: str) -> bool:
-    """Whether a decoded part of the path, forwarded as it came, could lead an upstream to another resource.
+def _refuse_climbing(*parts: str) -> None:
+    """Raise NotFound if a decoded part of the path, forwarded as it came, could lead an upstream to another resource.
 
     The account's credential goes with it, so ``/v1/models/../files`` must not.
     """
-    return any(step in (".", "..") for step in part.replace("\\", "/").split("/"))
+    if any(step in (".", "..") for part in parts for step in part.replace("\\", "/").split("/")):
+        raise NotFound("no such route: an id must not hold a path")
 
 
 def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
@@ -50,10 +50,21 @@ def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
     for method, rule, route in _ROUTES:
 
         async def view(_route: Route = route, **parts: str) -> Response:
-            if any(_climbs(part) for part in parts.values()):
-                raise NotFound("no such route: an id must not hold a path")
+            _refuse_climbing(*parts.values())
             return await relay(core, ring, _route)
 
         app.add_url_rule(
             rule, endpoint=f"claude {method} {rule}", view_func=view, methods=[method], provide_automatic_options=False
         )
+
+
+async def relay_models(core: RelayCore, ring: KeyRing, model_id: str) -> Response:
+    """The list of models, or the one with ``model_id`` if that is not empty.
+
+    Raises:
+        NotFound: the id is a path.
+
+    Cancelled here: as ``relay``.
+    """
+    _refuse_climbing(model_id)
+    return await relay(core, ring, MODELS)

@@ -42,7 +42,11 @@ def served(status: int) -> Iterator[Upstream]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A probe leaves once it has the head; that the body finds nobody is no news."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     upstream = Upstream(status, server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

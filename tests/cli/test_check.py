@@ -64,7 +64,8 @@ def test_problems_are_printed_at_once_and_nothing_is_asked(
     assert err == (
         f"{config_file}\n"
         '  account[0].max_concurrency   must be a whole number, got "ten"\n'
-        '  account[1].provider          must be one of anthropic, bedrock, got "antropic"   did you mean anthropic?\n'
+        '  account[1].provider          must be one of anthropic, bedrock, gemini, vertex, got "antropic"   '
+        "did you mean anthropic?\n"
         "2 problems. Nothing was started.\n"
     )
 

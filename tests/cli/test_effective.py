@@ -41,6 +41,23 @@ def test_an_account_is_one_row() -> None:
     assert account_row(account) == ("claude-a", "anthropic", "16 slots", "models *", "key sk-ant-…9f2")
 
 
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"token_command": ["gcloud", "auth", "canary"]}, "token of gcloud, project my-ai in global"),
+        ({"token_file": "/run/token"}, "token in /run/token, project my-ai in global"),
+        ({"credentials": '{"type": "service_account"}'}, "Google credentials, project my-ai in global"),
+        ({}, "Google's default credentials, project my-ai in global"),
+        ({"api_key": "AQ.0123456789abcdef0123", "project": None, "location": None}, "key AQ.0123…123"),
+    ],
+)
+def test_an_account_at_vertex_shows_where_its_token_comes_from(changes: dict[str, object], shown: str) -> None:
+    where = {"project": "my-ai", "location": "global"}
+    plain = {"name": "v", "provider": "vertex", "max_concurrency": 1}
+    account = AccountSettings.model_validate(plain | where | changes)
+    assert account_row(account)[-1] == shown
+
+
 def test_a_path_is_shown_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert short_path(tmp_path / "relay.db") == "relay.db"

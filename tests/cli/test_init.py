@@ -64,7 +64,7 @@ def test_every_example_in_the_file_is_a_value_that_is_accepted(tmp_path: Path) -
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     path = tmp_path / "relay.toml"
     written = uncommented()
-    path.write_text(re.sub(r"^.*# bedrock: .*\n", "", written, flags=re.MULTILINE))
+    path.write_text(re.sub(r"^.*# (bedrock|vertex): .*\n", "", written, flags=re.MULTILINE))
     settings = load(path, ENVIRON)
     assert settings.account[0].base_url == "https://api.anthropic.com"
     assert settings.key[0].name == "team-x"
@@ -74,11 +74,31 @@ def test_every_example_in_the_file_is_a_value_that_is_accepted(tmp_path: Path) -
 def test_every_example_for_bedrock_is_a_value_that_is_accepted(tmp_path: Path, other_proof: str) -> None:
     """An account proves itself in one way, so not all of them together."""
     path = tmp_path / "relay.toml"
-    written = re.sub(rf"^({other_proof}|base_url|ca_file|tls_\w+) = .*\n", "", uncommented(), flags=re.MULTILINE)
+    written = re.sub(
+        rf"^(({other_proof}|base_url|tls_\w+|ca_file) = .*|.*# vertex: .*)\n", "", uncommented(), flags=re.MULTILINE
+    )
     path.write_text(written.replace('provider = "anthropic"', 'provider = "bedrock"'))
     [account] = load(path, ENVIRON).account
     assert account.region == "eu-central-1"
     assert account.model_ids
+
+
+@pytest.mark.parametrize("other_proof", ["credentials|token_command", "credentials|token_file", "token_\\w+"])
+def test_every_example_for_vertex_is_a_value_that_is_accepted(tmp_path: Path, other_proof: str) -> None:
+    key = tmp_path / "service-account.json"
+    key.touch(0o600)
+    key.write_text('{"type": "service_account"}')
+    path = tmp_path / "relay.toml"
+    written = re.sub(
+        rf"^((api_key|{other_proof}|base_url|tls_\w+|ca_file) = .*|.*# bedrock: .*)\n",
+        "",
+        uncommented(),
+        flags=re.MULTILINE,
+    )
+    path.write_text(written.replace('provider = "anthropic"', 'provider = "vertex"'))
+    [account] = load(path, ENVIRON).account
+    assert (account.project, account.location) == ("my-ai", "europe-west4")
+    assert (account.credentials, account.token_command, account.token_file) != (None, None, None)
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ from relay_trio.config import AccountSettings, Settings
 from relay_trio.providers.base import Head
 from relay_trio.providers.bedrock import Bedrock
 from relay_trio.providers.claude import Claude
+from relay_trio.providers.gemini import Gemini
+from relay_trio.providers.vertex import Vertex
 
 from .conftest import API_KEY
 
@@ -45,6 +47,13 @@ def test_an_error_that_shows_the_credential_is_good_is_as_good() -> None:
     no_such_model = Head(400, [(b"x-amzn-errortype", b"ValidationException:http://x/")])
     assert judge(Bedrock(), no_such_model, 83.6).text == "reachable 84 ms   key accepted"
     assert judge(Bedrock(), Head(403, []), 83.6).text == "reachable 84 ms   key refused (403)"
+
+
+def test_google_says_400_to_a_wrong_key() -> None:
+    assert judge(Gemini(), Head(400, []), 83.6).text == "reachable 84 ms   key refused (400)"
+    no_such_model = Head(404, [(b"content-type", b"application/json; charset=UTF-8")])
+    assert judge(Vertex(), no_such_model, 83.6).text == "reachable 84 ms   key accepted"
+    assert not judge(Vertex(), Head(404, []), 83.6).is_ok
 
 
 async def test_a_probe_sends_the_credential_and_costs_no_tokens(serve_upstream: Served) -> None:

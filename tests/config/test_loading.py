@@ -49,7 +49,8 @@ def test_every_problem_is_reported_at_once_and_in_order(problems_of: Problems) -
         "logging.format": 'must be one of auto, pretty, json, got "jsn"   did you mean json?',
         "account[0].api_key": "refers to the environment variable NOPE, which is not set",
         "account[0].max_concurrency": 'must be a whole number, got "ten"',
-        "account[0].provider": 'must be one of anthropic, bedrock, got "antropic"   did you mean anthropic?',
+        "account[0].provider": 'must be one of anthropic, bedrock, gemini, vertex, got "antropic"   '
+        "did you mean anthropic?",
         "key[0].naem": "is not a setting   did you mean name?",
         "key[0].name": "is required",
         "key[0].secret": "is required",

@@ -1,7 +1,7 @@
-"""The previous generation of the anthropic SDK sees through the relay what it sees without it.
+"""The previous generation of the SDKs sees through the relay what it sees without it.
 
-It speaks an older wire (``x-api-key``, version 2023-06-01, ``?beta=true``) and needs an environment of its own, whose
-interpreter ``RELAY_TRIO_PREVIOUS_SDK_PYTHON`` names (``.ci/run`` makes one).
+They speak an older wire (anthropic: ``x-api-key``, version 2023-06-01, ``?beta=true``; google-genai: ``/v1beta``) and
+need an environment of their own, whose interpreter ``RELAY_TRIO_PREVIOUS_SDK_PYTHON`` names (``.ci/run`` makes one).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.e2e.house import KEY
+from tests.e2e.google_house import gemini_account
+from tests.e2e.house import KEY, open_house
 
 if TYPE_CHECKING:
     from relay_trio.simulator import Simulator
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 PYTHON = os.environ.get("RELAY_TRIO_PREVIOUS_SDK_PYTHON")
 SCRIPT = Path(__file__).with_name("previous_sdk.py")
+GOOGLE_SCRIPT = Path(__file__).with_name("previous_google_sdk.py")
+
+
+def _has(package: str) -> bool:
+    return bool(PYTHON) and bool(list(Path(PYTHON or "").parent.parent.glob(f"lib/python*/site-packages/{package}")))
 
 
 @pytest.mark.slow
@@ -47,11 +53,36 @@ async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(simulat
     assert {row["usage_source"] for row in rows} == {"exact"}
 
 
-async def _both(direct_url: str, relay_url: str) -> list[dict[str, Any]]:
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not _has("google/genai"), reason="RELAY_TRIO_PREVIOUS_SDK_PYTHON names no interpreter with google-genai 1.75"
+)
+async def test_the_previous_google_genai_sees_the_same_with_and_without_the_relay(
+    simulator: Simulator, folder: Path
+) -> None:
+    """Text, finish reason, usage, error class and status; its numbers are the ledger's; and every cut is an error."""
+    account = gemini_account("one", simulator.base_url)
+    async with open_house(folder, [account], breaker={"enabled": False}) as relay:
+        direct, relayed = await _both(simulator.base_url, relay.url, GOOGLE_SCRIPT)
+        assert relayed["version"].startswith("1.")
+        assert any(record.target.startswith(b"/v1beta/models/") for record in simulator.truth.records)
+        for name, without in direct.items():
+            if name.startswith("cut"):
+                assert relayed[name], name
+            else:
+                assert (name, relayed[name]) == (name, without)
+        rows = [row for row in await relay.rows() if row["route"] in ("gemini.generate", "gemini.stream")]
+        usages = [relayed["generate"], relayed["stream"][-1], relayed["tool"][-1], relayed["thinking"]]
+        assert [row["total_tokens"] for row in rows if row["outcome"] == "completed"] == [
+            usage["usage_metadata"]["total_token_count"] for usage in usages
+        ]
+
+
+async def _both(direct_url: str, relay_url: str, script: Path = SCRIPT) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     for url in (direct_url, relay_url):
         assert PYTHON is not None
-        command = [PYTHON, "-I", str(SCRIPT), url, KEY]
+        command = [PYTHON, "-I", str(script), url, KEY]
         run = partial(subprocess.run, command, capture_output=True, text=True, timeout=20, check=False)
         done = await trio.to_thread.run_sync(run)
         assert done.returncode == 0, done.stderr[-2000:]

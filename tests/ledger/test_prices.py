@@ -86,6 +86,7 @@ def test_cached_tokens_are_priced_once() -> None:
         ("bedrock", "anthropic.claude-3-5-haiku-20241022-v1:0"),
         ("gemini", "gemini-2.5-pro"),
         ("gemini", "gemini-2.5-flash"),
+        ("vertex", "gemini-2.5-flash"),
     ],
 )
 def test_names_as_requests_have_them_are_known(provider: str, model: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from relay_trio.config import PROVIDERS
 from relay_trio.providers.base import Head, header, is_event_stream
 from relay_trio.providers.registry import provider_named
-from relay_trio.web.claude_routes import DIALECT
+from relay_trio.web import bedrock_routes, claude_routes, gemini_routes
 
 
 def test_the_first_of_several_values_counts() -> None:
@@ -44,7 +44,11 @@ def test_every_provider_is_one(name: str) -> None:
         assert callable(getattr(provider, method))
     assert provider.default_base_url.startswith("https://")
 
+    assert provider.operations
+    assert 401 in provider.key_refusals
+
 
 def test_every_dialect_is_one() -> None:
-    for method in ("error_response", "status_of", "upstream_error_body", "error_chunk"):
-        assert callable(getattr(DIALECT, method))
+    for dialect in (claude_routes.DIALECT, bedrock_routes.DIALECT, gemini_routes.DIALECT):
+        for method in ("error_response", "status_of", "upstream_error_body", "error_chunk"):
+            assert callable(getattr(dialect, method))

@@ -13,7 +13,8 @@ from relay_trio.web.claude_routes import DIALECT
 
 def test_a_route_asks_for_nothing_unless_it_says_so() -> None:
     route = Route("models", DIALECT)
-    assert (route.needs_model, route.is_pinned) == (False, False)
+    assert (route.needs_model, route.is_pinned, route.model_in_path, route.is_json) == (False, False, False, False)
+    assert route.lists is None
 
 
 def test_an_answer_shows_the_row_as_it_goes_on() -> None:

@@ -15,7 +15,7 @@ import trio.testing
 from relay_trio.errors import ShuttingDown
 from relay_trio.outcome import Word
 from tests.explorer import Run, Steps, cancel_target, explore
-from tests.relay import bedrock_scripts, scripts
+from tests.relay import bedrock_scripts, gemini_scripts, scripts
 from tests.relay.house import House, assert_client_was_not_deceived, open_house
 
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ async def to_a_client_that_stalls(house: House, client: Client) -> None:
 BODY = (b'{"model": "m", ', b'"stream": true, "max_tokens": 1,', b' "messages": []}')
 
 BEDROCK = bedrock_scripts.ACCOUNTS
+GEMINI: dict[str, Any] = {
+    "settings": gemini_scripts.accounts(),
+    "path": gemini_scripts.STREAM,
+    "body": (gemini_scripts.BODY,),
+}
 
 PATHS = {
     "stream": Path(scripts.streams),
@@ -113,6 +118,13 @@ PATHS = {
     ),
     "fail-over of a translated stream": Path(bedrock_scripts.first_account_is_throttled, accounts=2, settings=BEDROCK),
     "native frames": Path(bedrock_scripts.streams, settings=BEDROCK, path=bedrock_scripts.INVOKE_STREAM),
+    "gemini": Path(gemini_scripts.streams, **GEMINI),
+    "gemini dies midway": Path(gemini_scripts.dies_midway, **GEMINI),
+    "gemini ends between events": Path(gemini_scripts.ends_between_events, **GEMINI),
+    "gemini reports an error": Path(gemini_scripts.reports_an_error, **GEMINI),
+    "gemini array": Path(gemini_scripts.streams_an_array, **GEMINI),
+    "gemini array ends between elements": Path(gemini_scripts.ends_between_elements, **GEMINI),
+    "fail-over of gemini": Path(gemini_scripts.first_account_is_exhausted, accounts=2, **GEMINI),
     "native frames end midway": Path(
         bedrock_scripts.ends_between_frames, settings=BEDROCK, path=bedrock_scripts.INVOKE_STREAM
     ),

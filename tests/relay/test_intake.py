@@ -335,6 +335,22 @@ async def test_a_model_in_the_path_is_the_model_and_the_body_is_not_looked_at(is
     assert incoming.body == b"\0 no json"
 
 
+@pytest.mark.parametrize(
+    ("body", "is_sound"),
+    [(b"{}", True), (b'{"model": 3, "stream": 7}', True), (b"", False), (b"[]", False), (b'{"a": 1, "a": 2}', False)],
+)
+async def test_a_body_that_has_to_be_json_is_looked_at_for_its_form_alone(body: bytes, is_sound: bool) -> None:
+    """Model and stream are the path's."""
+    route = Route("generate", DIALECT, model_in_path=True, is_json=True)
+    asking = dataclasses.replace(asked(Arriving(body), route), path_model="g")
+    if not is_sound:
+        with pytest.raises(BadRequest):
+            await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+        return
+    incoming = await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+    assert (incoming.model, incoming.stream, incoming.body) == ("g", False, body)
+
+
 @pytest.mark.parametrize("model", [None, "", "a b", "a%2Fb", "../a", "a/../b", "a?b", "ä", "m" * 257])
 async def test_a_model_in_the_path_keeps_to_the_rules_of_names(model: str | None) -> None:
     with pytest.raises(BadRequest, match="model"):

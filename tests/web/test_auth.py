@@ -39,7 +39,8 @@ def ring() -> KeyRing:
         ([(b"authorization", b"a")], []),
         ([(b"x-api-key", b"a"), (b"authorization", b"Bearer b")], ["a", "b"]),
         ([(b"authorization", b"Bearer b"), (b"x-api-key", b"a"), (b"x-api-key", b"c")], ["b", "a", "c"]),
-        ([(b"cookie", b"x-api-key=a"), (b"x-goog-api-key", b"a")], []),
+        ([(b"x-goog-api-key", b" a")], ["a"]),
+        ([(b"cookie", b"x-api-key=a"), (b"x-amz-security-token", b"a")], []),
     ],
 )
 def test_every_credential_of_a_request_in_order(headers: list[Header], expected: list[str]) -> None:
@@ -57,6 +58,12 @@ def test_every_credential_of_a_request_in_order(headers: list[Header], expected:
 )
 async def test_any_of_them_may_be_the_relays(ring: KeyRing, headers: list[Header]) -> None:
     assert (await authenticate(ring, headers)).name == "team"
+
+
+async def test_one_that_came_elsewhere_is_tried_last(ring: KeyRing) -> None:
+    """Gemini's clients may have it in the query."""
+    assert (await authenticate(ring, [], ["rt_nobodys", GOOD])).name == "team"
+    assert (await authenticate(ring, [(b"x-goog-api-key", b"rt_other")], [GOOD])).name == "other"
 
 
 async def test_of_two_good_ones_the_first_counts(ring: KeyRing) -> None:

@@ -1,0 +1,86 @@
+"""One path, two APIs: the client's headers say which list of models it gets."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.relay.gemini_scripts import accounts
+from tests.relay.house import KEY, open_house
+from tests.web.test_gemini_routes import LIST, asked, lists
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+GOOGLE = (b"x-goog-api-key", KEY.encode())
+CLAUDE = (b"x-api-key", KEY.encode())
+BEARER = (b"authorization", f"Bearer {KEY}".encode())
+VERSION = (b"anthropic-version", b"2026-10-21")
+
+BOTH: dict[str, Any] = {
+    "account": [
+        *accounts()["account"][:1],
+        {
+            "name": "c",
+            "provider": "anthropic",
+            "api_key": "sk-c",
+            "base_url": "http://127.0.0.1:1001",
+            "max_concurrency": 1,
+        },
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "provider"),
+    [
+        ((GOOGLE,), "", "gemini"),
+        ((GOOGLE, VERSION), "", "gemini"),
+        ((), f"key={KEY}", "gemini"),
+        ((CLAUDE, VERSION), "", "anthropic"),
+        ((BEARER, VERSION), "", "anthropic"),
+        ((BEARER,), "", "anthropic"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/x-1"])
+async def test_the_clients_own_headers_choose(
+    autojump_clock: MockClock, headers: tuple[tuple[bytes, bytes], ...], query: str, provider: str, path: str
+) -> None:
+    async with open_house(lists({}), **BOTH) as house:
+        client = await asked(house, path, method="GET", headers=headers, query=query)
+        assert client.status == 200
+        assert [row.provider for row in house.rows] == [provider]
+
+
+@pytest.mark.parametrize(
+    ("headers", "pool", "status"),
+    [
+        ((GOOGLE,), {}, b'"NOT_FOUND"'),
+        ((CLAUDE,), accounts(), b'"not_found_error"'),
+    ],
+)
+async def test_without_an_account_there_it_is_404_in_its_dialect(
+    autojump_clock: MockClock, headers: tuple[tuple[bytes, bytes], ...], pool: dict[str, Any], status: bytes
+) -> None:
+    async with open_house(lists(LIST), **pool) as house:
+        client = await asked(house, "/v1/models", method="GET", headers=headers)
+        assert client.status == 404
+        assert status in client.body
+
+
+async def test_claudes_list_holds_what_the_pool_serves_too(autojump_clock: MockClock) -> None:
+    document = {"data": [{"id": "claude-a"}, {"id": "claude-b"}], "has_more": False}
+    pool = {"account": [BOTH["account"][1] | {"models": ["*-a"]}]}
+    async with open_house(lists(document), **pool) as house:
+        client = await asked(house, "/v1/models", method="GET", headers=(CLAUDE,))
+        assert json.loads(client.body) == {"data": [{"id": "claude-a"}], "has_more": False}
+
+
+async def test_a_path_that_climbs_is_not_relayed_in_either(autojump_clock: MockClock) -> None:
+    async with open_house(lists({}), **BOTH) as house:
+        for headers in ((CLAUDE,), (GOOGLE,)):
+            client = await asked(house, "/v1/models/../files", method="GET", headers=headers)
+            assert client.status in (400, 404)
+        assert not any(row.attempts for row in house.rows)
