@@ -11,25 +11,30 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.bench import Bench, open_bench
 from benchmarks.meter import allow_many_sockets
 from benchmarks.plot import plot_closes
 from benchmarks.profiling import profile
-from benchmarks.report import doubts, perf_table, read_rows, storm_table, target_table
-from benchmarks.rounds import Rows, perf_round, prepare, storm_round
+from benchmarks.report import dialect_table, doubts, perf_table, read_rows, storm_table, target_table
+from benchmarks.rounds import Rows, dialect_round, perf_round, prepare, storm_round
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import BENCH_CORE
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _ROOT = Path(__file__).parent.parent
-_PERF_ROWS, _STORM_ROWS = "perf.jsonl", "disconnects.jsonl"
+_ROUNDS = {"perf": perf_round, "dialects": dialect_round, "disconnects": storm_round}
+"""The parts; the rows of each are in a file of its name."""
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The relay beside its peers.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="default: %(default)s")
-    parser.add_argument("--only", choices=("perf", "disconnects"))
+    parser.add_argument("--only", choices=tuple(_ROUNDS))
     parser.add_argument("--quick", action="store_true", help="one round, a fifth of each window: does it work?")
     parser.add_argument("--share", type=float, default=1.0, help="share of each window and storm. Default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -44,7 +49,7 @@ def main() -> int:
     arguments = _arguments()
     out: Path = arguments.out
     if arguments.report:
-        _write_tables(out, (out / "machine.md").read_text())
+        _write_tables(out, _ROUNDS)
         return 0
     if (os.cpu_count() or 1) < 2:
         print("needs two CPU cores: one for the proxy, one for the bench", file=sys.stderr)
@@ -62,20 +67,23 @@ def main() -> int:
 
 def _measure(arguments: argparse.Namespace, bench: Bench) -> int:
     names = arguments.systems.split(",")
+    parts = [arguments.only] if arguments.only else list(_ROUNDS)
     if unknown := [name for name in names if name not in SYSTEMS]:
         print(f"no such system: {', '.join(unknown)}; there are {', '.join(SYSTEMS)}", file=sys.stderr)
         return 2
-    systems, said = prepare([SYSTEMS[name](arguments.work) for name in SYSTEMS if name in names])
+    wanted = [SYSTEMS[name] for name in SYSTEMS if name in names]
+    if parts == ["dialects"]:
+        wanted = [system for system in wanted if system.has_dialects]
+    systems, said = prepare([system(arguments.work) for system in wanted])
     rounds, share = (1, 0.2) if arguments.quick else (arguments.rounds, arguments.share)
     out: Path = arguments.out
     machine = _machine(said, rounds, share)
-    (out / "machine.md").write_text(machine)
-    for wanted, name, one_round in (("perf", _PERF_ROWS, perf_round), ("disconnects", _STORM_ROWS, storm_round)):
-        if arguments.only in (None, wanted):
-            rows = Rows(out / name)
-            for number in range(1, rounds + 1):
-                one_round(number, systems, bench, rows, share)
-    _write_tables(out, machine)
+    for part in parts:
+        (out / f"machine-{part}.md").write_text(machine)
+        rows = Rows(out / f"{part}.jsonl")
+        for number in range(1, rounds + 1):
+            _ROUNDS[part](number, systems, bench, rows, share)
+    _write_tables(out, parts)
     return 0
 
 
@@ -102,22 +110,25 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
 
 
-def _write_tables(out: Path, machine: str) -> None:
-    """One Markdown file for each kind of rows that is there, and the plot."""
-    perf, storms = read_rows(out / _PERF_ROWS), read_rows(out / _STORM_ROWS)
+def _write_tables(out: Path, parts: Iterable[str]) -> None:
+    """One Markdown file for each of ``parts`` that has rows, and the plot."""
     legend = (
         "Medians over rounds (least to most). \\* the bench's own core was more than 85 % busy: the figure is a lower "
         "bound of what the system can do. ° other processes used more than a tenth of a core.\n"
     )
-    if perf:
-        parts = [machine, legend, perf_table(perf), target_table(perf), _doubts(perf)]
-        (out / "perf.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
-        print((out / "perf.md").read_text())
-    if storms:
-        parts = [machine, storm_table(storms), _doubts(storms)]
-        (out / "disconnects.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
-        print((out / "disconnects.md").read_text())
-        if not plot_closes(storms, out / "disconnects.svg"):
+    for part in parts:
+        rows = read_rows(out / f"{part}.jsonl")
+        if not rows:
+            continue
+        tables = {
+            "perf": lambda rows: [legend, perf_table(rows), target_table(rows)],
+            "dialects": lambda rows: [legend, dialect_table(rows)],
+            "disconnects": lambda rows: [storm_table(rows)],
+        }[part](rows)
+        texts = [(out / f"machine-{part}.md").read_text(), *tables, _doubts(rows)]
+        (out / f"{part}.md").write_text("\n\n".join(text.strip() for text in texts) + "\n")
+        print((out / f"{part}.md").read_text())
+        if part == "disconnects" and not plot_closes(rows, out / "disconnects.svg"):
             print('no plot: matplotlib is missing (pip install "relay-trio[bench]")', file=sys.stderr)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.bench import settle
 from benchmarks.closes import match_closes, percentile
+from benchmarks.dialects import DIALECTS
 from benchmarks.order import Order
 from benchmarks.systems import relay
 
@@ -31,13 +32,16 @@ _WARM_CONNECTIONS = 400
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One kind of load. ``seconds`` is the window; ``only`` names the systems it makes sense for."""
+    """One kind of load. ``seconds`` is the window; ``only`` names the systems it makes sense for.
+
+    ``dialect``: what its clients speak."""
 
     name: str
     run: Callable[[Bench, Running, float], dict[str, Any]]
     seconds: float
     tls: bool = False
     only: tuple[str, ...] = field(default=())
+    dialect: str = "claude"
 
 
 def _paced(bench: Bench, running: Running, seconds: float) -> dict[str, Any]:
@@ -149,6 +153,13 @@ CELLS = (
     Cell("ttfb-50", _first_byte(50, 100, _GAP_US), 6, tls=True),
 )
 
+DIALECT_CELLS = tuple(
+    Cell(name, run, seconds, dialect=dialect)
+    for name, run, seconds in (("paced", _paced, 10), ("requests-1k", _requests(1024), 5))
+    for dialect in DIALECTS
+)
+"""For systems that speak all of them; one dialect after the other, so that a noisy minute hits all alike."""
+
 
 def measure(cell: Cell, bench: Bench, running: Running, share: float) -> dict[str, Any]:
     """One raw row; the window is ``share`` of the cell's own, and a second at least.
@@ -156,7 +167,7 @@ def measure(cell: Cell, bench: Bench, running: Running, share: float) -> dict[st
     What nobody reads again (each answer, each hang-up) is dropped; counts and shares stay."""
     bench.log()
     began = time.time()
-    row = cell.run(bench, running, max(1.0, cell.seconds * share))
+    row = cell.run(bench, running.speaking(cell.dialect), max(1.0, cell.seconds * share))
     for bulk in ("answers", "left", "from_ns", "to_ns", "last_id"):
         row.pop(bulk, None)
     settle()
@@ -164,4 +175,4 @@ def measure(cell: Cell, bench: Bench, running: Running, share: float) -> dict[st
         row["ledger"] = relay.outcomes(running, began)
     bench.reset()
     settle()
-    return {"cell": cell.name, "system": running.name, "tls": cell.tls, **row}
+    return {"cell": cell.name, "system": running.name, "tls": cell.tls, "dialect": cell.dialect, **row}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.order import Order, whole_message, whole_stream
+from benchmarks.dialects import DIALECTS
+from benchmarks.order import Order
 from benchmarks.stream import unchunked
 from benchmarks.systems.base import fetch_order
 
@@ -22,14 +23,17 @@ def check(running: Running) -> str:
     Raises:
         OSError: no whole answer came.
     """
+    dialect = DIALECTS[running.target.dialect]
+    answers = dialect.answers
     for order in (_STREAM, _BURST):
         status, body = fetch_order(running.target, order)
         if status != 200:
             return f"a stream was answered with {status}"
-        content = unchunked(body)
-        if content != whole_stream(order):
-            return f"stream differs: {content.count(b'data: ')} events of {order.events}, {len(content)} bytes"
+        content, expected = unchunked(body), answers.stream(order)
+        if content != expected:
+            events, sent = content.count(dialect.mark), expected.count(dialect.mark)
+            return f"stream differs: {events} events of {sent}, {len(content)} bytes of {len(expected)}"
     status, body = fetch_order(running.target, _MESSAGE)
     if status != 200:
         return f"a message was answered with {status}"
-    return "equal" if body == whole_message(_MESSAGE) else "streams equal, whole messages re-written"
+    return "equal" if body == answers.whole(_MESSAGE) else "streams equal, whole messages re-written"

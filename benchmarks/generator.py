@@ -23,6 +23,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.dialects import DIALECTS
 from benchmarks.meter import Reading, allow_many_sockets, busy_seconds, cpu_seconds, memory_kib, tree
 from benchmarks.order import Order
 from benchmarks.stream import Stream, Target
@@ -103,7 +104,9 @@ class Generator:
         self._count = 0
         self._next_id = job.first_id
         self._is_looping = job.kind == "loop"
-        self._template = job.order.numbered(999_999_999).body(job.body_bytes)
+        dialect = DIALECTS[job.target.dialect]
+        self._events = job.order.deltas + dialect.beside_deltas  # of a stream that is not cut short
+        self._template = dialect.body(job.order.numbered(999_999_999), job.body_bytes)
 
     def run(self) -> dict[str, Any]:
         job, result = self.job, {}
@@ -186,7 +189,9 @@ class Generator:
         try:
             stream.open(job.target, receive_buffer=job.receive_buffer)
             # The id is patched in at equal length, so a request costs no JSON here.
-            stream.send(job.target.request(self._template.replace(b"999999999", b"%09d" % number, 1)), number)
+            stream.send(
+                job.target.request(job.order, self._template.replace(b"999999999", b"%09d" % number, 1)), number
+            )
         except OSError:
             self._failed(stream)
             return
@@ -226,7 +231,7 @@ class Generator:
             return
         tally.completed += 1
         order = self.job.order
-        if order.stream and not order.seconds and stream.events != order.events:
+        if order.stream and not order.seconds and stream.events != self._events:
             tally.short += 1
         now = time.monotonic_ns()
         tally.answers.append((stream.sent_ns, stream.first_ns - stream.sent_ns, now - stream.sent_ns))

@@ -4,7 +4,8 @@ An order is written into the user's prompt, because that is the one part of a re
 came: headers are filtered, bodies re-serialised, paths rewritten. It carries an id, by which a client's hang-up is
 found again in the upstream's log.
 
-The stream is a correct Claude stream, so that the relay meters it and its ledger can be checked afterwards.
+The stream is a correct Claude stream, so that the relay meters it and its ledger can be checked afterwards. In other
+dialects the same words are served; those are in ``dialects``.
 """
 
 from __future__ import annotations
@@ -60,10 +61,6 @@ class Order:
         request["messages"][0]["content"] += " lorem ipsum" * (padding // 12)  # type: ignore[index]
         return json.dumps(request).encode()
 
-    @property
-    def events(self) -> int:
-        return self.deltas + EVENTS_BESIDE_DELTAS
-
 
 def find_order(body: bytes) -> Order | None:
     """The order in a request's body."""
@@ -78,7 +75,8 @@ def _event(kind: str, **members: object) -> bytes:
     return f"event: {kind}\ndata: {data}\n\n".encode()
 
 
-def _delta(text: str) -> bytes:
+def delta(text: str) -> bytes:
+    """One event with words."""
     return _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
 
@@ -96,12 +94,8 @@ OPENING = _event(
     },
 ) + _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
 
-DELTAS = tuple(_delta(f" tok{number:03}") for number in range(_TEXTS))
+DELTAS = tuple(delta(f" tok{number:03}") for number in range(_TEXTS))
 """Numbered, so that a lost or doubled event shows; about 120 bytes each, as real ones are."""
-
-
-def wide_delta(size: int) -> bytes:
-    return _delta("x" * size)
 
 
 def closing(output_tokens: int) -> bytes:
@@ -114,12 +108,6 @@ def closing(output_tokens: int) -> bytes:
         )
         + _event("message_stop")
     )
-
-
-def whole_stream(order: Order) -> bytes:
-    """The body of the answer to ``order``, when it is not cut short."""
-    deltas = b"".join(DELTAS[number % _TEXTS] for number in range(order.deltas))
-    return OPENING + deltas + closing(order.deltas)
 
 
 def whole_message(order: Order) -> bytes:

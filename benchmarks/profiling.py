@@ -1,4 +1,4 @@
-"""``--profile``: where the relay's own time goes, on the chunk path and on the request path.
+"""``--profile``: where the relay's own time goes, on the chunk path and on the request path, in each dialect.
 
 With py-spy if it is there (it samples from outside and distorts nothing), else under cProfile, which makes small
 functions look bigger than they are. What is printed is self time by function, the "what is left" of the README's table.
@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cells import CELLS, measure
+from benchmarks.cells import CELLS, DIALECT_CELLS, measure
 from benchmarks.systems.base import BENCH_CORE, Variant
 from benchmarks.systems.relay import RelayTrio
 
@@ -38,14 +38,13 @@ class _UnderCProfile(RelayTrio):
 
 
 def profile(bench: Bench, work: Path) -> str:
-    """The two profiles as text."""
+    """The profiles as text."""
     spy = _py_spy()
     parts = []
-    for cell in CELLS:
-        if cell.name not in _PROFILED or cell.tls:
-            continue
+    plain = [cell for cell in CELLS if cell.name in _PROFILED and not cell.tls]
+    for cell in (*plain, *(cell for cell in DIALECT_CELLS if cell.dialect != "claude")):
         system = RelayTrio(work) if spy else _UnderCProfile(work)
-        running = system.start(bench.upstream_port, Variant())
+        running = system.start(bench.upstream_port, Variant(has_all_dialects=cell.dialect != "claude"))
         out = running.directory / "profile"
         recording = _record(spy, running.pid, out, cell.seconds + 4) if spy else None
         try:
@@ -56,7 +55,7 @@ def profile(bench: Bench, work: Path) -> str:
                 recording.wait(60)
             running.stop()
         figure = {key: value for key, value in row.items() if key.startswith("us_per")}
-        parts.append(f"== {cell.name} ({'py-spy' if spy else 'cProfile'}), while profiled: {figure}")
+        parts.append(f"== {cell.name}, {cell.dialect} ({'py-spy' if spy else 'cProfile'}), while profiled: {figure}")
         parts.append(_from_samples(out) if spy else _from_cprofile(out))
     return "\n".join(parts)
 

@@ -10,6 +10,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.dialects import DIALECTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 ORDER = ("direct", "nginx", "relay", "portkey", "litellm")
 _CORE_LIMIT = 0.85
 _FOREIGN_LIMIT = 0.1
+_MOST_OF_CLAUDE = {"bedrock": 1.3, "translated": 3.0, "gemini": 1.3}
+"""The targets for CPU per chunk, as a multiple of what a chunk of Claude's costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,36 @@ def target_table(rows: Rows) -> str:
     return "\n".join(lines)
 
 
+def dialect_table(rows: Rows) -> str:
+    """One line for each dialect: what a chunk and a request cost the relay, and the targets, which are for chunks."""
+
+    def cost(cell: str, key: str, dialect: str) -> Spread | None:
+        own = [row for row in rows if row["cell"] == cell and row["dialect"] == dialect and row.get(key) is not None]
+        return Spread(tuple(row[key] for row in own), 1, _mark(own)) if own else None
+
+    def ratio(cost: Spread | None, of: Spread | None) -> float | None:
+        return cost.median / of.median if cost and of and of.median else None
+
+    lines = [
+        "| dialect | CPU µs per chunk, paced | ratio to Claude's | at most | | CPU µs per request, 1 KB | ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    claude = cost("paced", "us_per_chunk", "claude"), cost("requests-1k", "us_per_request", "claude")
+    for dialect in DIALECTS.values():
+        chunk = cost("paced", "us_per_chunk", dialect.name)
+        request = cost("requests-1k", "us_per_request", dialect.name)
+        found, limit = ratio(chunk, claude[0]), _MOST_OF_CLAUDE.get(dialect.name)
+        wish = "" if limit is None else f"{limit:g}x"
+        if found is None or limit is None:
+            verdict = "" if limit is None else "not measured"
+        else:
+            verdict = "met" if found <= limit else "**missed**"
+        shown = [f"{value:.2f}x" if value else "" for value in (found, ratio(request, claude[1]))]
+        cells = (dialect.title, str(chunk or ""), shown[0], wish, verdict, str(request or ""), shown[1])
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def storm_table(rows: Rows) -> str:
     """All hang-ups of all rounds together, because a percentile of five medians hides the worst."""
     lines = [
@@ -218,6 +252,8 @@ def doubts(rows: Rows) -> list[str]:
     found: list[str] = []
     for row in rows:
         where = f"round {row['round']}, {row['cell']}{' TLS' if row.get('tls') else ''}, {row['system']}"
+        if row.get("dialect", "claude") != "claude":
+            where += f", {row['dialect']}"
         if row["cell"] == "start":
             found.append(f"{where}: did not start: {row['reason']}")
         elif row["cell"] == "correctness" and row["verdict"] != "equal":

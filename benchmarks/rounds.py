@@ -12,8 +12,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cells import CELLS, measure
+from benchmarks.cells import CELLS, DIALECT_CELLS, measure
 from benchmarks.correctness import check
+from benchmarks.dialects import DIALECTS
 from benchmarks.storms import STORMS, strike
 from benchmarks.systems.base import NotMeasuredError, Variant
 
@@ -63,6 +64,32 @@ def perf_round(number: int, systems: list[System], bench: Bench, rows: Rows, sha
                     _say(f"round {number}  {cell.name}{' tls' if tls else ''}  {running.name}")
                     with _turn(running):
                         rows.add({"round": number, **measure(cell, bench, running, share)})
+
+
+def dialect_round(number: int, systems: list[System], bench: Bench, rows: Rows, share: float) -> None:
+    """The cells of each dialect on the systems that speak them. One that is not answered is left out of the round."""
+    speaking = [system for system in systems if system.has_dialects]
+    with _running(speaking, bench, Variant(has_all_dialects=True), number, rows) as fleet:
+        for running in fleet:
+            with _turn(running):
+                answered = [name for name in DIALECTS if _is_answered(running, name, number, rows)]
+            for cell in DIALECT_CELLS:
+                if cell.dialect in answered:
+                    _say(f"round {number}  {cell.name} {cell.dialect}  {running.name}")
+                    with _turn(running):
+                        rows.add({"round": number, **measure(cell, bench, running, share)})
+
+
+def _is_answered(running: Running, dialect: str, number: int, rows: Rows) -> bool:
+    row = {"round": number, "system": running.name, "dialect": dialect}
+    try:
+        verdict = check(running.speaking(dialect))
+    except OSError as error:
+        _say(f"{running.name}: {dialect}: not measured: {error}")
+        rows.add({**row, "cell": "start", "reason": str(error)[:300]})
+        return False
+    rows.add({**row, "cell": "correctness", "verdict": verdict})
+    return "was answered with" not in verdict
 
 
 def storm_round(number: int, systems: list[System], bench: Bench, rows: Rows, share: float) -> None:

@@ -8,24 +8,29 @@ import ssl
 import struct
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.dialects import DIALECTS
+
+if TYPE_CHECKING:
+    from benchmarks.order import Order
 
 _END = b"0\r\n\r\n"
-_DATA = b"data: "
-_TAIL = len(_DATA) - 1
 _SEND_BUFFER_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where clients connect, and what they say."""
+    """Where clients connect, and what they say; ``dialect`` is the name of one of ``DIALECTS``."""
 
     port: int
-    path: str
     headers: tuple[tuple[str, str], ...]
     tls: bool = False
+    dialect: str = "claude"
 
-    def request(self, body: bytes) -> bytes:
-        lines = [f"POST {self.path} HTTP/1.1", f"host: 127.0.0.1:{self.port}", "content-type: application/json"]
+    def request(self, order: Order, body: bytes) -> bytes:
+        path = DIALECTS[self.dialect].path(bool(order.stream))
+        lines = [f"POST {path} HTTP/1.1", f"host: 127.0.0.1:{self.port}", "content-type: application/json"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines += [f"content-length: {len(body)}", "", ""]
         return "\r\n".join(lines).encode() + body
@@ -38,6 +43,7 @@ class Stream:
         "_head",
         "_is_chunked",
         "_left_bytes",
+        "_mark",
         "_tail",
         "_will_close",
         "body",
@@ -61,6 +67,7 @@ class Stream:
 
     def open(self, target: Target, *, receive_buffer: int = 0) -> None:
         """Connect unless the last answer left the connection open."""
+        self._mark = DIALECTS[target.dialect].mark
         if self.sock is not None and not self._will_close:
             return
         self.close()
@@ -136,9 +143,9 @@ class Stream:
             self.body += data
         if self._is_chunked:
             seen = self._tail + data
-            self.events += seen.count(_DATA)
+            self.events += seen.count(self._mark)
             self.is_done = seen.endswith(_END)
-            self._tail = seen[-_TAIL:]
+            self._tail = seen[1 - len(self._mark) :]
         elif self._left_bytes >= 0:
             self._left_bytes -= len(data)
             self.is_done = self._left_bytes <= 0

@@ -17,16 +17,14 @@ import json
 import select
 import socket
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
+from benchmarks.dialects import BEDROCK, CLAUDE, GEMINI, Answers, answers_at
 from benchmarks.meter import allow_many_sockets
-from benchmarks.order import DELTAS, OPENING, Order, closing, find_order, whole_message, wide_delta
+from benchmarks.order import Order, find_order
 
 _READ = select.EPOLLIN | select.EPOLLRDHUP
-_STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
-    b"transfer-encoding: chunked\r\n\r\n"
-)
 _BURST = 8
 """Events sent to one stream before the next one has its turn, when there is no pace."""
 _STREAM_BUFFER_BYTES = 64 * 1024
@@ -37,8 +35,21 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-_FRAMED_DELTAS = tuple(_chunk(delta) for delta in DELTAS)
-_FRAMED_OPENING = _chunk(OPENING)
+@dataclass(frozen=True, slots=True)
+class Chunked:
+    """A dialect's stream as HTTP sends it."""
+
+    head: bytes
+    opening: bytes
+    deltas: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, answers: Answers) -> Self:
+        head = f"HTTP/1.1 200 OK\r\n{answers.headers}transfer-encoding: chunked\r\n\r\n"
+        return cls(head.encode(), _chunk(answers.opening), tuple(_chunk(delta) for delta in answers.deltas))
+
+
+_CHUNKED = {id(answers): Chunked.of(answers) for answers in (CLAUDE, BEDROCK, GEMINI)}
 
 
 class Connection:
@@ -57,17 +68,19 @@ class Connection:
 class Answer:
     """One answer under way. ``stage``: 0 head, 1 opening, 2 deltas, 3 end of the body."""
 
-    __slots__ = ("asked_ns", "due", "ends", "order", "sent", "stage", "times", "wide")
+    __slots__ = ("answers", "asked_ns", "chunked", "due", "ends", "order", "sent", "stage", "times", "wide")
 
-    def __init__(self, order: Order, now_ns: int) -> None:
+    def __init__(self, order: Order, answers: Answers, now_ns: int) -> None:
         self.order = order
+        self.answers = answers
+        self.chunked = _CHUNKED[id(answers)]
         self.asked_ns = now_ns
         self.stage = 0
         self.sent = 0
         self.due = now_ns / 1e9 + order.head / 1000
         self.ends = self.due + order.seconds if order.seconds else float("inf")
         self.times: list[int] = []
-        self.wide = _chunk(wide_delta(order.size)) if order.size else b""
+        self.wide = _chunk(answers.delta("x" * order.size)) if order.size else b""
 
     def record(self, ended_ns: int | None, *, finished: bool) -> dict[str, Any]:
         return {
@@ -151,27 +164,27 @@ class Upstream:
                 self._reset()
             self._send(connection, _whole(self._log() if head.startswith(b"GET /bench/log") else b"{}"))
             return
-        answer = connection.answer = Answer(order, time.monotonic_ns())
+        answer = connection.answer = Answer(order, answers_at(head.split(b" ", 2)[1]), time.monotonic_ns())
         self._step(connection, answer, time.monotonic())
 
     def _step(self, connection: Connection, answer: Answer, now: float) -> None:
         """Send what is due, and say when the next thing is."""
-        order = answer.order
+        order, chunked = answer.order, answer.chunked
         while answer.due <= now and not connection.pending:
             if answer.stage == 0 and not order.stream:
-                self._send(connection, _whole(whole_message(order)))
+                self._send(connection, _whole(answer.answers.whole(order)))
                 self._finish(connection, answer)
                 return
             if answer.stage == 0 and order.first:
-                self._send(connection, _STREAM_HEAD)
+                self._send(connection, chunked.head)
                 answer.due += order.first / 1000
                 answer.stage = 1
             elif answer.stage <= 1:
-                self._send(connection, (_STREAM_HEAD if answer.stage == 0 else b"") + _FRAMED_OPENING)
+                self._send(connection, (chunked.head if answer.stage == 0 else b"") + chunked.opening)
                 answer.due += order.gap_us / 1e6
                 answer.stage = 2
             elif answer.stage == 2 and answer.sent < order.deltas and now < answer.ends:
-                self._send(connection, answer.wide or _FRAMED_DELTAS[answer.sent % 1000])
+                self._send(connection, answer.wide or chunked.deltas[answer.sent % 1000])
                 answer.sent += 1
                 if order.logged:
                     answer.times.append(time.monotonic_ns())
@@ -180,7 +193,7 @@ class Upstream:
                 elif answer.sent % _BURST == 0:
                     now = 0.0
             elif answer.stage == 2:
-                end = _chunk(closing(answer.sent))
+                end = _chunk(answer.answers.closing(answer.sent))
                 self._send(connection, end if order.hold else end + b"0\r\n\r\n")
                 if not order.hold:
                     self._finish(connection, answer)

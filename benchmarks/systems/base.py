@@ -13,9 +13,10 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from benchmarks.dialects import DIALECTS
 from benchmarks.meter import tree
 from benchmarks.order import Order
 from benchmarks.stream import Stream, Target
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 PROXY_CORE = 0
 BENCH_CORE = 1
-PATH = "/v1/messages"
 UPSTREAM_KEY = "sk-ant-bench"
 _STOP_SECONDS = 5.0
 
@@ -39,11 +39,13 @@ class NotMeasuredError(Exception):
 class Variant:
     """How a system is started. ``slots``: of the whole pool, where the system has such a thing.
 
-    ``stall_seconds``: the limit for a client that stops reading, where the system has one (None: its default).
+    ``has_all_dialects``: with accounts for each, where the system has such things. ``stall_seconds``: the limit for a
+    client that stops reading, where the system has one (None: its default).
     """
 
     tls: bool = False
     slots: int = 8000
+    has_all_dialects: bool = False
     stall_seconds: int | None = None
 
 
@@ -57,6 +59,10 @@ class Running:
     directory: Path
     admin_url: str = ""
     notes: dict[str, str] = field(default_factory=dict)
+
+    def speaking(self, dialect: str) -> Running:
+        """The same system, to clients of that dialect."""
+        return replace(self, target=replace(self.target, dialect=dialect))
 
     @property
     def pid(self) -> int:
@@ -99,6 +105,7 @@ class System:
     name = ""
     has_tls = False
     has_queue = False
+    has_dialects = False
     is_proxy = True
 
     def __init__(self, work: Path) -> None:
@@ -191,7 +198,7 @@ def fetch_order(target: Target, order: Order, seconds: float = 20.0) -> tuple[in
     try:
         stream.open(target)
         assert stream.sock is not None
-        stream.send(target.request(order.body(0)), order.id)
+        stream.send(target.request(order, DIALECTS[target.dialect].body(order, 0)), order.id)
         stream.sock.settimeout(seconds)
         while not stream.is_done:
             if not stream.receive() and not stream.is_done:

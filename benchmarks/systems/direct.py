@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.stream import Target
-from benchmarks.systems.base import PATH, UPSTREAM_KEY, Running, System, Variant
+from benchmarks.systems.base import UPSTREAM_KEY, Running, System, Variant
 
 
 class Direct(System):
@@ -14,5 +14,5 @@ class Direct(System):
         return "no proxy"
 
     def start(self, upstream_port: int, variant: Variant) -> Running:
-        target = Target(upstream_port, PATH, (("x-api-key", UPSTREAM_KEY),))
+        target = Target(upstream_port, (("x-api-key", UPSTREAM_KEY),))
         return Running(self.name, target, None, self.fresh_directory())

@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.order import MODEL
 from benchmarks.stream import Target
-from benchmarks.systems.base import PATH, UPSTREAM_KEY, Running, System, Variant, free_port, run_setup
+from benchmarks.systems.base import UPSTREAM_KEY, Running, System, Variant, free_port, run_setup
 
 _MASTER_KEY = "sk-benchmark"
 _CONFIGURATION = f"""
@@ -54,5 +54,5 @@ class LiteLLM(System):
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "NO_PROXY": "127.0.0.1",
         }
-        target = Target(port, PATH, (("x-api-key", _MASTER_KEY), ("anthropic-version", "2023-06-01")))
+        target = Target(port, (("x-api-key", _MASTER_KEY), ("anthropic-version", "2023-06-01")))
         return self.launch(directory, command, target, environment)

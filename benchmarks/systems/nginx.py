@@ -13,7 +13,6 @@ import subprocess
 
 from benchmarks.stream import Target
 from benchmarks.systems.base import (
-    PATH,
     UPSTREAM_KEY,
     NotMeasuredError,
     Running,
@@ -75,6 +74,6 @@ class Nginx(System):
                 stall=variant.stall_seconds or _DEFAULT_SEND_TIMEOUT_SECONDS,
             )
         )
-        target = Target(port, PATH, (("x-api-key", UPSTREAM_KEY),), tls=variant.tls)
+        target = Target(port, (("x-api-key", UPSTREAM_KEY),), tls=variant.tls)
         directory.chmod(0o755)  # a worker of root's nginx is not root
         return self.launch(directory, ["nginx", "-p", directory, "-c", "nginx.conf"], target)

@@ -13,7 +13,7 @@ import json
 import shutil
 
 from benchmarks.stream import Target
-from benchmarks.systems.base import PATH, UPSTREAM_KEY, NotMeasuredError, Running, System, Variant, free_port, run_setup
+from benchmarks.systems.base import UPSTREAM_KEY, NotMeasuredError, Running, System, Variant, free_port, run_setup
 
 _PACKAGE = "@portkey-ai/gateway"
 _SERVER_PINS = ("hono@4.9.7", "@hono/node-server@1.12.2")
@@ -44,4 +44,4 @@ class Portkey(System):
             ("x-portkey-custom-host", f"http://127.0.0.1:{upstream_port}/v1"),
         )
         command = ["node", server, f"--port={port}", "--headless"]
-        return self.launch(directory, command, Target(port, PATH, headers), {"NODE_ENV": "production"})
+        return self.launch(directory, command, Target(port, headers), {"NODE_ENV": "production"})

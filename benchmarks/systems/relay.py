@@ -12,20 +12,34 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import relay_trio
+from benchmarks.dialects import BEDROCK_MODEL, GEMINI_MODEL, TRANSLATED_MODEL
+from benchmarks.order import MODEL
 from benchmarks.stream import Target
-from benchmarks.systems.base import PATH, UPSTREAM_KEY, Running, System, Variant, certificate, free_port
+from benchmarks.systems.base import UPSTREAM_KEY, Running, System, Variant, certificate, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CLIENT_KEY = "rt_benchmark"
 _ACCOUNTS = 4
+_PROVIDERS = {
+    "anthropic": (f'api_key = "{UPSTREAM_KEY}"', f'models = ["{MODEL}"]'),
+    "bedrock": (
+        'region = "eu-central-1"',
+        'access_key_id = "AKIABENCHMARK0000000"',
+        'secret_access_key = "benchmark"',  # a pair, so that each request is signed
+        f'model_ids = {{ "{TRANSLATED_MODEL}" = "{BEDROCK_MODEL}" }}',
+    ),
+    "gemini": ('api_key = "benchmark"', f'models = ["{GEMINI_MODEL}"]'),
+}
+"""What the accounts of each have that the others' have not: which models tell them apart."""
 
 
 class RelayTrio(System):
     name = "relay"
     has_tls = True
     has_queue = True
+    has_dialects = True
 
     def prepare(self) -> str:
         return relay_trio.__version__
@@ -35,7 +49,7 @@ class RelayTrio(System):
         configuration = directory / "relay.toml"
         configuration.touch(mode=0o600)  # with literal secrets in it, nobody else may read it
         configuration.write_text(self._configuration(upstream_port, port, admin_port, variant))
-        target = Target(port, PATH, (("x-api-key", CLIENT_KEY),), tls=variant.tls)
+        target = Target(port, (("x-api-key", CLIENT_KEY),), tls=variant.tls)
         running = self.launch(directory, self.command(configuration), target)
         running.admin_url = f"http://127.0.0.1:{admin_port}"
         return running
@@ -57,15 +71,17 @@ class RelayTrio(System):
         lines += ["[admin]", f'listener = "127.0.0.1:{admin_port}"']
         if variant.stall_seconds is not None:
             lines += ["[timeouts]", f"write_timeout_seconds = {variant.stall_seconds}"]
-        for number in range(accounts):
-            lines += [
-                "[[account]]",
-                f'name = "claude-{number}"',
-                'provider = "anthropic"',
-                f'api_key = "{UPSTREAM_KEY}"',
-                f'base_url = "http://127.0.0.1:{upstream_port}"',
-                f"max_concurrency = {variant.slots // accounts}",
-            ]
+        providers = _PROVIDERS if variant.has_all_dialects else {"anthropic": _PROVIDERS["anthropic"]}
+        for provider, details in providers.items():
+            for number in range(accounts):
+                lines += [
+                    "[[account]]",
+                    f'name = "{provider}-{number}"',
+                    f'provider = "{provider}"',
+                    f'base_url = "http://127.0.0.1:{upstream_port}"',
+                    f"max_concurrency = {variant.slots // accounts}",
+                    *details,
+                ]
         return "\n".join([*lines, "[[key]]", 'name = "benchmark"', f'secret = "{CLIENT_KEY}"', ""])
 
 
