@@ -192,22 +192,21 @@ class Wire:
         """Connect. Raises OSError. Cancelled here: atomic."""
         return cls(await trio.open_tcp_stream(*address))
 
-    async def send(self, request_id: str, ask: Ask) -> None:
-        """Send one request. Cancelled here: destroys."""
+    def request(self, request_id: str, ask: Ask) -> tuple[bytes, bytes]:
+        """Head and body of the connection's next request; nobody else sends them."""
         self._ask = ask
-        headers = [
-            *ask.headers,
-            ("host", "demo"),
-            ("content-type", "application/json"),
-            ("content-length", str(len(ask.body))),
-            ("x-request-id", request_id),
-        ]
+        headers = [("host", "demo"), *ask.headers, ("content-type", "application/json")]
+        headers += [("content-length", str(len(ask.body))), ("x-request-id", request_id)]
         head = self._parser.send(h11.Request(method="POST", target=ask.target, headers=headers))
-        data = self._parser.send(h11.Data(ask.body))
+        self._parser.send(h11.Data(ask.body))
         self._parser.send(h11.EndOfMessage())
         assert head is not None
-        assert data is not None
-        await self._stream.send_all(head + data)
+        return head, ask.body
+
+    async def send(self, request_id: str, ask: Ask) -> None:
+        """Send one request. Cancelled here: destroys."""
+        head, body = self.request(request_id, ask)
+        await self._stream.send_all(head + body)
 
     async def receive(self, sent: Sent, reads: int | None = None) -> None:
         """Read the answer into ``sent``, or no more than ``reads`` parts of its body.

@@ -138,7 +138,7 @@ class Bench:
         wire = await StormWire.open_sized(self._address, is_tiny=moment is Moment.MID_WRITE)
         model = moment.value + (f",tag={request_id}" if ":" in moment.value else "")
         body = {"model": model, "max_tokens": 10_000, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-        head, content = wire.request(request_id, body)
+        head, content = wire.message(request_id, body)
         await wire.send_raw(head + content)
         return wire, request_id
 

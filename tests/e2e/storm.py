@@ -37,6 +37,7 @@ import trio
 
 from relay_trio.cli.demo_audit import Audit, audit, read_rows
 from relay_trio.cli.demo_clients import Sent, Way, Wire
+from relay_trio.cli.demo_dialects import Ask
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
 
 if TYPE_CHECKING:
@@ -246,22 +247,11 @@ class StormWire(Wire):
         """Send bytes that need not be a request. Cancelled here: destroys."""
         await self._stream.send_all(data)
 
-    def request(self, request_id: str, body: dict[str, object]) -> tuple[bytes, bytes]:
-        """Head and body of a request, not sent yet."""
-        content = json.dumps(body).encode()
-        headers = [
-            ("host", "storm"),
-            ("x-api-key", KEY),
-            ("anthropic-version", "2023-06-01"),
-            ("content-type", "application/json"),
-            ("content-length", str(len(content))),
-            ("x-request-id", request_id),
-        ]
-        head = self._parser.send(h11.Request(method="POST", target="/v1/messages", headers=headers))
-        self._parser.send(h11.Data(content))
-        self._parser.send(h11.EndOfMessage())
-        assert head is not None
-        return head, content
+    def message(self, request_id: str, body: dict[str, object]) -> tuple[bytes, bytes]:
+        """Head and body of a request to the Messages API, not sent yet."""
+        headers = (("x-api-key", KEY), ("anthropic-version", "2023-06-01"))
+        last_words = (b"event: message_stop", b"event: error") if body.get("stream") else ()
+        return self.request(request_id, Ask("/v1/messages", headers, json.dumps(body).encode(), last_words))
 
     async def receive_last_event(self, sent: Sent) -> None:
         """Read until the last event is in hand. Cancelled here: destroys."""
@@ -318,7 +308,7 @@ class StormClient:
         if self._wire is not None and (is_tiny or rng.random() < 0.3):
             self._close(Way.FIN)
         wire = self._wire = self._wire or await StormWire.open_sized(self._address, is_tiny=is_tiny)
-        head, body = wire.request(sent.request_id, self._body(sent))
+        head, body = wire.message(sent.request_id, self._body(sent))
         if sent.moment is Moment.HEAD:
             await wire.send_raw(head[: rng.randrange(len(head))])
             return await self._leave(sent)
@@ -466,7 +456,7 @@ async def _warm_up(relay: RelayProcess) -> None:
     for _ in range(4):
         wire = await StormWire.open_sized(relay.address, is_tiny=False)
         sent = Sent("warm-up")
-        head, body = wire.request(
+        head, body = wire.message(
             "warm-up", {"model": "claude-sim:fault=none", "max_tokens": 5, "stream": True, "messages": [
                 {"role": "user", "content": "hi"}]},
         )  # fmt: skip
