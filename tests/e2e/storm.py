@@ -3,8 +3,8 @@
 ::
 
     this process                                        a process of its own
-    ├─ simulator, 10 % faults  ◄──── real sockets ────  relay-trio serve
-    └─ clients                 ────► real sockets ────►   └─ /debug/invariants, sampled all the while
+    ├─ simulator, 10 % faults  ◄──── real sockets ────  relay-trio serve: Claude, Bedrock and Gemini accounts
+    └─ clients of 3 dialects   ────► real sockets ────►   └─ /debug/invariants, sampled all the while
 
 ``python -m tests.e2e.storm --requests 10000`` runs the long one and prints what happened. Afterwards slots, tasks and
 file descriptors must be where they were, and each request must have its one row with the tokens that were served.
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from base64 import b64encode
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import h11
 import trio
@@ -38,7 +40,7 @@ import trio
 from relay_trio.cli.demo_audit import Audit, audit, read_rows
 from relay_trio.cli.demo_clients import Sent, Way, Wire
 from relay_trio.cli.demo_dialects import Ask
-from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
+from relay_trio.simulator import ACCESS_KEYS, Simulator, SimulatorSettings, open_simulator
 
 if TYPE_CHECKING:
     import sqlite3
@@ -52,7 +54,10 @@ FAULTS = (
 """10 % of the requests to every account but the clean one."""
 
 _CLEAN = "clean"
-_ACCOUNTS = (_CLEAN, "a", "b", "c")
+_PROVIDERS = {_CLEAN: "anthropic", "a": "anthropic", "bedrock": "bedrock", "gemini": "gemini"}
+"""Accounts. The one at Bedrock signs, and serves Claude's clients too, translated."""
+
+_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 _SLOTS = 8
 _WRITE_SECONDS = 1.5
 _BASELINE_SECONDS = 2.0
@@ -91,11 +96,19 @@ secret = "{key}"
 ACCOUNT = """
 [[account]]
 name = "{name}"
-provider = "anthropic"
-api_key = "sk-{name}"
+provider = "{provider}"
 base_url = "{url}"
 max_concurrency = {slots}
 """
+PROOFS = {
+    "anthropic": 'api_key = "sk-{name}"\n',
+    "gemini": 'api_key = "sk-{name}"\n',
+    "bedrock": f"""region = "eu-central-1"
+access_key_id = "{_KEY_ID}"
+secret_access_key = "{ACCESS_KEYS[_KEY_ID].secret}"
+models = ["claude-sim*"]
+""",
+}
 
 
 class Moment(Enum):
@@ -111,6 +124,9 @@ class Moment(Enum):
     LAST = auto()  # with the last event in hand, before the end of the body
     AFTER = auto()  # with the whole answer in hand
 
+
+_OTHER_DIALECTS = 0.4
+"""Share of the requests that are not Claude's."""
 
 _WEIGHTS = {
     Moment.NEVER: 30,
@@ -198,7 +214,10 @@ async def open_relay_process(folder: Path, base_url: str) -> AsyncIterator[Relay
     Cancelled here: destroys; the process is killed.
     """
     config = folder / "relay.toml"
-    accounts = "".join(ACCOUNT.format(name=name, url=base_url, slots=_SLOTS) for name in _ACCOUNTS)
+    accounts = "".join(
+        (ACCOUNT + PROOFS[provider]).format(name=name, provider=provider, url=base_url, slots=_SLOTS)
+        for name, provider in _PROVIDERS.items()
+    )
     config.write_text(CONFIG.format(write=_WRITE_SECONDS, key=KEY) + accounts)
     config.chmod(0o600)
     log = folder / "relay.log"
@@ -249,14 +268,13 @@ class StormWire(Wire):
 
     def message(self, request_id: str, body: dict[str, object]) -> tuple[bytes, bytes]:
         """Head and body of a request to the Messages API, not sent yet."""
-        headers = (("x-api-key", KEY), ("anthropic-version", "2023-06-01"))
-        last_words = (b"event: message_stop", b"event: error") if body.get("stream") else ()
-        return self.request(request_id, Ask("/v1/messages", headers, json.dumps(body).encode(), last_words))
+        return self.request(request_id, claude(body))
 
     async def receive_last_event(self, sent: Sent) -> None:
         """Read until the last event is in hand. Cancelled here: destroys."""
         seen = b""
-        while not sent.is_whole and b"message_stop" not in seen:
+        assert self._ask is not None
+        while not sent.is_whole and not any(words in seen for words in self._ask.last_words):
             event = self._parser.next_event()
             if event is h11.NEED_DATA:
                 self._parser.receive_data(await self._stream.receive_some(65536))
@@ -266,6 +284,60 @@ class StormWire(Wire):
                 seen = (seen + bytes(event.data))[-2048:]
             elif isinstance(event, h11.EndOfMessage):
                 sent.is_whole = sent.has_last_word = True
+
+
+def claude(body: dict[str, object]) -> Ask:
+    """A request to the Messages API; any Claude account may get it, and Bedrock's translated."""
+    headers = (("x-api-key", KEY), ("anthropic-version", "2023-06-01"))
+    last_words = (b"event: message_stop", b"event: error") if body.get("stream") else ()
+    return Ask("/v1/messages", headers, json.dumps(body).encode(), last_words)
+
+
+def bedrock_invoke(spec: str, prompt: str) -> Ask:
+    """A native stream of Claude's events in frames."""
+    body = {
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": 10_000,
+        "messages": [{"role": "user", "content": prompt}],
+    }
+    last_words = (b64encode(b'{"type":"message_stop'), b":exception-type")
+    return _bedrock(spec, "invoke-with-response-stream", body, last_words)
+
+
+def bedrock_converse(spec: str, prompt: str) -> Ask:
+    """A native stream of the Converse API."""
+    body = {
+        "messages": [{"role": "user", "content": [{"text": prompt}]}],
+        "inferenceConfig": {"maxTokens": 10_000},
+    }
+    return _bedrock(spec, "converse-stream", body, (b":event-type\x07\x00\x08metadata", b":exception-type"))
+
+
+def gemini_events(spec: str, prompt: str) -> Ask:
+    """Server-sent events."""
+    return _gemini(spec, "?alt=sse", prompt, (b'"finishReason"', b'"error"'))
+
+
+def gemini_array(spec: str, prompt: str) -> Ask:
+    """One JSON array."""
+    return _gemini(spec, "", prompt, (b"\n]", b'"error"'))
+
+
+OTHERS = (bedrock_invoke, bedrock_converse, gemini_events, gemini_array)
+
+
+def _bedrock(spec: str, verb: str, body: dict[str, object], last_words: tuple[bytes, ...]) -> Ask:
+    target = f"/model/{quote(f'claude-sim:{spec}', safe='')}/{verb}"
+    return Ask(target, (("authorization", f"Bearer {KEY}"),), json.dumps(body).encode(), last_words)
+
+
+def _gemini(spec: str, query: str, prompt: str, last_words: tuple[bytes, ...]) -> Ask:
+    body = {
+        "contents": [{"role": "user", "parts": [{"text": prompt}]}],
+        "generationConfig": {"maxOutputTokens": 10_000},
+    }
+    target = f"/v1beta/models/gemini-sim:{spec}:streamGenerateContent{query}"
+    return Ask(target, (("x-goog-api-key", KEY),), json.dumps(body).encode(), last_words)
 
 
 class StormClient:
@@ -308,7 +380,7 @@ class StormClient:
         if self._wire is not None and (is_tiny or rng.random() < 0.3):
             self._close(Way.FIN)
         wire = self._wire = self._wire or await StormWire.open_sized(self._address, is_tiny=is_tiny)
-        head, body = wire.message(sent.request_id, self._body(sent))
+        head, body = wire.request(sent.request_id, self._ask(sent))
         if sent.moment is Moment.HEAD:
             await wire.send_raw(head[: rng.randrange(len(head))])
             return await self._leave(sent)
@@ -334,7 +406,7 @@ class StormClient:
         if sent.moment is Moment.AFTER or (sent.moment is not Moment.NEVER and not sent.is_whole):
             await self._leave(sent)
 
-    def _body(self, sent: StormSent) -> dict[str, object]:
+    def _ask(self, sent: StormSent) -> Ask:
         rng = self._rng
         if sent.moment in (Moment.STALLED, Moment.STUCK):
             spec = "chunks=1500,chars=800"
@@ -342,12 +414,17 @@ class StormClient:
             spec = f"chunks={rng.randint(1, 60)}"  # as fast as it goes
         else:
             spec = f"delay={rng.uniform(0, 0.1):.3f},chunks={rng.randint(3, 30)},pace={rng.uniform(0, 0.02):.4f}"
-        return {
-            "model": f"claude-sim:{spec},tag={sent.request_id}",
-            "max_tokens": 10_000,
-            "stream": rng.random() < 0.9 or sent.moment in (Moment.STALLED, Moment.STUCK, Moment.LAST),
-            "messages": [{"role": "user", "content": "storm " * rng.randint(1, 200)}],
-        }
+        spec, prompt = f"{spec},tag={sent.request_id}", "storm " * rng.randint(1, 200)
+        if rng.random() < _OTHER_DIALECTS:
+            return rng.choice(OTHERS)(spec, prompt)
+        return claude(
+            {
+                "model": f"claude-sim:{spec}",
+                "max_tokens": 10_000,
+                "stream": rng.random() < 0.9 or sent.moment in (Moment.STALLED, Moment.STUCK, Moment.LAST),
+                "messages": [{"role": "user", "content": prompt}],
+            }
+        )
 
     async def _leave(self, sent: StormSent) -> None:
         """Cancelled here: destroys."""
