@@ -43,6 +43,11 @@ def test_storm_came_through_every_phase(report: Report) -> None:
     assert {row["usage_source"] for row in report.rows} == {"exact", "partial", "none"}
 
 
+def test_storm_came_through_every_dialect_and_the_translation(report: Report) -> None:
+    served = {(row["route"].partition(".")[0], row["provider"]) for row in report.rows if row["code"] == "--"}
+    assert served == {("claude", "anthropic"), ("claude", "bedrock"), ("bedrock", "bedrock"), ("gemini", "gemini")}
+
+
 def test_after_the_storm_slots_tasks_and_descriptors_are_back(report: Report) -> None:
     """Within two seconds, and no connection is left that a client has closed."""
     assert report.leftovers == []
