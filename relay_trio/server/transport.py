@@ -184,10 +184,6 @@ class TlsTransport(Transport):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._has_more = False
 
-    @property
-    def alpn_protocol(self) -> str | None:
-        return self._tls.selected_alpn_protocol()
-
     async def handshake(self) -> bool:
         """Return True when the client and we agree; False when it is gone or speaks no TLS we know.
 
