@@ -12,10 +12,10 @@ import trio
 from cyclopts import Parameter
 
 from relay_trio.cli.effective import account_row, effective, short_path
-from relay_trio.cli.probe import probe_accounts
 from relay_trio.cli.problems import print_problems
 from relay_trio.config import ConfigError, Problem, Settings, load, public_bind_problems
-from relay_trio.ledger.database import DatabaseError, inspect
+from relay_trio.pool.probe import probe_accounts
+from relay_trio.storage.sqlite import DatabaseError, inspect
 
 _HEALTH_CHECK_SECONDS = 5
 """The answer is made of nothing: a relay that takes longer is not well."""

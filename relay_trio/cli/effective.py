@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from relay_trio.config import AccountSettings, Settings, TimeoutSettings, UpstreamSettings
+    from relay_trio.config import Settings
+    from relay_trio.settings import AccountSettings, TimeoutSettings, UpstreamSettings
 
 _SHORTEST_MASKED_SECRET = 20
 """Of a shorter secret even ten characters would give too much away."""

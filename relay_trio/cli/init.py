@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from relay_trio import __version__
-from relay_trio.config import AccountSettings, KeySettings, Settings
+from relay_trio.config import Settings
+from relay_trio.settings import AccountSettings, KeySettings
 
 _HEADER = f"""\
 # Settings of relay-trio {__version__}. "# text" is a comment; "#name = value" is a setting at its default: remove the #

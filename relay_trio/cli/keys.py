@@ -10,13 +10,15 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from pydantic import ValidationError
 
-from relay_trio.accounts.access_keys import AccessKeys
-from relay_trio.accounts.keys import ClientKey, NameTaken, NoSuchKey, open_key_store
+from relay_trio.aligned import aligned
 from relay_trio.cli.problems import print_problems
-from relay_trio.cli.table import aligned
-from relay_trio.config import ConfigError, KeySettings, ServerSettings, load_for_database
+from relay_trio.config import ConfigError, load_for_database
 from relay_trio.config.problems import problems_of
-from relay_trio.ledger.database import DatabaseError
+from relay_trio.keys.aws_pairs import AccessKeys
+from relay_trio.keys.client_key import ClientKey
+from relay_trio.keys.store import NameTaken, NoSuchKey, open_key_store
+from relay_trio.settings import KeySettings, ServerSettings
+from relay_trio.storage.sqlite import DatabaseError
 
 keys = App(name="keys", help="Create, list and revoke client keys.")
 

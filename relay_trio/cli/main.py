@@ -8,11 +8,11 @@ from cyclopts import App
 
 from relay_trio import __version__
 from relay_trio.cli.check import check
-from relay_trio.cli.demo import demo
 from relay_trio.cli.init import init
 from relay_trio.cli.keys import keys
 from relay_trio.cli.serve import serve
 from relay_trio.cli.usage import usage
+from relay_trio.demo.demo import demo
 
 app = App(
     name="relay-trio",

@@ -12,12 +12,12 @@ import trio
 from cyclopts import Parameter
 
 from relay_trio import __version__
+from relay_trio.app import App, Bound, open_relay, run_relay
 from relay_trio.cli.problems import print_problems
 from relay_trio.config import ConfigError, Settings, load, public_bind_problems
-from relay_trio.ledger.database import DatabaseError, inspect
 from relay_trio.observe.log import configure_log
-from relay_trio.server.compose import Bound, Relay, open_relay, run_relay
 from relay_trio.server.drain import Drain, obey_signals
+from relay_trio.storage.sqlite import DatabaseError, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,14 +87,14 @@ async def _open_and_run(settings: Settings, drain: Drain) -> int:
 
 
 async def _run_and_leave(
-    relay: Relay, drain: Drain, everything: trio.CancelScope, *, task_status: trio.TaskStatus[Bound]
+    relay: App, drain: Drain, everything: trio.CancelScope, *, task_status: trio.TaskStatus[Bound]
 ) -> None:
     """Run the relay to its end, then end what watches it. Cancelled here: as ``run_relay``."""
     await run_relay(relay, drain, task_status=task_status)
     everything.cancel()
 
 
-async def _tell_of_the_drain(relay: Relay, drain: Drain) -> None:
+async def _tell_of_the_drain(relay: App, drain: Drain) -> None:
     """One line each second while streams are drained. Cancelled here: atomic."""
     await drain.began.wait()
     ends_at = trio.current_time() + relay.settings.server.drain_seconds
@@ -104,7 +104,7 @@ async def _tell_of_the_drain(relay: Relay, drain: Drain) -> None:
         await trio.sleep(1)
 
 
-def _print_start(settings: Settings, relay: Relay, bound: Bound) -> None:
+def _print_start(settings: Settings, relay: App, bound: Bound) -> None:
     print(f"relay-trio {__version__}", file=sys.stderr)
     for url in bound.client_urls:
         print(f"  relay      {url}", file=sys.stderr)

@@ -13,12 +13,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from relay_trio.aligned import aligned
 from relay_trio.cli.duration import duration_seconds
 from relay_trio.cli.problems import print_problems
-from relay_trio.cli.table import aligned
 from relay_trio.config import ConfigError, load_for_database
-from relay_trio.ledger.database import DatabaseError, explained, open_read_only
 from relay_trio.ledger.report import UsageLine, total, usage_by
+from relay_trio.storage.sqlite import DatabaseError, explained, open_read_only
 
 _COLUMNS = ("requests", "gone", "input", "cache write", "cache read", "output", "USD", "of which partial")
 

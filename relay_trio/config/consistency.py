@@ -7,9 +7,9 @@ import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from relay_trio.config.listener import is_loopback_host
 from relay_trio.config.problems import Problem, Where, written
-from relay_trio.config.settings import AdminSettings, KeySettings, ServerSettings, Settings, UpstreamSettings
+from relay_trio.settings.listener import is_loopback_host
+from relay_trio.settings.sections import AdminSettings, KeySettings, ServerSettings, UpstreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from relay_trio.config.listener import Listener
+    from relay_trio.config.root import Settings
+    from relay_trio.settings.listener import Listener
 
 Finding = tuple[Where, str]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from relay_trio.config.problems import ConfigError, Problem, Where, did_you_mean
-from relay_trio.config.settings import Settings
+from relay_trio.config.root import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

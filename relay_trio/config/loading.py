@@ -18,7 +18,8 @@ from relay_trio.config.consistency import inconsistencies
 from relay_trio.config.layers import LISTS, SECTIONS, merge, read_environment, read_toml
 from relay_trio.config.problems import SECRET_KEYS, ConfigError, Problem, Where, did_you_mean, problems_of, written
 from relay_trio.config.references import ReferenceResolver
-from relay_trio.config.settings import AccountSettings, KeySettings, ServerSettings, Settings
+from relay_trio.config.root import Settings
+from relay_trio.settings.sections import AccountSettings, KeySettings, ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

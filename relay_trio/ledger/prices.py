@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from genai_prices.types import TieredPrices
 
-    from relay_trio.chunks import UsageStats
+    from relay_trio.usage import UsageStats
 
 LIST_NAMES = {"anthropic": "anthropic", "bedrock": "aws", "gemini": "google", "vertex": "google"}
 """Our providers as the list calls them."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from relay_trio.chunks import UsageSource
 from relay_trio.outcome import Word
+from relay_trio.usage import UsageSource
 
 if TYPE_CHECKING:
     import sqlite3

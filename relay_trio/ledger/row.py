@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay_trio.chunks import NO_USAGE, UsageStats
+from relay_trio.usage import NO_USAGE, UsageStats
 
 if TYPE_CHECKING:
     from relay_trio.outcome import Outcome

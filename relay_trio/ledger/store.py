@@ -10,9 +10,9 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from relay_trio.chunks import UsageSource
 from relay_trio.ledger.prices import cost_usd
 from relay_trio.outcome import Phase, Who, Word
+from relay_trio.usage import UsageSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

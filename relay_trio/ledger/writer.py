@@ -28,8 +28,8 @@ import structlog
 import trio
 
 from relay_trio.errors import LedgerUnavailable, RelayError
-from relay_trio.ledger.database import explained, open_database, sole_writer
 from relay_trio.ledger.store import SqliteStore, row_values
+from relay_trio.storage.sqlite import explained, open_database, sole_writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.relay.handover import HANDOVER_BYTES
+from relay_trio.relay.channel import CHANNEL_BYTES
 
 if TYPE_CHECKING:
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.relay.core import Relay
 
 LARGEST_READ_BYTES = 64 * 1024
 """One socket read may overshoot a stream's limit by this much."""
 
 
-def snapshot(core: RelayCore) -> dict[str, object]:
+def snapshot(core: Relay) -> dict[str, object]:
     """The JSON of ``/debug/invariants``. ``ok`` only if every invariant holds at this moment."""
     attempts = core.live.attempts()
     accounts = {
@@ -45,7 +45,7 @@ def snapshot(core: RelayCore) -> dict[str, object]:
         ),
         "I3 open ledger rows are the live requests": core.live.open_rows == len(core.live),
         "I5 no upstream exchange without an attempt": upstream.exchanges <= slots,
-        "I9 no stream holds more than its limit": fullest <= HANDOVER_BYTES + LARGEST_READ_BYTES,
+        "I9 no stream holds more than its limit": fullest <= CHANNEL_BYTES + LARGEST_READ_BYTES,
         "I12 nobody is lost in the queue": queue.entered == queue.granted + queue.left + queue.waiting,
     }
     return {

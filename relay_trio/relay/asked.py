@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from relay_trio.accounts.keys import ClientKey
+    from relay_trio.api.dialect import Dialect
+    from relay_trio.http import Headers
+    from relay_trio.keys.client_key import ClientKey
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.providers.base import Dialect, Headers
-    from relay_trio.relay.intake import BodySource
     from relay_trio.relay.presence import ClientPresence
+    from relay_trio.relay.read_request import BodySource
 
 
 @dataclass(frozen=True, slots=True)

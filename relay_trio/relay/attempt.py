@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from relay_trio.api.metering import Inflater
 from relay_trio.errors import (
     ClientStalled,
     UpstreamError,
@@ -21,19 +22,20 @@ from relay_trio.errors import (
     UpstreamTimeout,
     UpstreamTruncated,
 )
+from relay_trio.http import ResponseHead, header
 from relay_trio.outcome import Phase
-from relay_trio.providers.base import Head, header
-from relay_trio.providers.metering import Inflater
 from relay_trio.relay.asked import Answer
 
 if TYPE_CHECKING:
-    from relay_trio.accounts.account import Account
-    from relay_trio.providers.base import Headers, Incoming, Verdict
+    from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.verdict import Verdict
+    from relay_trio.http import Headers
+    from relay_trio.pool.account import Account
     from relay_trio.relay.asked import Asked
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.relay.channel import ChunkSender
+    from relay_trio.relay.core import Relay
     from relay_trio.relay.deadline import Limit
-    from relay_trio.relay.exchange import Exchange
-    from relay_trio.relay.handover import Sink
+    from relay_trio.relay.record import RequestRecord
     from relay_trio.upstream.client import UpstreamResponse
 
 _ERROR_BODY_BYTES = 64 * 1024
@@ -54,7 +56,7 @@ class Failure:
     error: UpstreamError
     phase: Phase
     is_retryable: bool
-    head: Head | None = None
+    head: ResponseHead | None = None
     body: bytes = b""
 
 
@@ -63,15 +65,15 @@ class Attempt:
 
     def __init__(
         self,
-        core: RelayCore,
+        core: Relay,
         asked: Asked,
-        incoming: Incoming,
-        exchange: Exchange,
-        sink: Sink,
+        incoming: CheckedRequest,
+        exchange: RequestRecord,
+        sink: ChunkSender,
         started: trio.TaskStatus[Answer],
     ) -> None:
         self.has_started = False
-        self.head: Head | None = None
+        self.head: ResponseHead | None = None
         self._core = core
         self._asked = asked
         self._incoming = incoming
@@ -140,7 +142,7 @@ class Attempt:
         self._exchange.end_is_seen()
         if verdict.is_passed_through and verdict.told is not None:
             status, told = verdict.told
-            return Failure(verdict.error, Phase.HEAD, verdict.retryable, Head(status, head.headers), told)
+            return Failure(verdict.error, Phase.HEAD, verdict.retryable, ResponseHead(status, head.headers), told)
         if verdict.is_passed_through:
             told = bytes(body[:_ERROR_BODY_BYTES])
             if header(head.headers, b"content-encoding") == b"gzip":
@@ -185,7 +187,7 @@ class Attempt:
         if not meter.is_complete:
             raise UpstreamTruncated("the upstream ended its stream without the last event of its dialect")
 
-    def _start(self, head: Head, headers: Headers) -> None:
+    def _start(self, head: ResponseHead, headers: Headers) -> None:
         self.has_started = True
         self.head = head
         self._exchange.row.status = head.status
@@ -213,7 +215,7 @@ def client_stalled() -> ClientStalled:
     return ClientStalled("the client stopped reading the answer")
 
 
-def _apply(verdict: Verdict, account: Account, head: Head) -> None:
+def _apply(verdict: Verdict, account: Account, head: ResponseHead) -> None:
     now = trio.current_time()
     if verdict.disable and account.credentials.forget():
         account.health.cool_down(now, _RENEWAL_SECONDS, f"the upstream answered {head.status}")

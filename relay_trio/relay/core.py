@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relay_trio.accounts.admission import Admission
     from relay_trio.config import Settings
-    from relay_trio.relay.exchange import LiveExchanges
+    from relay_trio.pool.admission import Admission
+    from relay_trio.relay.live import LiveRequests
     from relay_trio.upstream.client import UpstreamClient
 
 
 @dataclass(frozen=True, slots=True)
-class RelayCore:
+class Relay:
     """The pool's door, the client towards upstreams, and the requests that are open."""
 
     settings: Settings
     admission: Admission
     client: UpstreamClient
-    live: LiveExchanges
+    live: LiveRequests

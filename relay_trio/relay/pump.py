@@ -28,24 +28,24 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.accounts.account import is_match
-from relay_trio.chunks import Error, Usage
 from relay_trio.errors import CapacityError, QueueTimeout, RelayError
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word
+from relay_trio.pool.account import is_match
 from relay_trio.relay.attempt import Attempt, Failure, client_stalled
-from relay_trio.relay.exchange import Exchange
-from relay_trio.relay.intake import read_request
+from relay_trio.relay.chunks import Error, Usage
+from relay_trio.relay.read_request import read_request
+from relay_trio.relay.record import RequestRecord
 
 if TYPE_CHECKING:
-    from relay_trio.accounts.account import Account
-    from relay_trio.accounts.admission import Turn, Want
+    from relay_trio.pool.account import Account
+    from relay_trio.pool.admission import Lease, SlotRequest
     from relay_trio.relay.asked import Answer, Asked
-    from relay_trio.relay.core import RelayCore
-    from relay_trio.relay.handover import Handover
+    from relay_trio.relay.channel import ResponseChannel
+    from relay_trio.relay.core import Relay
 
 
-async def pump(core: RelayCore, asked: Asked, handover: Handover, *, task_status: trio.TaskStatus[Answer]) -> None:
+async def pump(core: Relay, asked: Asked, handover: ResponseChannel, *, task_status: trio.TaskStatus[Answer]) -> None:
     """Live one request, from its body to its row. Started with ``nursery.start``, which returns the answer's head.
 
     Raises:
@@ -60,7 +60,7 @@ async def pump(core: RelayCore, asked: Asked, handover: Handover, *, task_status
         route=asked.route.name,
         client_request_id=asked.client_request_id,
     )
-    with handover.sink as sink, Exchange(row, asked.presence, handover, core.live) as exchange:
+    with handover.sink as sink, RequestRecord(row, asked.presence, handover, core.live) as exchange:
         life = _Life(core, asked, exchange, handover)
         try:
             await life.run(task_status)
@@ -79,7 +79,7 @@ async def pump(core: RelayCore, asked: Asked, handover: Handover, *, task_status
 class _Life:
     """The stages of one request, in order."""
 
-    def __init__(self, core: RelayCore, asked: Asked, exchange: Exchange, handover: Handover) -> None:
+    def __init__(self, core: Relay, asked: Asked, exchange: RequestRecord, handover: ResponseChannel) -> None:
         self.attempt: Attempt | None = None
         self._core = core
         self._asked = asked
@@ -93,7 +93,7 @@ class _Life:
         if self._asked.route.lists is not None and incoming.method == "GET":  # HEAD has no list
             incoming = replace(incoming, is_listed=partial(self._is_listed, self._asked.route.lists))
         exchange.row.model, exchange.row.is_stream = incoming.model or "", incoming.stream
-        want = core.admission.new_want(incoming.model, incoming.operation, is_pinned=self._asked.route.is_pinned)
+        want = core.admission.new_request(incoming.model, incoming.operation, is_pinned=self._asked.route.is_pinned)
         self.attempt = Attempt(core, self._asked, incoming, exchange, self._sink, started)
         await self._try_accounts(want, self.attempt)
         if exchange.outcome is None:
@@ -109,7 +109,7 @@ class _Life:
         """Whether a model can be asked for: some account serves it, and the key may use it."""
         return is_match(model, self._asked.key.models) and self._core.admission.serves(model, operation)
 
-    async def _try_accounts(self, want: Want, attempt: Attempt) -> None:
+    async def _try_accounts(self, want: SlotRequest, attempt: Attempt) -> None:
         exchange, retry = self._exchange, self._core.settings.retry
         failure: Failure | None = None
         account: Account | None = None
@@ -157,8 +157,8 @@ class _Life:
         exchange.ended(_passed_on(failure))
         attempt.pass_on(failure, account)
 
-    async def _wait_turn(self, want: Want) -> Turn:
-        turn = self._core.admission.turn_nowait(want)
+    async def _wait_turn(self, want: SlotRequest) -> Lease:
+        turn = self._core.admission.acquire_nowait(want)
         if turn is not None:
             return turn
         seconds = self._core.settings.queue.queue_timeout_seconds
@@ -167,7 +167,7 @@ class _Life:
             return QueueTimeout(f"no slot came free within {seconds:g} seconds", retry_after=1)
 
         with self._exchange.clock.limit(seconds, timed_out):
-            return await self._core.admission.wait_turn(want)
+            return await self._core.admission.acquire(want)
 
     def last_word(self, error: RelayError) -> Error:
         """How the client is told, inside the stream."""

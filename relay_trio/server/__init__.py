@@ -4,7 +4,7 @@ A guided tour, outermost first::
 
     serve.py             serve(): lifespan, listeners, accept loop, drain            one per process
       drain.py           the three moments of a shutdown, and the signals that cause them
-      hypercorn_seam.py  everything we rely on inside Hypercorn
+      hypercorn_compat.py  everything we rely on inside Hypercorn
       connection.py      one connection's life: TLS, which protocol, the barrier for errors
         http1.py         one task reads, one task runs the request
         http2.py         one task reads, one task per stream

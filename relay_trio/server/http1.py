@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from relay_trio.server.exchange import Loss
-from relay_trio.server.http1_exchange import Http1Exchange
+from relay_trio.server.http1_stream import Http1Stream
 from relay_trio.server.request_body import BadRequestBody, ChunkedBody, SizedBody
 from relay_trio.server.request_head import BadRequestHead, has_bare_line_feed, parse_request_head
 from relay_trio.server.response_head import Framing, encode_refusal
+from relay_trio.server.stream import DisconnectReason
 
 if TYPE_CHECKING:
-    from relay_trio.server.connection import Peer
+    from relay_trio.http import RequestHead
+    from relay_trio.server.client_connection import ConnectionContext
     from relay_trio.server.request_body import RequestBody
-    from relay_trio.server.request_head import RequestHead
     from relay_trio.server.transport import Transport
 
 # How often a client is looked at while its body is not being read: its FIN is behind bytes that stay in the kernel.
@@ -50,7 +50,7 @@ class _State(Enum):
 class Http1Connection:
     """Serves the requests of one connection, the first of which may have begun in ``received``."""
 
-    def __init__(self, transport: Transport, peer: Peer, received: bytes) -> None:
+    def __init__(self, transport: Transport, peer: ConnectionContext, received: bytes) -> None:
         self._transport = transport
         self._peer = peer
         self._limits = peer.limits
@@ -58,7 +58,7 @@ class Http1Connection:
         self._buffer = bytearray(received)  # bytes of requests that have not begun
         self._body: RequestBody | None = None  # of the current request, until its last byte has come
         self._body_ends_at = inf
-        self._exchange: Http1Exchange | None = None
+        self._exchange: Http1Stream | None = None
         self._deadline = trio.current_time() + self._limits.head_timeout_seconds
         self._linger_ends_at = inf
         self._reading = trio.CancelScope()
@@ -95,7 +95,7 @@ class Http1Connection:
                 if self._is_full:
                     await self._wait_for_room()
             elif received is not None:
-                self._lose(Loss.STALLED if transport.has_stalled else Loss.LEFT)
+                self._lose(DisconnectReason.STALLED if transport.has_stalled else DisconnectReason.LEFT)
 
     @property
     def _is_full(self) -> bool:
@@ -114,7 +114,7 @@ class Http1Connection:
             with trio.move_on_after(PRESENCE_CHECK_SECONDS):
                 await self._room.wait()
             if self._transport.peer_has_left:
-                self._lose(Loss.LEFT)
+                self._lose(DisconnectReason.LEFT)
         if self._state is _State.REQUEST and self._exchange is exchange:
             self._body_ends_at += trio.current_time() - stopped_at
             self._expect_body()
@@ -146,7 +146,7 @@ class Http1Connection:
         try:
             content, rest = body.feed(data)
         except BadRequestBody as error:
-            self._refuse(Loss.MISBEHAVED, 400, str(error))
+            self._refuse(DisconnectReason.MISBEHAVED, 400, str(error))
             return b""
         if body.is_done:
             self._body = None
@@ -173,27 +173,29 @@ class Http1Connection:
         if not buffer or buffer == b"\r":
             return
         if not 0x41 <= buffer[0] <= 0x5A:
-            self._refuse(Loss.MISBEHAVED, 400, "a request begins with a method")
+            self._refuse(DisconnectReason.MISBEHAVED, 400, "a request begins with a method")
             return
         end = buffer.find(b"\r\n\r\n") + 4
         if end > self._limits.max_head_bytes or (end < 4 and len(buffer) >= self._limits.max_head_bytes):
-            self._refuse(Loss.MISBEHAVED, 431, f"a request head may have {self._limits.max_head_bytes} bytes")
+            self._refuse(
+                DisconnectReason.MISBEHAVED, 431, f"a request head may have {self._limits.max_head_bytes} bytes"
+            )
         elif end >= 4:
             head = bytes(buffer[:end])
             del buffer[:end]
             try:
                 request = parse_request_head(head, self._limits.max_head_fields)
             except BadRequestHead as error:
-                self._refuse(Loss.MISBEHAVED, error.status, error.reason)
+                self._refuse(DisconnectReason.MISBEHAVED, error.status, error.reason)
             else:
                 self._start(request)
         elif has_bare_line_feed(buffer):
-            self._refuse(Loss.MISBEHAVED, 400, "a line must end in CR LF")
+            self._refuse(DisconnectReason.MISBEHAVED, 400, "a line must end in CR LF")
         elif self._deadline > (soon := trio.current_time() + self._limits.head_timeout_seconds):
             self._move_deadline(soon)  # the idle wait is over, the head is arriving
 
     def _start(self, request: RequestHead) -> None:
-        exchange = Http1Exchange(self, self._transport, request, self._limits.continue_on_receive)
+        exchange = Http1Stream(self, self._transport, request, self._limits.continue_on_receive)
         self._exchange = exchange
         self._state = _State.REQUEST
         if request.has_body:
@@ -209,7 +211,7 @@ class Http1Connection:
 
     # --- the request task ---
 
-    async def _run_request(self, exchange: Http1Exchange, scope: dict[str, Any]) -> None:
+    async def _run_request(self, exchange: Http1Stream, scope: dict[str, Any]) -> None:
         """Run the application and see to the end of its response.
 
         Cancelled: destroys, a response that was not whole is cut.
@@ -221,7 +223,7 @@ class Http1Connection:
         finally:
             self._finish(exchange)
 
-    def _finish(self, exchange: Http1Exchange) -> None:
+    def _finish(self, exchange: Http1Stream) -> None:
         """The application is done with the request: go on with the connection, or end it."""
         exchange.drop_body()
         self._room.set()
@@ -231,9 +233,9 @@ class Http1Connection:
             if exchange.has_begun:
                 exchange.abort()
             elif self._peer.is_draining:
-                self._refuse(Loss.ABORTED, 503, "the server is shutting down")
+                self._refuse(DisconnectReason.ABORTED, 503, "the server is shutting down")
             else:
-                self._refuse(Loss.ABORTED, 500, "the request was not answered")
+                self._refuse(DisconnectReason.ABORTED, 500, "the request was not answered")
         elif not exchange.keep_alive or self._transport.unsent_bytes:
             self._linger()
         elif self._body is not None:  # _received_body goes on when the rest of the body has come
@@ -262,22 +264,22 @@ class Http1Connection:
 
     def _time_out(self) -> None:
         if self._state is _State.HEAD and self._buffer:
-            self._refuse(Loss.LEFT, 408, "the request head did not arrive in time")
+            self._refuse(DisconnectReason.LEFT, 408, "the request head did not arrive in time")
         elif self._state is _State.REQUEST and self._exchange is not None:
-            self._refuse(Loss.BODY_TIMEOUT, 408, "the request body did not arrive in time")
+            self._refuse(DisconnectReason.BODY_TIMEOUT, 408, "the request body did not arrive in time")
         else:
             self._close()
 
-    def lose_client(self, loss: Loss) -> None:
+    def lose_client(self, loss: DisconnectReason) -> None:
         """The transport or the application says that the client is to be given up."""
         self._lose(loss)
 
-    def _lose(self, loss: Loss) -> None:
+    def _lose(self, loss: DisconnectReason) -> None:
         if self._exchange is not None:
             self._exchange.lose(loss)
         self._close()
 
-    def _refuse(self, loss: Loss, status: int, reason: str) -> None:
+    def _refuse(self, loss: DisconnectReason, status: int, reason: str) -> None:
         """Answer in the application's stead if nothing was said yet, and end the connection."""
         exchange = self._exchange
         if exchange is not None:
@@ -288,7 +290,7 @@ class Http1Connection:
         self._transport.write_nowait(encode_refusal(status, reason))
         self._linger()
 
-    def cut(self, exchange: Http1Exchange) -> None:
+    def cut(self, exchange: Http1Stream) -> None:
         """End the connection so that the response under way cannot be taken for whole.
 
         A framed response shows by itself that it is not; then what the client was sent still reaches it.

@@ -20,7 +20,6 @@ import h2.exceptions
 import h2.settings
 import trio
 
-from relay_trio.server.exchange import Loss
 from relay_trio.server.h2_frames import (
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
@@ -40,10 +39,11 @@ from relay_trio.server.h2_frames import (
     is_idle_talk,
     read_request,
 )
-from relay_trio.server.http2_exchange import Http2Exchange
+from relay_trio.server.http2_stream import Http2Stream
+from relay_trio.server.stream import DisconnectReason
 
 if TYPE_CHECKING:
-    from relay_trio.server.connection import Peer
+    from relay_trio.server.client_connection import ConnectionContext
     from relay_trio.server.transport import Transport
 
 # Acknowledgements and resets that a client makes us write and does not read; then it is cut.
@@ -55,7 +55,7 @@ FRAMES_PER_TURN = 64
 class Http2Connection:
     """Serves the streams of one connection; ``received`` begins with the preface."""
 
-    def __init__(self, transport: Transport, peer: Peer, received: bytes) -> None:
+    def __init__(self, transport: Transport, peer: ConnectionContext, received: bytes) -> None:
         self._transport = transport
         self._peer = peer
         self._limits = limits = peer.limits
@@ -74,7 +74,7 @@ class Http2Connection:
         self.h2.decoder.max_header_list_size = limits.max_head_bytes
         self._received_early = received
         self._frames = FrameSplitter()
-        self._streams: dict[int, Http2Exchange] = {}  # those whose client still listens
+        self._streams: dict[int, Http2Stream] = {}  # those whose client still listens
         self._tasks = 0  # those whose application still runs
         self._last_stream_id = 0
         self._client_is_leaving = False  # it sent a graceful GOAWAY
@@ -110,7 +110,7 @@ class Http2Connection:
                     if self._reading.cancelled_caught:
                         self._time_out()
                 for exchange in tuple(self._streams.values()):
-                    exchange.lose(Loss.STALLED if self._transport.has_stalled else Loss.LEFT)
+                    exchange.lose(DisconnectReason.STALLED if self._transport.has_stalled else DisconnectReason.LEFT)
                 self._streams.clear()
                 await self._linger()
         finally:
@@ -188,7 +188,7 @@ class Http2Connection:
                 exchange.body_ends_at = exchange.body_idle_at = inf
                 self._set_deadline()
         elif isinstance(event, h2.events.StreamReset):
-            self._forget(event.stream_id or 0, Loss.LEFT)
+            self._forget(event.stream_id or 0, DisconnectReason.LEFT)
         elif isinstance(event, h2.events.WindowUpdated):
             for exchange in self._streams.values() if not event.stream_id else ():
                 exchange.window_opened()
@@ -217,7 +217,7 @@ class Http2Connection:
             self._resets.spend(trio.current_time())
             self.reset(stream_id, PROTOCOL_ERROR)
             return
-        exchange = Http2Exchange(self, self._transport, stream_id, request, has_body, self._limits)
+        exchange = Http2Stream(self, self._transport, stream_id, request, has_body, self._limits)
         self._streams[stream_id] = exchange
         self._tasks += 1
         self._set_deadline()
@@ -242,7 +242,7 @@ class Http2Connection:
 
     # --- a stream's task ---
 
-    async def _run_stream(self, exchange: Http2Exchange, scope: dict[str, Any]) -> None:
+    async def _run_stream(self, exchange: Http2Stream, scope: dict[str, Any]) -> None:
         """Run the application and see to the end of its response.
 
         Cancelled: destroys, a response that was not whole is reset.
@@ -253,7 +253,7 @@ class Http2Connection:
             self._tasks -= 1
             self._finish(exchange)
 
-    def _finish(self, exchange: Http2Exchange) -> None:
+    def _finish(self, exchange: Http2Stream) -> None:
         if self._streams.get(exchange.stream_id) is not exchange:
             return
         if not exchange.is_complete and not exchange.has_begun:
@@ -268,7 +268,7 @@ class Http2Connection:
         self._forget(exchange.stream_id, None)
         self.flush()
 
-    def answer(self, exchange: Http2Exchange, status: int) -> None:
+    def answer(self, exchange: Http2Stream, status: int) -> None:
         """Answer in the application's stead."""
         self._quietly(
             partial(self.h2.send_headers, exchange.stream_id, [(b":status", b"%d" % status)], end_stream=True)
@@ -277,14 +277,14 @@ class Http2Connection:
         if not exchange.body_has_ended:
             self.reset(exchange.stream_id, NO_ERROR)
 
-    def give_up(self, exchange: Http2Exchange, loss: Loss) -> None:
+    def give_up(self, exchange: Http2Stream, loss: DisconnectReason) -> None:
         """End one stream so that its response cannot be taken for whole."""
         if self._streams.get(exchange.stream_id) is exchange:
             self.reset(exchange.stream_id, INTERNAL_ERROR)
             self._forget(exchange.stream_id, loss)
         exchange.lose(loss)
 
-    def _forget(self, stream_id: int, loss: Loss | None) -> None:
+    def _forget(self, stream_id: int, loss: DisconnectReason | None) -> None:
         exchange = self._streams.pop(stream_id, None)
         if exchange is None:
             return
@@ -385,5 +385,5 @@ class Http2Connection:
                     self.reset(exchange.stream_id, INTERNAL_ERROR)
                 else:
                     self.answer(exchange, 408)
-                self._forget(exchange.stream_id, Loss.BODY_TIMEOUT)
+                self._forget(exchange.stream_id, DisconnectReason.BODY_TIMEOUT)
         self._set_deadline()

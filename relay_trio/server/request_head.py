@@ -9,9 +9,10 @@ line, so its size is checked before any work is done, and a body is never fed to
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import httptools
+
+from relay_trio.http import RequestHead
 
 # Known to llhttp, but not methods of an HTTP origin server.
 _REFUSED_METHODS = frozenset({b"CONNECT", b"PRI", b"SOURCE"})
@@ -28,25 +29,6 @@ class BadRequestHead(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
-
-
-@dataclass(slots=True)
-class RequestHead:
-    """One request as it was sent. Header names are lower case, in order; ``content_length`` is None when absent."""
-
-    method: str
-    path: bytes
-    query: bytes
-    http_version: str
-    headers: list[tuple[bytes, bytes]]
-    content_length: int | None = None
-    is_chunked: bool = False
-    wants_keep_alive: bool = True
-    expects_continue: bool = False
-
-    @property
-    def has_body(self) -> bool:
-        return self.is_chunked or bool(self.content_length)
 
 
 class _Collector:

@@ -21,20 +21,22 @@ import trio
 
 from relay_trio.errors import UpstreamClosed, UpstreamConnectError
 from relay_trio.outcome import Phase
-from relay_trio.upstream.connection import Connection, UpstreamResponse
+from relay_trio.upstream.connection_pool import IDLE_EXPIRY_SECONDS, MAX_IDLE, ConnectionPool
+from relay_trio.upstream.head_encoding import request_head
+from relay_trio.upstream.http1 import UpstreamConnection, UpstreamResponse
 from relay_trio.upstream.pipe import pipe_over
-from relay_trio.upstream.pool import IDLE_EXPIRY_SECONDS, MAX_IDLE, Pool
-from relay_trio.upstream.proxy import absolute_target, open_tunnel
-from relay_trio.upstream.request_head import request_head
+from relay_trio.upstream.proxy import absolute_target, open_tunnel, proxy_at
 from relay_trio.upstream.tls import TlsPipe, client_context
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from relay_trio.providers.base import UpstreamRequest
-    from relay_trio.upstream.connection import Origin
+    from relay_trio.http import UpstreamRequest
+    from relay_trio.settings.sections import UpstreamSettings
+    from relay_trio.upstream.http1 import Origin
     from relay_trio.upstream.pipe import Pipe
     from relay_trio.upstream.proxy import Proxy
 
@@ -60,7 +62,7 @@ class UpstreamClient:
     """All connections of one process to all upstreams. Made by ``open_upstream_client``."""
 
     def __init__(
-        self, pool: Pool, *, open_stream: OpenStream, ssl_context: ssl.SSLContext | None, proxy: Proxy | None
+        self, pool: ConnectionPool, *, open_stream: OpenStream, ssl_context: ssl.SSLContext | None, proxy: Proxy | None
     ) -> None:
         self._pool = pool
         self._open_stream = open_stream
@@ -69,7 +71,7 @@ class UpstreamClient:
         self._exchanges = 0
         self._stale_retries_total = 0
 
-    def open(self, request: UpstreamRequest, on_phase: Callable[[Phase], None]) -> Exchange:
+    def open(self, request: UpstreamRequest, on_phase: Callable[[Phase], None]) -> UpstreamCall:
         """``async with client.open(request, on_phase) as response``: the head has come, the body is to be read.
 
         ``on_phase`` is called with CONNECTING when a connection is being opened, and with HEAD when one is in hand and
@@ -82,7 +84,7 @@ class UpstreamClient:
             UpstreamProtocolError: what came is not HTTP/1.1, or breaks a limit.
             RelayError: the request must not go on a wire.
         """
-        return Exchange(self, request, on_phase)
+        return UpstreamCall(self, request, on_phase)
 
     def statistics(self) -> UpstreamStatistics:
         """The state now."""
@@ -95,7 +97,7 @@ class UpstreamClient:
             stale_retries_total=self._stale_retries_total,
         )
 
-    async def _connect(self, origin: Origin) -> Connection:
+    async def _connect(self, origin: Origin) -> UpstreamConnection:
         """Open a connection, counted by the pool.
 
         Cancelled here: atomic.
@@ -113,7 +115,7 @@ class UpstreamClient:
         except BaseException:
             pipe.close()
             raise
-        connection = Connection(pipe, origin)
+        connection = UpstreamConnection(pipe, origin)
         self._pool.opened(connection)
         return connection
 
@@ -134,14 +136,14 @@ class UpstreamClient:
         return secure
 
 
-class Exchange:
+class UpstreamCall:
     """One request and its answer, as a context manager whose exit never waits."""
 
     def __init__(self, client: UpstreamClient, request: UpstreamRequest, on_phase: Callable[[Phase], None]) -> None:
         self._client = client
         self._request = request
         self._on_phase = on_phase
-        self._connection: Connection | None = None
+        self._connection: UpstreamConnection | None = None
         self._response: UpstreamResponse | None = None
 
     async def __aenter__(self) -> UpstreamResponse:
@@ -216,7 +218,7 @@ async def open_upstream_client(
 
     Cancelled here: atomic.
     """
-    pool = Pool(max_idle, idle_expiry_seconds)
+    pool = ConnectionPool(max_idle, idle_expiry_seconds)
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -231,3 +233,11 @@ async def open_upstream_client(
     finally:
         if failure is not None:
             raise failure  # as it is: not in the nursery's group, and not lost to a cancellation that came meanwhile
+
+
+def open_client(settings: UpstreamSettings) -> AbstractAsyncContextManager[UpstreamClient]:
+    """The client towards upstreams: the configured trust and proxy, in place of the system's store and none."""
+    return open_upstream_client(
+        ssl_context=client_context(str(settings.ca_file)) if settings.ca_file else None,
+        proxy=proxy_at(settings.proxy.get_secret_value()) if settings.proxy else None,
+    )

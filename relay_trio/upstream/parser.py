@@ -15,7 +15,7 @@ import re
 import httptools
 
 from relay_trio.errors import UpstreamClosed, UpstreamError, UpstreamProtocolError
-from relay_trio.providers.base import Head, Headers
+from relay_trio.http import Headers, ResponseHead
 
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes of all heads of one answer, interim ones included. Precedents: node 16 KiB, h11 16 KiB, nginx 32 KiB for 4
@@ -44,7 +44,7 @@ class ResponseParser:
     """
 
     def __init__(self, method: str) -> None:
-        self.head: Head | None = None
+        self.head: ResponseHead | None = None
         self.is_complete = False
         self.has_extra = False
         self.failure: UpstreamError | None = None
@@ -174,7 +174,7 @@ class ResponseParser:
             self._refuse(f"the upstream answered with HTTP/{version}, expected HTTP/1.1")
         if self._codings and (self._codings != [b"chunked"] or version == "1.0"):
             self._refuse("the upstream's answer has a transfer coding other than chunked")
-        self.head = Head(status, self._headers)
+        self.head = ResponseHead(status, self._headers)
         is_tunnel = self._method == "CONNECT" and status < 300
         if self._method == "HEAD" or status in _BODILESS or is_tunnel:
             self._complete()  # llhttp does not know the method and would go on to read a body

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from relay_trio.errors import RelayError, UpstreamConnectError, UpstreamError
-from relay_trio.upstream.connection import Connection
-from relay_trio.upstream.request_head import authority
+from relay_trio.upstream.head_encoding import authority
+from relay_trio.upstream.http1 import UpstreamConnection
 
 if TYPE_CHECKING:
-    from relay_trio.upstream.connection import Origin
+    from relay_trio.upstream.http1 import Origin
     from relay_trio.upstream.pipe import Pipe
 
 _UNREACHED = "the upstream cannot be reached"
@@ -72,7 +72,7 @@ async def open_tunnel(proxy: Proxy, pipe: Pipe, origin: Origin) -> None:
     _, host, port = origin
     name = b"[%b]:%d" % (host.encode(), port) if ":" in host else b"%b:%d" % (host.encode(), port)
     head = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (name, name, proxy.fields())
-    connection = Connection(pipe, origin)
+    connection = UpstreamConnection(pipe, origin)
     try:
         answer = await connection.exchange("CONNECT", head, b"")
     except UpstreamError as error:

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 from quart import Response, request
 
+from relay_trio.http import header
 from relay_trio.observe.invariants import snapshot
 from relay_trio.observe.tasks import task_tree
-from relay_trio.providers.base import header
 from relay_trio.web.app import bare_app
-from relay_trio.web.health import add_health, as_json
-from relay_trio.web.seam import http_scope
+from relay_trio.web.asgi import http_scope
+from relay_trio.web.healthz import add_health, as_json
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.relay.core import Relay
 
 _OPEN_PATHS = ("/healthz", "/readyz")
 
 
-def admin_app(core: RelayCore) -> QuartTrio:
+def admin_app(core: Relay) -> QuartTrio:
     """The ASGI application for the admin listener. With a token configured, everything but health asks for it."""
     app = bare_app(max_body_bytes=64 * 1024)
     add_health(app, core)

@@ -10,22 +10,24 @@ from quart import Response
 
 from relay_trio.errors import RelayError
 from relay_trio.relay.asked import Answer, Asked
-from relay_trio.relay.handover import Handover
+from relay_trio.relay.channel import ResponseChannel
 from relay_trio.relay.pump import pump
+from relay_trio.web.asgi import RequestLink, http_scope, link_of
 from relay_trio.web.auth import authenticate
 from relay_trio.web.client_body import ClientBody
-from relay_trio.web.seam import RequestLink, http_scope, link_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hypercorn.typing import HTTPScope
 
-    from relay_trio.accounts.keys import ClientKey, KeyRing
+    from relay_trio.api.dialect import Dialect
+    from relay_trio.http import Headers
+    from relay_trio.keys.client_key import ClientKey
+    from relay_trio.keys.ring import KeyRing
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.providers.base import Dialect, Headers
     from relay_trio.relay.asked import BodyProof, Route
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.relay.core import Relay
 
     Identify = Callable[[KeyRing, HTTPScope], Awaitable[tuple[ClientKey, BodyProof | None]]]
 
@@ -53,7 +55,7 @@ async def by_secret(ring: KeyRing, scope: HTTPScope) -> tuple[ClientKey, BodyPro
 
 
 async def relay(
-    core: RelayCore,
+    core: Relay,
     ring: KeyRing,
     route: Route,
     *,
@@ -72,7 +74,7 @@ async def relay(
     request_id = new_request_id()
     client_request_id = _client_request_id(headers)
     ids = _ids(route.dialect, request_id, client_request_id)
-    handover = Handover(forward=link.forward)
+    handover = ResponseChannel(forward=link.forward)
     try:
         key, proof = await identify(ring, scope)
         asked = Asked(

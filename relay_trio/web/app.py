@@ -12,16 +12,16 @@ from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
 from relay_trio.observe.log import log_defect
 from relay_trio.web import bedrock_routes, claude_routes, gemini_routes, model_routes
 from relay_trio.web.answers import error_answer, new_request_id
-from relay_trio.web.health import add_health
-from relay_trio.web.seam import RefusedWebsocket, RequestConnection, http_scope, link_of
+from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, http_scope, link_of
+from relay_trio.web.healthz import add_health
 
 if TYPE_CHECKING:
-    from relay_trio.accounts.keys import KeyRing
-    from relay_trio.providers.base import Dialect
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.api.dialect import Dialect
+    from relay_trio.keys.ring import KeyRing
+    from relay_trio.relay.core import Relay
 
 
-def client_app(core: RelayCore, ring: KeyRing) -> QuartTrio:
+def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
     """The ASGI application for the client listeners."""
     app = bare_app(core.settings.server.max_body_bytes)
     add_health(app, core)

@@ -9,8 +9,9 @@ from relay_trio.errors import AuthenticationFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay_trio.accounts.keys import ClientKey, KeyRing
-    from relay_trio.providers.base import Headers
+    from relay_trio.http import Headers
+    from relay_trio.keys.client_key import ClientKey
+    from relay_trio.keys.ring import KeyRing
 
 
 _KEY_HEADERS = (b"x-api-key", b"x-goog-api-key")

@@ -12,18 +12,19 @@ import hmac
 import time
 from typing import TYPE_CHECKING
 
-from relay_trio.accounts.access_keys import AccessKeys
 from relay_trio.errors import AuthenticationFailed
+from relay_trio.keys.aws_pairs import AccessKeys
 from relay_trio.web.auth import authenticate
-from relay_trio.wire.errors import WireError
 from relay_trio.wire.sigv4 import is_signature_of, is_signed, parse_claim
+from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope
 
-    from relay_trio.accounts.keys import ClientKey, KeyRing
     from relay_trio.config import Settings
-    from relay_trio.providers.base import Headers
+    from relay_trio.http import Headers
+    from relay_trio.keys.client_key import ClientKey
+    from relay_trio.keys.ring import KeyRing
     from relay_trio.relay.asked import BodyProof
     from relay_trio.wire.sigv4 import Claim
 

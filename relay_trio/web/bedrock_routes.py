@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from relay_trio.errors import NotFound
-from relay_trio.providers import bedrock
-from relay_trio.providers.bedrock_dialect import BedrockDialect
 from relay_trio.relay.asked import Route
+from relay_trio.vendors.bedrock import provider as bedrock
+from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.web.answers import relay
+from relay_trio.web.asgi import http_scope
 from relay_trio.web.aws_auth import AwsAuth
-from relay_trio.web.seam import http_scope
 
 if TYPE_CHECKING:
     from quart import Response
     from quart_trio import QuartTrio
 
-    from relay_trio.accounts.keys import KeyRing
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.keys.ring import KeyRing
+    from relay_trio.relay.core import Relay
 
 DIALECT = BedrockDialect()
 PREFIXES = ("/model/", "/inference-profiles")
@@ -40,7 +40,7 @@ _INFERENCE_PROFILES = Route(bedrock.INFERENCE_PROFILES, DIALECT)
 _RAW_PATH = re.compile(rb"/model/(?P<model>[A-Za-z0-9._~:%@=,+!-]{1,4096})/[a-z-]+")
 
 
-def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
+def add_routes(app: QuartTrio, core: Relay, ring: KeyRing) -> None:
     """Register every route."""
     auth = AwsAuth(core.settings)
 

@@ -6,16 +6,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay_trio.errors import NotFound
-from relay_trio.providers import claude
 from relay_trio.relay.asked import Route
+from relay_trio.vendors.claude import provider as claude
 from relay_trio.web.answers import relay
 
 if TYPE_CHECKING:
     from quart import Response
     from quart_trio import QuartTrio
 
-    from relay_trio.accounts.keys import KeyRing
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.keys.ring import KeyRing
+    from relay_trio.relay.core import Relay
 
 DIALECT = claude.ClaudeDialect()
 
@@ -45,7 +45,7 @@ def _refuse_climbing(*parts: str) -> None:
         raise NotFound("no such route: an id must not hold a path")
 
 
-def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
+def add_routes(app: QuartTrio, core: Relay, ring: KeyRing) -> None:
     """Register every route. The view's arguments are ignored: the path goes upstream as it came."""
     for method, rule, route in _ROUTES:
 
@@ -58,7 +58,7 @@ def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
         )
 
 
-async def relay_models(core: RelayCore, ring: KeyRing, model_id: str) -> Response:
+async def relay_models(core: Relay, ring: KeyRing, model_id: str) -> Response:
     """The list of models, or the one with ``model_id`` if that is not empty.
 
     Raises:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Self
 import trio
 from quart.wrappers.response import ResponseBody
 
-from relay_trio.chunks import Error, Usage
-from relay_trio.web.seam import StreamAborted
+from relay_trio.relay.chunks import Error, Usage
+from relay_trio.web.asgi import StreamAborted
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from relay_trio.relay.handover import Source
+    from relay_trio.relay.channel import ChunkReceiver
 
 
 class ClientBody(ResponseBody):
@@ -23,7 +23,7 @@ class ClientBody(ResponseBody):
     the pump.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ChunkReceiver) -> None:
         self._source = source
         self._has_spoken = False
 

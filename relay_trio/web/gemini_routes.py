@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING
 from quart import request
 
 from relay_trio.errors import MethodNotAllowed, NotFound
-from relay_trio.providers import gemini
-from relay_trio.providers.gemini_dialect import GeminiDialect
-from relay_trio.providers.gemini_paths import VERBS, forwarded_query, keys_in, parse_path
 from relay_trio.relay.asked import Route
+from relay_trio.vendors.gemini import provider as gemini
+from relay_trio.vendors.gemini.dialect import GeminiDialect
+from relay_trio.vendors.gemini.paths import VERBS, forwarded_query, keys_in, parse_path
 from relay_trio.web.answers import relay
+from relay_trio.web.asgi import http_scope
 from relay_trio.web.auth import authenticate
-from relay_trio.web.seam import http_scope
 
 if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope
     from quart import Response
     from quart_trio import QuartTrio
 
-    from relay_trio.accounts.keys import ClientKey, KeyRing
+    from relay_trio.keys.client_key import ClientKey
+    from relay_trio.keys.ring import KeyRing
     from relay_trio.relay.asked import BodyProof
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.relay.core import Relay
 
 DIALECT = GeminiDialect()
 
@@ -68,7 +69,7 @@ def is_meant(scope: HTTPScope) -> bool:
     return any(name == b"x-goog-api-key" for name, _ in scope["headers"])
 
 
-def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
+def add_routes(app: QuartTrio, core: Relay, ring: KeyRing) -> None:
     """Register every route but those that ``model_routes`` has."""
 
     async def ask(**parts: str) -> Response:
@@ -96,7 +97,7 @@ def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
             )
 
 
-async def relay_verb(core: RelayCore, ring: KeyRing) -> Response:
+async def relay_verb(core: Relay, ring: KeyRing) -> Response:
     """What is asked of a model.
 
     Raises:
@@ -112,7 +113,7 @@ async def relay_verb(core: RelayCore, ring: KeyRing) -> Response:
     return await relay(core, ring, _VERBS[path.verb], path_model=path.model_name, query=query, identify=_identify)
 
 
-async def relay_models(core: RelayCore, ring: KeyRing) -> Response:
+async def relay_models(core: Relay, ring: KeyRing) -> Response:
     """The list of models, or one of them.
 
     Raises:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay_trio.web import claude_routes, gemini_routes
-from relay_trio.web.seam import http_scope
+from relay_trio.web.asgi import http_scope
 
 if TYPE_CHECKING:
     from quart import Response
     from quart_trio import QuartTrio
 
-    from relay_trio.accounts.keys import KeyRing
-    from relay_trio.relay.core import RelayCore
+    from relay_trio.keys.ring import KeyRing
+    from relay_trio.relay.core import Relay
 
 
-def add_routes(app: QuartTrio, core: RelayCore, ring: KeyRing) -> None:
+def add_routes(app: QuartTrio, core: Relay, ring: KeyRing) -> None:
     """Register both routes."""
 
     async def models(model_id: str = "") -> Response:

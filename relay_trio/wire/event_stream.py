@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 from zlib import crc32
 
-from relay_trio.wire.errors import WireError
+from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

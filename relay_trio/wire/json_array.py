@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from relay_trio.wire.errors import WireError
+from relay_trio.wire.wire_error import WireError
 
 _STRING_REST = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'  # possessive: no memory per escape
 _TO_STRING_END = re.compile(_STRING_REST, re.DOTALL)

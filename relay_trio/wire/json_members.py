@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 
-from relay_trio.wire.errors import WireError
+from relay_trio.wire.wire_error import WireError
 
 _STRING_RUN = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # possessive: no memory per escape
 _STRUCTURE = re.compile(rb'["{}\[\],:]')

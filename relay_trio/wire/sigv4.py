@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
-from relay_trio.wire.errors import WireError
+from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

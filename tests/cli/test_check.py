@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.accounts.keys import KeyStore
 from relay_trio.cli.check import check
-
-from .conftest import API_KEY, account
+from relay_trio.keys.store import KeyStore
+from tests.support.canned_upstream import API_KEY, account
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Served
+    from tests.support.canned_upstream import Served
 
 KEY = '[[key]]\nname = "team-x"\nsecret = "env:ANTHROPIC_API_KEY"\n'
 

@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from relay_trio.cli.effective import account_row, effective, masked, short_path
-from relay_trio.config import AccountSettings, BreakerSettings, RetrySettings, Settings
+from relay_trio.config import Settings
+from relay_trio.settings import AccountSettings, BreakerSettings, RetrySettings
 
 
 @pytest.mark.parametrize(

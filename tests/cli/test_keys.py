@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.accounts.access_keys import AccessKeys
-from relay_trio.accounts.keys import KeyStore, digest_of, is_well_formed
 from relay_trio.cli.keys import client_url, create, keys, list_keys, revoke
-from relay_trio.config import Listener, ServerSettings
+from relay_trio.keys.aws_pairs import AccessKeys
+from relay_trio.keys.secret import digest_of, is_well_formed
+from relay_trio.keys.store import KeyStore
+from relay_trio.settings import Listener, ServerSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

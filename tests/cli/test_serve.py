@@ -19,11 +19,10 @@ import pytest
 import trio
 
 from relay_trio.cli.serve import serve
-from relay_trio.ledger.database import open_database, open_read_only, sole_writer
-from relay_trio.ledger.schema import SCHEMA_VERSION
 from relay_trio.simulator import SimulatorSettings, open_simulator
-
-from .conftest import API_KEY, account
+from relay_trio.storage.schema import SCHEMA_VERSION
+from relay_trio.storage.sqlite import open_database, open_read_only, sole_writer
+from tests.support.canned_upstream import API_KEY, account
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from relay_trio.accounts.keys import KeyStore
-from relay_trio.chunks import UsageSource, UsageStats
 from relay_trio.cli.usage import usage
+from relay_trio.keys.store import KeyStore
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.ledger.writer import open_ledger
 from relay_trio.outcome import Outcome, Phase, Who, Word
+from relay_trio.usage import UsageSource, UsageStats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import API_KEY, account
+from tests.support.canned_upstream import API_KEY, account
 
 if TYPE_CHECKING:
-    from .conftest import Served
+    from tests.support.canned_upstream import Served
 
 pytest.importorskip("relay_trio.cli.main")
 

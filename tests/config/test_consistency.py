@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.config import Listener, ServerSettings, Settings, public_bind_problems
-
-from .conftest import ACCOUNT
+from relay_trio.config import Settings, public_bind_problems
+from relay_trio.settings import Listener, ServerSettings
+from tests.support.relay_toml import ACCOUNT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Load, Problems
+    from tests.support.relay_toml import Load, Problems
 
 KEY = '[[key]]\nname = "{}"\nsecret = "env:{}"\n'
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.config import ConfigError, Listener
+from relay_trio.config import ConfigError
 from relay_trio.config.layers import read_toml
+from relay_trio.settings import Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Load, Problems
+    from tests.support.relay_toml import Load, Problems
 
 
 def test_the_environment_wins_over_the_file(load_text: Load) -> None:

@@ -10,25 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay_trio.config import (
+from relay_trio.config import ConfigError, Settings, load, load_for_database
+from relay_trio.settings import (
     AccountSettings,
     AdminSettings,
     BreakerSettings,
-    ConfigError,
     KeySettings,
     ServerSettings,
-    Settings,
     TimeoutSettings,
-    load,
-    load_for_database,
 )
-
-from .conftest import ACCOUNT, ENVIRON
+from tests.support.relay_toml import ACCOUNT, ENVIRON
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Load, Problems
+    from tests.support.relay_toml import Load, Problems
 
 
 def test_the_smallest_useful_file_is_one_account(load_text: Load, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.config import Settings
-
-    from .conftest import Load, Problems
+    from tests.support.relay_toml import Load, Problems
 
 
 def secret_file(path: Path, text: str = "sk-from-file\n", mode: int = 0o600) -> Path:

@@ -9,14 +9,14 @@ import anthropic
 import boto3
 from botocore.config import Config
 
-from relay_trio.accounts.access_keys import AccessKeys
+from relay_trio.keys.aws_pairs import AccessKeys
 from tests.e2e.house import KEY, open_house
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from relay_trio.accounts.access_keys import AccessKeyPair
+    from relay_trio.keys.aws_pairs import AccessKeyPair
     from tests.e2e.house import House
 
 REGION = "eu-central-1"

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.cli.demo_clients import Sent, Way
+from relay_trio.app import App, Bound, open_relay, run_relay
 from relay_trio.config import Settings
+from relay_trio.demo.clients import Sent, Way
 from relay_trio.outcome import Phase
-from relay_trio.server.compose import Bound, Relay, open_relay, run_relay
 from relay_trio.server.drain import Drain
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
 from tests.e2e.storm import KEY, StormWire, quantiles
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.relay.exchange import Exchange
+    from relay_trio.relay.record import RequestRecord
 
 _LIMIT_SECONDS = 2.0
 """Longer than this is never."""
@@ -83,9 +83,9 @@ def full_listener() -> Iterator[int]:
 
 
 class Bench:
-    """Relay, simulator, and a client that leaves."""
+    """App, simulator, and a client that leaves."""
 
-    def __init__(self, relay: Relay, simulator: Simulator, bound: Bound, settled: dict[str, float]) -> None:
+    def __init__(self, relay: App, simulator: Simulator, bound: Bound, settled: dict[str, float]) -> None:
         host, _, port = bound.client_urls[0].rpartition("/")[2].rpartition(":")
         self._address = (host, int(port))
         self._relay = relay
@@ -158,7 +158,7 @@ class Bench:
             case Moment.MID_WRITE:
                 await self._until(lambda: self._is_full(request_id))
 
-    def _exchange(self, request_id: str) -> Exchange | None:
+    def _exchange(self, request_id: str) -> RequestRecord | None:
         return next((live for live in self._relay.core.live if live.row.client_request_id == request_id), None)
 
     def _phase(self, request_id: str) -> Phase | None:
@@ -180,7 +180,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(folder: Path) -> AsyncIterator[Bench]:
-    """Relay and simulator, listening. Cancelled here: destroys."""
+    """App and simulator, listening. Cancelled here: destroys."""
     settled: dict[str, float] = {}
 
     def on_settled(row: LedgerRow) -> None:

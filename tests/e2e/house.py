@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import trio
 
+from relay_trio.app import open_relay, run_relay
 from relay_trio.config import Settings
 from relay_trio.observe import log as observe_log
 from relay_trio.observe.invariants import snapshot
-from relay_trio.server.compose import open_relay, run_relay
 from relay_trio.server.drain import Drain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from relay_trio.server.compose import Bound, Relay
+    from relay_trio.app import App, Bound
 
 LIMIT_SECONDS = 25.0
 """No test takes longer; real time."""
@@ -46,7 +46,7 @@ Row = dict[str, Any]
 class House:
     """``url`` is where clients connect; ``log`` collects what the relay logs."""
 
-    relay: Relay
+    relay: App
     bound: Bound
     folder: Path
     log: io.StringIO

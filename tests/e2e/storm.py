@@ -37,9 +37,9 @@ from urllib.parse import quote
 import h11
 import trio
 
-from relay_trio.cli.demo_audit import Audit, audit, read_rows
-from relay_trio.cli.demo_clients import Sent, Way, Wire
-from relay_trio.cli.demo_dialects import Ask
+from relay_trio.demo.audit import Audit, audit, read_rows
+from relay_trio.demo.clients import Sent, Way, Wire
+from relay_trio.demo.dialects import Ask
 from relay_trio.simulator import ACCESS_KEYS, Simulator, SimulatorSettings, open_simulator
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class StormWire(Wire):
         await self._stream.send_all(data)
 
     def message(self, request_id: str, body: dict[str, object]) -> tuple[bytes, bytes]:
-        """Head and body of a request to the Messages API, not sent yet."""
+        """ResponseHead and body of a request to the Messages API, not sent yet."""
         return self.request(request_id, claude(body))
 
     async def receive_last_event(self, sent: Sent) -> None:

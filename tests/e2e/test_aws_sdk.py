@@ -17,7 +17,7 @@ import botocore.exceptions
 import pytest
 import trio
 
-from relay_trio.accounts.access_keys import AccessKeyPair
+from relay_trio.keys.aws_pairs import AccessKeyPair
 from relay_trio.simulator import SimulatorSettings, open_simulator
 from tests.e2e.bedrock_house import (
     PAIR,

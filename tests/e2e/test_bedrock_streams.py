@@ -27,7 +27,7 @@ from tests.e2e.house import PROMPT, case
 from tests.e2e.raw_client import message, open_raw, request
 from tests.e2e.scripted import End, Play, chunked, open_scripted, sized
 from tests.e2e.test_passthrough import tokens
-from tests.providers.frames import CLAUDE, CONVERSE, chunk, exception, recordings
+from tests.vendors.frames import CLAUDE, CONVERSE, chunk, exception, recordings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from relay_trio.cli.demo_clients import Way
+from relay_trio.demo.clients import Way
 from tests.e2e.close_latency import Moment, open_bench
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tests.e2e.google_house import CONTENTS, gemini_account, google_client
 from tests.e2e.house import KEY, case, open_house
 from tests.e2e.raw_client import open_raw, request
 from tests.e2e.scripted import End, chunked, open_scripted
-from tests.providers.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, event, pretty
+from tests.vendors.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, event, pretty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from relay_trio.providers.claude import Claude
+from relay_trio.vendors.claude.provider import Claude
 from tests.e2e.house import ACCOUNT_KEYS, CANARIES, KEY, OTHER_KEY, PROMPT, account, case, open_house
 from tests.e2e.raw_client import RawClient, ask, message, open_raw, request
 from tests.e2e.scripted import open_scripted, sized

@@ -7,9 +7,9 @@ from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from relay_trio.ledger.database import open_read_only
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED
+from relay_trio.storage.sqlite import open_read_only
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import StartDateConstraint, Tier, TieredPrices
 
-from relay_trio.chunks import UsageSource, UsageStats
 from relay_trio.ledger import prices
 from relay_trio.ledger.prices import LIST_NAMES, _rate, cost_usd
+from relay_trio.usage import UsageSource, UsageStats
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -145,7 +145,7 @@ def test_a_fresh_process_prices_without_the_network() -> None:
     code = (
         "import socket, threading\n"
         "socket.socket = None\n"
-        "from relay_trio.chunks import UsageStats\n"
+        "from relay_trio.usage import UsageStats\n"
         "from relay_trio.ledger.prices import cost_usd\n"
         "assert cost_usd('anthropic', 'claude-opus-4-1', UsageStats(1000)) > 0\n"
         "assert threading.active_count() == 1\n"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.chunks import UsageSource, UsageStats
-from relay_trio.ledger.database import open_database, open_read_only
 from relay_trio.ledger.report import GROUPINGS, UsageLine, total, usage_by
 from relay_trio.ledger.store import SqliteStore, row_values
 from relay_trio.outcome import COMPLETED, Phase, ended_by_client
+from relay_trio.storage.sqlite import open_database, open_read_only
+from relay_trio.usage import UsageSource, UsageStats
 from tests.ledger.rows import ended, make_row
 
 if TYPE_CHECKING:

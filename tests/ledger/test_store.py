@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay_trio.chunks import UsageSource, UsageStats
-from relay_trio.ledger.database import open_database
 from relay_trio.ledger.store import COLUMNS, SqliteStore, row_values
 from relay_trio.outcome import Phase, ended_by_client
+from relay_trio.storage.sqlite import open_database
+from relay_trio.usage import UsageSource, UsageStats
 from tests.ledger.rows import codes, ended, make_row, sole_row
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay_trio.errors import LedgerUnavailable
 from relay_trio.ledger import writer
-from relay_trio.ledger.database import DatabaseError, open_database
 from relay_trio.ledger.store import SqliteStore, row_values
 from relay_trio.ledger.writer import Ledger, RowMisused, open_ledger
 from relay_trio.outcome import Phase, ended_by_client, ended_by_shutdown
+from relay_trio.storage.sqlite import DatabaseError, open_database
 from tests.explorer import Run, explore
 from tests.ledger.rows import codes, ended, make_row
 

@@ -11,7 +11,7 @@ import trio.testing
 
 from relay_trio.observe import invariants
 from relay_trio.observe.invariants import LARGEST_READ_BYTES, fd_count, snapshot
-from relay_trio.relay.handover import HANDOVER_BYTES
+from relay_trio.relay.channel import CHANNEL_BYTES
 from tests.relay import scripts
 from tests.relay.house import House, open_house
 
@@ -106,7 +106,7 @@ def leak_an_exchange(house: House) -> None:
 
 def hoard_bytes(house: House) -> None:
     for exchange in house.core.live:
-        exchange.handover.held_bytes = HANDOVER_BYTES + LARGEST_READ_BYTES + 1
+        exchange.handover.held_bytes = CHANNEL_BYTES + LARGEST_READ_BYTES + 1
 
 
 def lose_a_waiter(house: House) -> None:
@@ -152,7 +152,7 @@ async def test_a_full_stream_is_within_its_limit(autojump_clock: MockClock) -> N
         await trio.testing.wait_all_tasks_blocked()
         told: dict[str, Any] = snapshot(house.core)
         assert told["ok"] is True
-        assert HANDOVER_BYTES <= told["buffered_bytes"]["fullest_stream"] <= HANDOVER_BYTES + LARGEST_READ_BYTES
+        assert CHANNEL_BYTES <= told["buffered_bytes"]["fullest_stream"] <= CHANNEL_BYTES + LARGEST_READ_BYTES
         client.left.set()
 
 

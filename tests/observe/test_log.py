@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from relay_trio.chunks import UsageSource, UsageStats
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.observe.log import LOST_LINES, configure_log, log_defect, log_request
 from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word, ended_by_client, ended_by_defect
+from relay_trio.usage import UsageSource, UsageStats
 from tests.relay import scripts
 from tests.relay.house import open_house
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.providers.frames import CLAUDE, exception
 from tests.relay.house import LAST_CHUNK, chunk
+from tests.vendors.frames import CLAUDE, exception
 
 if TYPE_CHECKING:
     from tests.relay.house import UpstreamSide

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.providers.gemini_answers import ARRAY, ERROR, EVENTS, pretty
 from tests.relay.house import HEAD, LAST_CHUNK, chunk
+from tests.vendors.gemini_answers import ARRAY, ERROR, EVENTS, pretty
 
 if TYPE_CHECKING:
     from tests.relay.house import UpstreamSide

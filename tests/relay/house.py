@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 import trio
 import trio.testing
 
-from relay_trio.accounts.account import Account
-from relay_trio.accounts.admission import Admission
-from relay_trio.accounts.health import Health
-from relay_trio.accounts.keys import KeyRing
 from relay_trio.config import Settings
+from relay_trio.keys.ring import KeyRing
 from relay_trio.ledger.writer import LedgerStatistics
 from relay_trio.observe.invariants import snapshot
 from relay_trio.outcome import Word
-from relay_trio.providers.bedrock_metering import InvokeStreamMeter
-from relay_trio.providers.registry import provider_named
-from relay_trio.relay.core import RelayCore
-from relay_trio.relay.exchange import LiveExchanges
-from relay_trio.state.memory import SlotTable
+from relay_trio.pool.account import Account
+from relay_trio.pool.admission import Admission
+from relay_trio.pool.health import Health
+from relay_trio.pool.slots import SlotTable
+from relay_trio.relay.core import Relay
+from relay_trio.relay.live import LiveRequests
 from relay_trio.upstream.client import UpstreamClient, open_upstream_client
+from relay_trio.vendors.bedrock.stream import InvokeStreamMeter
+from relay_trio.vendors.registry import provider_named
 from relay_trio.web.app import client_app
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class Client:
 class House:
     """The relay and everything around it."""
 
-    def __init__(self, core: RelayCore, slots: SlotTable, ledger: MemoryLedger, client: UpstreamClient) -> None:
+    def __init__(self, core: Relay, slots: SlotTable, ledger: MemoryLedger, client: UpstreamClient) -> None:
         self.core = core
         self.slots = slots
         self.ledger = ledger
@@ -333,7 +333,7 @@ async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **set
                     for a in loaded.account
                 ]
                 admission = Admission(pool, table, max_waiting=loaded.queue.max_waiting)
-                core = RelayCore(loaded, admission, client, LiveExchanges(ledger))
+                core = Relay(loaded, admission, client, LiveRequests(ledger))
                 house = House(core, table, ledger, client)
                 try:
                     yield house

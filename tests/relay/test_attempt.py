@@ -10,18 +10,18 @@ import pytest
 import trio
 import trio.testing
 
-from relay_trio.accounts.health import AccountState
-from relay_trio.chunks import UsageSource
-from relay_trio.providers.base import header
+from relay_trio.http import header
+from relay_trio.pool.health import AccountState
+from relay_trio.usage import UsageSource
 from tests.explorer import Run, Steps, explore
-from tests.providers.frames import CLAUDE, exception
 from tests.relay import bedrock_scripts, scripts
 from tests.relay.house import HEAD, LAST_CHUNK, START, STREAM, TEXT, Client, House, chunk, open_house
+from tests.vendors.frames import CLAUDE, exception
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from relay_trio.accounts.health import HealthStatistics
+    from relay_trio.pool.health import HealthStatistics
     from tests.relay.house import Script, UpstreamSide
 
 INVALID = b'{"type":"error","error":{"type":"invalid_request_error","message":"too many tokens"},"request_id":"theirs"}'
@@ -303,7 +303,7 @@ async def test_a_batch_is_never_taken_to_another_account(autojump_clock: MockClo
 
 async def test_a_batch_waits_for_its_account_though_others_are_free(autojump_clock: MockClock) -> None:
     async with open_house(scripts.answers, accounts=2) as house:
-        turn = await house.core.admission.wait_turn(house.core.admission.new_want("m", is_pinned=True))
+        turn = await house.core.admission.acquire(house.core.admission.new_request("m", is_pinned=True))
         async with trio.open_nursery() as nursery:
             with turn:
                 nursery.start_soon(served, house, client := house.request(b"{}", **PINNED))

@@ -54,7 +54,7 @@ class Path:
 
 async def behind_another_request(house: House, client: Client) -> None:
     """The only slot is held when the request comes, and given back while it waits."""
-    turn = await house.core.admission.wait_turn(house.core.admission.new_want("m"))
+    turn = await house.core.admission.acquire(house.core.admission.new_request("m"))
     async with trio.open_nursery() as nursery:
 
         async def holder() -> None:

@@ -14,12 +14,12 @@ import trio
 import trio.testing
 from quart import Response
 
-from relay_trio.accounts.admission import Admission, Turn, Want
-from relay_trio.providers.base import Incoming
-from relay_trio.providers.claude import MESSAGES
+from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.pool.admission import Admission, Lease, SlotRequest
+from relay_trio.vendors.claude.provider import MESSAGES
 from relay_trio.web.app import bare_app
+from relay_trio.web.asgi import RequestConnection, link_of
 from relay_trio.web.client_body import ClientBody
-from relay_trio.web.seam import RequestConnection, link_of
 from tests.explorer import ExplorationFailed, Run, Steps, cancel_target, explore
 from tests.relay import scripts
 from tests.relay.house import open_house
@@ -49,12 +49,14 @@ def slot_in_the_handler(house: House) -> QuartTrio:
 
     @app.route("/v1/messages", methods=["POST"])
     async def messages() -> Response:
-        turn = await core.admission.wait_turn(core.admission.new_want("m"))
+        turn = await core.admission.acquire(core.admission.new_request("m"))
         account = turn.__enter__()
 
         async def body() -> AsyncIterator[bytes]:
             try:
-                request = await account.build(Incoming(MESSAGES, "POST", b"/v1/messages", b"", [], b"{}", "m", True))
+                request = await account.build(
+                    CheckedRequest(MESSAGES, "POST", b"/v1/messages", b"", [], b"{}", "m", True)
+                )
                 async with core.client.open(request, lambda phase: None) as response:
                     while data := await response.receive_some():
                         yield data
@@ -85,15 +87,15 @@ def test_a_slot_that_changes_hands_between_handler_and_body_is_caught() -> None:
 
 
 def test_an_await_between_the_grant_and_its_block_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = Admission.wait_turn
+    sound = Admission.acquire
 
-    async def then_awaits(self: Admission, want: Want) -> Turn:
+    async def then_awaits(self: Admission, want: SlotRequest) -> Lease:
         turn = await sound(self, want)
         await trio.lowlevel.checkpoint()
         return turn
 
-    monkeypatch.setattr(Admission, "turn_nowait", lambda self, want: None)
-    monkeypatch.setattr(Admission, "wait_turn", then_awaits)
+    monkeypatch.setattr(Admission, "acquire_nowait", lambda self, want: None)
+    monkeypatch.setattr(Admission, "acquire", then_awaits)
     with pytest.raises(ExplorationFailed, match="a slot is still reserved"):
         explore(scenario_of(STREAM, "cancel"), cancel_target, counted=(Steps.RUN,))
 
@@ -105,7 +107,7 @@ def test_an_await_between_the_grant_and_its_block_is_caught(monkeypatch: pytest.
 def test_a_release_that_awaits_is_caught_unless_it_is_shielded(is_shielded: bool) -> None:
     @asynccontextmanager
     async def lease(admission: Admission) -> AsyncIterator[None]:
-        turn = await admission.wait_turn(admission.new_want("m"))
+        turn = await admission.acquire(admission.new_request("m"))
         turn.__enter__()
         try:
             yield

@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from relay_trio.chunks import UsageSource
 from relay_trio.errors import ShuttingDown
+from relay_trio.usage import UsageSource
 from tests.relay import scripts
 from tests.relay.house import STREAM, Client, House, assert_no_defect, open_house
 

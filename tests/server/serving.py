@@ -18,7 +18,7 @@ import trustme
 from relay_trio.errors import UpstreamTruncated
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
-from relay_trio.server.serve import serve
+from relay_trio.server.listen import serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -25,7 +25,7 @@ PROGRAM = textwrap.dedent(
     import sys, trio
     from relay_trio.server.drain import Drain, obey_signals
     from relay_trio.server.limits import ListenSettings
-    from relay_trio.server.serve import serve
+    from relay_trio.server.listen import serve
     from tests.server.serving import Application
 
     async def main():

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trio
 
-from relay_trio.chunks import UsageSource, UsageStats
-from relay_trio.providers.base import Head, Incoming
-from relay_trio.providers.claude import Claude as ClaudeMetering
+from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.http import ResponseHead
 from relay_trio.simulator import ServedRequest, SimulatorSettings
 from relay_trio.simulator.claude import Claude
 from relay_trio.simulator.delivery import perform
 from relay_trio.simulator.plan import settle
 from relay_trio.simulator.request import Request
+from relay_trio.usage import UsageSource, UsageStats
+from relay_trio.vendors.claude.provider import Claude as ClaudeMetering
 from tests.explorer import Run, explore
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def folded(taken: bytes) -> UsageStats | None:
         size, _, rest = rest.partition(b"\r\n")
         body += rest[: int(size, 16)]
         rest = rest[int(size, 16) + 2 :]
-    incoming = Incoming("claude.messages", "POST", b"/v1/messages", b"", [], BODY)
-    meter = ClaudeMetering().new_meter(Head(200, [(b"content-type", b"text/event-stream")]), incoming)
+    incoming = CheckedRequest("claude.messages", "POST", b"/v1/messages", b"", [], BODY)
+    meter = ClaudeMetering().new_meter(ResponseHead(200, [(b"content-type", b"text/event-stream")]), incoming)
     meter.feed(body)
     usage = meter.finish()
     return None if usage.source is UsageSource.NONE else usage

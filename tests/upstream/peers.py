@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.providers.base import UpstreamRequest
+from relay_trio.http import UpstreamRequest
 from relay_trio.upstream.client import open_upstream_client
 
 if TYPE_CHECKING:

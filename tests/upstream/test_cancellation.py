@@ -15,7 +15,7 @@ import trio.testing
 import trustme
 
 from relay_trio.errors import UpstreamError
-from relay_trio.providers.base import UpstreamRequest
+from relay_trio.http import UpstreamRequest
 from relay_trio.upstream.client import open_upstream_client
 from relay_trio.upstream.tls import client_context
 from tests.explorer import Run, Steps, explore

@@ -49,7 +49,7 @@ async def test_tls_goes_through_a_tunnel_that_is_used_again(tmp_path: Path) -> N
 
     async def script(peer: Peer) -> None:
         connects.append(await peer.read_head())
-        await peer.send(b"HTTP/1.0 200 Connection established\r\n\r\n")
+        await peer.send(b"HTTP/1.0 200 UpstreamConnection established\r\n\r\n")
         inner = Peer(trio.SSLStream(peer.transport, server, server_side=True, https_compatible=True), peer.transport)
         for _ in range(2):
             requests.append(await inner.read_request())

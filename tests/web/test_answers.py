@@ -11,11 +11,11 @@ import trio
 import trio.testing
 
 from relay_trio.errors import BadRequest, QueueTimeout
+from relay_trio.http import header
 from relay_trio.ledger.row import LedgerRow
-from relay_trio.providers.base import header
 from relay_trio.web.answers import error_answer, new_request_id, server_timing
+from relay_trio.web.asgi import RequestLink
 from relay_trio.web.claude_routes import DIALECT
-from relay_trio.web.seam import RequestLink
 from tests.relay import scripts
 from tests.relay.house import open_house
 

@@ -12,8 +12,8 @@ import structlog
 import trio
 
 from relay_trio.errors import BadRequest
+from relay_trio.http import header
 from relay_trio.observe.log import configure_log
-from relay_trio.providers.base import header
 from relay_trio.web.app import bare_app
 from tests.relay import scripts
 from tests.relay.house import Client, open_house

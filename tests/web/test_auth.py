@@ -6,9 +6,9 @@ import pytest
 import trio
 from pydantic import SecretStr
 
-from relay_trio.accounts.keys import KeyRing
-from relay_trio.config import KeySettings
 from relay_trio.errors import AuthenticationFailed
+from relay_trio.keys.ring import KeyRing
+from relay_trio.settings import KeySettings
 from relay_trio.web.auth import authenticate, presented_secrets
 
 GOOD = "rt_good_canary"

@@ -11,10 +11,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from relay_trio.accounts.access_keys import AccessKeys
-from relay_trio.accounts.keys import KeyRing, open_key_ring, open_key_store
 from relay_trio.config import Settings
 from relay_trio.errors import AuthenticationFailed
+from relay_trio.keys.aws_pairs import AccessKeys
+from relay_trio.keys.ring import KeyRing, open_key_ring
+from relay_trio.keys.store import open_key_store
 from relay_trio.web import aws_auth
 from relay_trio.web.aws_auth import AwsAuth
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import HTTPScope
 
-    from relay_trio.accounts.access_keys import AccessKeyPair
+    from relay_trio.keys.aws_pairs import AccessKeyPair
 
 MASTER = "m" * 32
 REGION = "eu-central-1"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.providers.base import header
+from relay_trio.http import header
 from tests.relay import bedrock_scripts
 from tests.relay.house import open_house
 from tests.web.test_claude_routes import asked, recording

@@ -8,11 +8,12 @@ import pytest
 import trio
 import trio.testing
 
-from relay_trio.chunks import NO_USAGE, Error, Usage
 from relay_trio.errors import UpstreamClosed
-from relay_trio.relay.handover import Handover
+from relay_trio.relay.channel import ResponseChannel
+from relay_trio.relay.chunks import Error, Usage
+from relay_trio.usage import NO_USAGE
+from relay_trio.web.asgi import StreamAborted
 from relay_trio.web.client_body import ClientBody
-from relay_trio.web.seam import StreamAborted
 from tests.explorer import Run, explore
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 GONE = UpstreamClosed("gone")
 
 
-async def sent(handover: Handover) -> tuple[list[bytes], str]:
+async def sent(handover: ResponseChannel) -> tuple[list[bytes], str]:
     """What a client is sent, and how it ends."""
     pieces = []
     try:
@@ -35,7 +36,7 @@ async def sent(handover: Handover) -> tuple[list[bytes], str]:
 
 
 async def test_a_good_end_finishes_the_response() -> None:
-    handover = Handover()
+    handover = ResponseChannel()
     with handover.sink as sink:
         sink.put_nowait(b"a")
         sink.finish(Usage(NO_USAGE))
@@ -43,14 +44,14 @@ async def test_a_good_end_finishes_the_response() -> None:
 
 
 async def test_an_answer_without_a_byte_is_finished_too() -> None:
-    handover = Handover()
+    handover = ResponseChannel()
     with handover.sink as sink:
         sink.finish(Usage(NO_USAGE))
     assert await sent(handover) == ([], "finished")
 
 
 async def test_a_failure_with_last_words_says_them_once_and_is_aborted() -> None:
-    handover = Handover()
+    handover = ResponseChannel()
     with handover.sink as sink:
         sink.put_nowait(b"a")
         sink.fail(Error(GONE, b"event: error\n\n"))
@@ -58,7 +59,7 @@ async def test_a_failure_with_last_words_says_them_once_and_is_aborted() -> None
 
 
 async def test_a_failure_without_words_is_aborted_in_silence() -> None:
-    handover = Handover()
+    handover = ResponseChannel()
     with handover.sink as sink:
         sink.put_nowait(b"a")
         sink.fail(Error(GONE))
@@ -66,7 +67,7 @@ async def test_a_failure_without_words_is_aborted_in_silence() -> None:
 
 
 async def test_a_failure_that_the_upstream_told_itself_ends_as_the_upstream_ended() -> None:
-    handover = Handover()
+    handover = ResponseChannel()
     with handover.sink as sink:
         sink.put_nowait(b"event: error\n\n")
         sink.fail(Error(GONE, b"never sent", is_told=True))
@@ -74,14 +75,14 @@ async def test_a_failure_that_the_upstream_told_itself_ends_as_the_upstream_ende
 
 
 async def test_a_channel_that_ends_without_a_word_is_aborted() -> None:
-    handover = Handover()
+    handover = ResponseChannel()
     with handover.sink as sink:
         sink.put_nowait(b"a")
     assert await sent(handover) == ([b"a"], "aborted")
 
 
 async def test_leaving_the_body_early_gives_up_what_is_waiting() -> None:
-    handover = Handover()
+    handover = ResponseChannel()
     handover.sink.put_nowait(b"x" * 1000)
     async with ClientBody(handover.source):
         pass
@@ -92,14 +93,14 @@ async def test_leaving_the_body_early_gives_up_what_is_waiting() -> None:
 
 async def test_a_body_that_is_never_entered_owes_nothing(autojump_clock: MockClock) -> None:
     """A cancel can fall between handler and body."""
-    handover = Handover()
+    handover = ResponseChannel()
     ClientBody(handover.source)
     handover.sink.put_nowait(b"x")
     assert handover.held_bytes == 1
 
 
 async def test_leaving_works_in_a_cancelled_task() -> None:
-    handover = Handover()
+    handover = ResponseChannel()
     handover.sink.put_nowait(b"x")
     with trio.CancelScope() as scope:
         async with ClientBody(handover.source):
@@ -112,7 +113,7 @@ def test_cancel_anywhere_in_the_next_piece_loses_nothing() -> None:
     """Safe to retry: all pieces, then the words, each once."""
 
     async def scenario(run: Run) -> None:
-        handover = Handover()
+        handover = ResponseChannel()
         body = ClientBody(handover.source)
         pieces: list[bytes] = []
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from relay_trio.providers.base import header
+from relay_trio.http import header
 from relay_trio.web.gemini_routes import is_meant
-from tests.providers.gemini_answers import ARRAY, USAGE
 from tests.relay.gemini_scripts import BODY, accounts, streams, streams_an_array
 from tests.relay.house import KEY, House, assert_no_defect, open_house
 from tests.relay.scripts import MESSAGE
+from tests.vendors.gemini_answers import ARRAY, USAGE
 from tests.web.test_claude_routes import recording
 
 if TYPE_CHECKING:

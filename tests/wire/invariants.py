@@ -13,11 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from relay_trio.wire.errors import WireError
 from relay_trio.wire.event_stream import EventStreamDecoder, RawFrames, encode_frame, parse_frame
 from relay_trio.wire.json_array import JsonArrayElements
 from relay_trio.wire.json_members import JsonLimitError, MemberScanner
 from relay_trio.wire.sse import EventBlocks, EventParser, parse_block
+from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

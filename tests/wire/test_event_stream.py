@@ -16,7 +16,6 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.wire.errors import WireError
 from relay_trio.wire.event_stream import (
     MAX_HEADERS_BYTES,
     MAX_PAYLOAD_BYTES,
@@ -27,6 +26,7 @@ from relay_trio.wire.event_stream import (
     RawFrames,
     encode_frame,
 )
+from relay_trio.wire.wire_error import WireError
 from tests.cuts import cuts
 
 if TYPE_CHECKING:

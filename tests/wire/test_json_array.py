@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.wire.errors import WireError
 from relay_trio.wire.json_array import JsonArrayElements
 from relay_trio.wire.sse import EventParser
+from relay_trio.wire.wire_error import WireError
 from tests.cuts import cuts
 
 if TYPE_CHECKING:

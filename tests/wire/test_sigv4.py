@@ -13,8 +13,8 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.wire.errors import WireError
 from relay_trio.wire.sigv4 import is_signature_of, is_signed, parse_claim
+from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
     from relay_trio.wire.sigv4 import Claim

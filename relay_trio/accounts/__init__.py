@@ -1,1 +1,0 @@
-"""Accounts: their slots, their health, who gets one next, and the keys of the clients who ask."""

@@ -1,0 +1,159 @@
+"""The closing account of a demo: what clients saw, what the ledger says, and what the upstream served must agree.
+
+Three witnesses of the same requests, none of which asks another: the clients, who know what they sent; the ledger; and
+the simulator, which counts what it handed to the kernel.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay_trio.outcome import Word
+from relay_trio.storage.sqlite import open_read_only
+from relay_trio.usage import UsageSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from relay_trio.demo.clients import Sent
+    from relay_trio.simulator import ServedRequest
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What the three have in common, and what they have not.
+
+    ``requests`` reached the relay for certain, or have a row; ``unread`` are those whose client left so early that the
+    relay need not have read them, and did not. ``tokens``: by provider, those of the rows that say they are exact.
+    """
+
+    requests: int
+    rows: int
+    unread: int
+    completed: int
+    gone: int
+    failed: int
+    tokens: dict[str, int]
+    problems: tuple[str, ...]
+
+
+def read_rows(ledger: Path) -> list[sqlite3.Row]:
+    """Every request in the ledger. Raises DatabaseError."""
+    with closing(open_read_only(ledger)) as database:
+        database.row_factory = sqlite3.Row
+        return database.execute("SELECT * FROM requests").fetchall()
+
+
+def audit(sent: Sequence[Sent], rows: Sequence[sqlite3.Row], served: Iterable[ServedRequest]) -> Audit:
+    """Compare. ``rows`` may hold those of other clients: their tokens are looked at, their number is not."""
+    problems = Problems()
+    ours: dict[str, list[sqlite3.Row]] = {request.request_id: [] for request in sent}
+    for row in rows:
+        ours.get(row["client_request_id"], []).append(row)
+    truth = {record.request_id: record for record in served}
+    unread = 0
+    for request in sent:
+        found = ours[request.request_id]
+        if not request.has_left and request.status is None:
+            problems.add("requests without an answer", request.request_id)
+        if not found and not request.is_admitted:
+            unread += 1
+        elif len(found) != 1:
+            problems.add(f"requests with {len(found)} rows", request.request_id)
+        else:
+            _compare(request, found[0], problems)
+            _check_counted(found[0], truth, problems)
+    for row in rows:
+        _check_row(row, truth, problems)
+    return Audit(
+        requests=len(sent) - unread,
+        rows=sum(map(len, ours.values())),
+        unread=unread,
+        completed=_count(ours, Word.COMPLETED),
+        gone=_count(ours, Word.CLIENT_DISCONNECT) + _count(ours, Word.CLIENT_TIMEOUT),
+        failed=sum(map(len, ours.values())) - _count(ours, Word.COMPLETED, Word.CLIENT_DISCONNECT, Word.CLIENT_TIMEOUT),
+        tokens=_exact_tokens(rows),
+        problems=problems.lines(),
+    )
+
+
+class Problems:
+    """Findings by kind, each with a few ids to look up."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, kind: str, request_id: str) -> None:
+        self._found.setdefault(kind, []).append(request_id)
+
+    def lines(self) -> tuple[str, ...]:
+        """One line for each kind."""
+        return tuple(
+            f"{len(ids)} {kind}: {', '.join(ids[:_EXAMPLES])}{', …' if len(ids) > _EXAMPLES else ''}"
+            for kind, ids in self._found.items()
+        )
+
+
+def _compare(request: Sent, row: sqlite3.Row, problems: Problems) -> None:
+    """What the client saw against its row."""
+    if request.is_held_open:
+        problems.add("half-closed connections held open", request.request_id)
+    if request.is_whole and not request.has_last_word:
+        problems.add("streams that ended cleanly without their last event", request.request_id)
+    if request.has_left:
+        return
+    if row["outcome"] == Word.CLIENT_DISCONNECT:
+        problems.add("clients said to have left that had not", request.request_id)
+    if row["outcome"] == Word.COMPLETED and not request.is_whole:
+        problems.add("answers said to be complete that were cut", request.request_id)
+    if request.status is not None and request.status != row["status"]:
+        problems.add("rows with another status than the client saw", request.request_id)
+
+
+def _check_row(row: sqlite3.Row, truth: Mapping[str, ServedRequest], problems: Problems) -> None:
+    """A row by itself, and its tokens against what the upstream served."""
+    request_id = row["request_id"]
+    if row["outcome"] is None:
+        problems.add("rows left open", request_id)
+    if row["outcome"] == Word.INTERNAL:
+        problems.add(f"internal errors ({row['code']})", request_id)
+    if row["usage_source"] == UsageSource.NONE:
+        return
+    record = truth.get(row["upstream_request_id"])
+    if record is None:
+        problems.add("rows with tokens that no upstream served", request_id)
+        return
+    counted = tuple(row[name] for name in _TOKENS)
+    served = tuple(getattr(record, name) for name in _TOKENS)
+    if row["usage_source"] == UsageSource.EXACT and counted != served:
+        problems.add("exact rows that differ from what was served", request_id)
+    if any(ours > theirs for ours, theirs in zip(counted, served, strict=True)):
+        problems.add("rows with more tokens than were served", request_id)
+
+
+def _check_counted(row: sqlite3.Row, truth: Mapping[str, ServedRequest], problems: Problems) -> None:
+    """Tokens that nobody counted differ from nothing: every answer that was whole and undamaged has exact ones."""
+    record = truth.get(row["upstream_request_id"])
+    is_damaged = record is not None and record.fault
+    if row["outcome"] == Word.COMPLETED and row["usage_source"] != UsageSource.EXACT and not is_damaged:
+        problems.add("completed requests without exact tokens", row["request_id"])
+
+
+def _exact_tokens(rows: Sequence[sqlite3.Row]) -> dict[str, int]:
+    tokens: Counter[str] = Counter()
+    for row in rows:
+        if row["usage_source"] == UsageSource.EXACT:
+            tokens[row["provider"]] += sum(row[name] for name in _TOKENS)
+    return dict(sorted(tokens.items()))
+
+
+def _count(rows: Mapping[str, Sequence[sqlite3.Row]], *words: Word) -> int:
+    return sum(row["outcome"] in words for found in rows.values() for row in found)

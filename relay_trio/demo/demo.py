@@ -1,0 +1,263 @@
+"""``relay-trio demo``: simulated upstreams, a real relay, and clients half of which hang up. The smoke test, too.
+
+::
+
+    one process ── simulator (Claude, Bedrock, Gemini; faults)   real TCP sockets on loopback between all three
+                ── relay (``demo_accounts``, ledger in a temporary folder)
+                ── clients (``demo_dialects``) ── leave by FIN, RST, half-close; queued, waiting, in mid-stream
+
+It ends with an account of itself: no slot held, no upstream socket in use, exactly one row for each request, and the
+tokens of the rows are those that were served. Otherwise it says what is wrong, and exits with 1.
+"""
+
+import random
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Annotated
+
+import trio
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from relay_trio import __version__
+from relay_trio.app import App, Bound, open_relay, run_relay
+from relay_trio.config import Settings
+from relay_trio.demo.accounts import ACCOUNTS
+from relay_trio.demo.audit import Audit, audit, read_rows
+from relay_trio.demo.clients import DemoClient, Sent
+from relay_trio.demo.dialects import DIALECTS, KEY
+from relay_trio.demo.table import AccountTable, show
+from relay_trio.ledger.row import LedgerRow
+from relay_trio.server.drain import Drain
+from relay_trio.simulator import ServedRequest, Simulator, SimulatorSettings, SpecError, open_simulator
+from relay_trio.simulator.faults import parse_rates
+
+_PORTS = (8400, 8401)
+_FIRST_BYTE_SECONDS = 3.0
+_IDLE_SECONDS = 2.0
+"""An upstream that stalls is given up so soon that it can be seen within a demo."""
+
+_LAST_REQUESTS_SECONDS = 8.0
+"""For requests that run when the time is up; their clients are cut after it."""
+
+_SETTLE_SECONDS = 2.0
+"""After the last client is gone: what is still held then is held for ever."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    seconds: float
+    clients: int
+    disconnect: float
+    fault: str
+    seed: int
+    folder: Path
+
+
+@dataclass(slots=True)
+class _Result:
+    """``leaks``: what was still held ``_SETTLE_SECONDS`` after the last request."""
+
+    seconds: float = 0.0
+    slots: int = 0
+    leaks: list[str] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    served: list[ServedRequest] = field(default_factory=list)
+    settled: int = 0
+
+
+def demo(
+    *,
+    seconds: Annotated[float, Parameter(help="How long; Ctrl-C ends it earlier.", validator=Number(gt=0))] = 20.0,
+    clients: Annotated[int, Parameter(help="Clients at a time.", validator=Number(gte=0, lte=1000))] = 40,
+    disconnect: Annotated[
+        float, Parameter(help="Share of the requests that are hung up on.", validator=Number(gte=0, lte=1))
+    ] = 0.5,
+    fault: Annotated[
+        str, Parameter(help="Upstream faults and how often each: 429:0.02,stall:0.01; or none.")
+    ] = "429:0.02,stall:0.01,reset:0.01",
+    seed: Annotated[int | None, Parameter(help="Makes clients and faults draw alike again.")] = None,
+) -> int:
+    """Run a relay between simulated upstreams and clients that hang up, and account for every slot and token."""
+    fault = "" if fault == "none" else fault
+    try:
+        if fault:
+            parse_rates(fault)
+    except SpecError as error:
+        print(f"--fault {error}", file=sys.stderr)
+        return 2
+    seed = secrets.randbelow(10**6) if seed is None else seed
+    with tempfile.TemporaryDirectory(prefix="relay-trio-demo-") as folder:
+        plan = _Plan(seconds, clients, disconnect, fault, seed, Path(folder))
+        result = trio.run(_run, plan)
+        if result is None:
+            print("stopped before the closing checks", file=sys.stderr)
+            return 1
+        rows = read_rows(plan.folder / "relay.db")
+        found = audit(result.sent, rows, result.served)
+    problems = [*result.leaks, *found.problems]
+    if result.settled != len(rows):
+        problems.append(f"{result.settled} requests were settled, but the ledger has {len(rows)} rows")
+    _print_end(result, found, others=len(rows) - found.rows)
+    for problem in problems:
+        print(f"  problem: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+async def _run(plan: _Plan) -> _Result | None:
+    """The demo up to the point where everything is closed; None if it was stopped twice.
+
+    Cancelled here: destroys.
+    """
+    result, table = _Result(), AccountTable()
+    settled: set[str] = set()
+
+    def on_settled(row: LedgerRow) -> None:
+        table.settled(row)
+        settled.add(row.client_request_id)
+        result.settled += 1
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as everything:
+        stop = trio.Event()
+        async with open_simulator(SimulatorSettings(seed=plan.seed, faults=plan.fault, keep_bodies=False)) as simulator:
+            for account in ACCOUNTS:
+                simulator.plan_account(account.credential, account.pace)
+            settings = _settings(plan, simulator)
+            async with open_relay(settings, on_settled=on_settled) as relay, trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, signals, stop, everything)
+                await _serve(plan, relay, table, settled, stop, result)
+                nursery.cancel_scope.cancel()
+            await _check_closed(simulator, result)
+            result.served = simulator.truth.records
+    return None if everything.cancelled_caught else result
+
+
+async def _serve(
+    plan: _Plan, relay: App, table: AccountTable, settled: set[str], stop: trio.Event, result: _Result
+) -> None:
+    """Listen, let the clients run, look what is left, stop listening. Cancelled here: destroys."""
+    drain = Drain()
+    async with trio.open_nursery() as nursery:
+        bound: Bound = await nursery.start(run_relay, relay, drain)
+        _print_start(plan, bound)
+        async with trio.open_nursery() as display:
+            display.start_soon(show, table, relay.core)
+            started = trio.current_time()
+            await _let_clients_run(plan, relay, bound, settled, stop, result)
+            result.seconds = trio.current_time() - started
+            await relay.core.live.wait_idle(_SETTLE_SECONDS)
+            display.cancel_scope.cancel()
+        drain.begin()
+    _check_idle(relay, result)
+
+
+async def _let_clients_run(
+    plan: _Plan, relay: App, bound: Bound, settled: set[str], stop: trio.Event, result: _Result
+) -> None:
+    """Clients until the time is up or ``stop``; then to the end of their last requests. Cancelled here: destroys."""
+    host, _, port = bound.client_urls[0].rpartition("/")[2].rpartition(":")
+    address = (host, int(port))
+
+    def is_admitted(request_id: str) -> bool:
+        return request_id in settled or any(live.row.client_request_id == request_id for live in relay.core.live)
+
+    members = [
+        DemoClient(number, dialect, address, random.Random(f"{plan.seed} {number}"), plan.disconnect, is_admitted)
+        for number, dialect in zip(range(plan.clients), cycle(DIALECTS), strict=False)
+    ]
+    async with trio.open_nursery() as nursery:
+        for client in members:
+            nursery.start_soon(client.run, stop)
+        with trio.move_on_after(plan.seconds):
+            await stop.wait()
+        stop.set()
+        nursery.cancel_scope.deadline = trio.current_time() + _LAST_REQUESTS_SECONDS
+    result.sent = [sent for client in members for sent in client.sent]
+
+
+async def _stop_on_signal(signals: AsyncIterator[int], stop: trio.Event, everything: trio.CancelScope) -> None:
+    """First signal: end in good order. Second: at once. Cancelled here: atomic."""
+    async for _ in signals:
+        if stop.is_set():
+            everything.cancel()
+        stop.set()
+
+
+def _check_idle(relay: App, result: _Result) -> None:
+    core = relay.core
+    result.slots = sum(core.admission.in_use(account) for account in core.admission.accounts)
+    queue, upstream = core.admission.statistics(), core.client.statistics()
+    held = {
+        "slots held": result.slots,
+        "requests live": len(core.live),
+        "requests in the queue": queue.waiting,
+        "upstream sockets in use": upstream.open_connections - upstream.idle_connections,
+        "upstream exchanges": upstream.exchanges,
+    }
+    result.leaks += [f"{what} after the last request: {count}" for what, count in held.items() if count]
+
+
+async def _check_closed(simulator: Simulator, result: _Result) -> None:
+    """The upstream's own view, with the relay gone. Cancelled here: atomic."""
+    with trio.move_on_after(_SETTLE_SECONDS):
+        await simulator.wait_disconnected()
+    if simulator.live_requests or simulator.open_connections:
+        result.leaks.append(
+            f"the upstream still has {simulator.open_connections} connections and {simulator.live_requests} requests"
+        )
+
+
+def _settings(plan: _Plan, simulator: Simulator) -> Settings:
+    listeners = [f"127.0.0.1:{_free(port)}" for port in _PORTS]
+    return Settings.model_validate(
+        {
+            "server": {"listeners": listeners[:1], "ledger": str(plan.folder / "relay.db"), "drain_seconds": 1},
+            "admin": {"listener": listeners[1]},
+            "timeouts": {"first_byte_timeout_seconds": _FIRST_BYTE_SECONDS, "idle_timeout_seconds": _IDLE_SECONDS},
+            "account": [account.table(simulator.base_url) for account in ACCOUNTS],
+            "key": [{"name": "demo", "secret": KEY}],
+        }
+    )
+
+
+def _free(port: int) -> int:
+    """``port`` if it is free, else 0, which makes the system choose one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            print(f"port {port} is taken, so the demo uses another", file=sys.stderr)
+            return 0
+    return port
+
+
+def _print_start(plan: _Plan, bound: Bound) -> None:
+    url = bound.client_urls[0]
+    body = '{"model":"claude-sonnet-4-5","max_tokens":200,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    print(f"relay-trio {__version__}   demo: simulated upstreams, no keys, no network   (--seed {plan.seed})")
+    print(f"  relay      {url}      inside  {bound.admin_url}/debug/invariants")
+    print(f"  try it     curl -N {url}/v1/messages -H 'x-api-key: {KEY}' -H 'anthropic-version: 2023-06-01' \\")
+    print(f"                  -d '{body}'")
+    print("             then press Ctrl-C in curl and watch the slot come back", flush=True)
+
+
+def _print_end(result: _Result, found: Audit, others: int) -> None:
+    print(
+        f"  {result.seconds:.0f} s  {found.requests} requests: {found.completed} completed, {found.gone} hung up, "
+        f"{found.failed} failed   slots held after the last request: {result.slots}   "
+        f"usage rows {found.rows}/{found.requests}"
+    )
+    tokens = "   ".join(f"{provider} {count:,}" for provider, count in found.tokens.items())
+    print(f"        tokens counted exactly: {tokens}")
+    if found.unread:
+        print(f"        {found.unread} more hung up before the relay had read their request: no row")
+    if others:
+        print(f"        {others} of your own")

@@ -1,0 +1,67 @@
+"""HTTP values that every floor speaks: header lists, the heads of requests and answers. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+Headers = list[tuple[bytes, bytes]]
+"""Header fields in wire order; names in lower case."""
+
+
+def header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The first value of ``name`` (lower case), or None."""
+    return next((value for key, value in headers if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One request as it goes on the wire.
+
+    ``scheme`` is ``http`` or ``https``; ``target`` is path and query exactly as sent; ``headers`` lack ``host`` and
+    ``content-length``, which the transport adds.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    port: int
+    target: bytes
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """Status and headers of an upstream's answer."""
+
+    status: int
+    headers: Headers
+
+
+def is_event_stream(head: ResponseHead) -> bool:
+    """Whether the body is server-sent events."""
+    return (header(head.headers, b"content-type") or b"").lower().startswith(b"text/event-stream")
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """One request as it was sent. Header names are lower case, in order; ``content_length`` is None when absent."""
+
+    method: str
+    path: bytes
+    query: bytes
+    http_version: str
+    headers: list[tuple[bytes, bytes]]
+    content_length: int | None = None
+    is_chunked: bool = False
+    wants_keep_alive: bool = True
+    expects_continue: bool = False
+
+    @property
+    def has_body(self) -> bool:
+        return self.is_chunked or bool(self.content_length)

@@ -1,0 +1,209 @@
+"""Client keys: made once, stored as digests, found by digest, gone within seconds of being revoked.
+
+A key has 256 random bits, so a plain SHA-256 is all the hashing it needs (a slow hash would be a denial of service at
+one per request). The ring looks a digest up in a snapshot of the database and reloads the snapshot when it is older
+than ``RELOAD_SECONDS`` and somebody asks; an idle relay reads nothing.
+
+When a key was last used is not stored: the ledger's own rows tell it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.errors import LedgerUnavailable
+from relay_trio.keys.client_key import ClientKey
+from relay_trio.keys.secret import digest_of
+from relay_trio.storage.sqlite import DatabaseError, explained, open_read_only
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from relay_trio.settings import KeySettings
+
+RELOAD_SECONDS = 2.0
+"""How old the snapshot may be. A revoked key works at most this long, and the promise is 5 s."""
+
+STALE_SECONDS = 60.0
+"""How long a snapshot serves while the database cannot be read; then its keys let nobody in."""
+
+_READ_BUSY_SECONDS = 0.5
+"""How long a reload waits for a lock: requests wait for it, and a reload that failed has the old snapshot to serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRingStatistics:
+    """``keys`` work by the last snapshot. ``failures_total``: reloads that failed; ``is_stale``: the last one did."""
+
+    keys: int
+    reloads_total: int
+    failures_total: int
+    is_stale: bool
+
+
+# --- secrets ------------------------------------------------------------------------------------------------------
+
+
+# --- in the database ----------------------------------------------------------------------------------------------
+
+
+# --- in a running relay -------------------------------------------------------------------------------------------
+
+
+class KeyRing:
+    """Who a secret belongs to."""
+
+    def __init__(self, path: Path | None, static: Iterable[KeySettings] = ()) -> None:
+        """``path``: the database, or None for the keys of the configuration alone."""
+        self._path = path
+        self._static = {key.digest: key for key in map(_static_key, static)}
+        self._stored: dict[bytes, ClientKey] = {}
+        self._digests: dict[str, bytes] = {}  # of the stored ones, by id
+        self._reloaded_at = -math.inf  # of the trio clock: when the snapshot was true
+        self._tried_at = -math.inf
+        self._reloading = trio.Lock()
+        self._thread = trio.CapacityLimiter(1)  # its own: never behind the DNS look-ups of the default one
+        self._reloads_total = 0
+        self._failures_total = 0
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether any key works, by the last snapshot."""
+        return bool(self._static or self._stored)
+
+    def statistics(self) -> KeyRingStatistics:
+        return KeyRingStatistics(
+            len(self._static) + len(self._stored),
+            self._reloads_total,
+            self._failures_total,
+            self._tried_at > self._reloaded_at,
+        )
+
+    def authenticate_nowait(self, secret: str) -> ClientKey | None:
+        """The key of ``secret``, or None when it is unknown or revoked.
+
+        Raises:
+            trio.WouldBlock: the snapshot is old, ``authenticate`` would reload it.
+            LedgerUnavailable: the database could not be read for ``STALE_SECONDS``.
+        """
+        digest = digest_of(secret)
+        if digest not in self._static and self._reload_is_due:
+            raise trio.WouldBlock
+        return self._find(digest)
+
+    async def authenticate(self, secret: str) -> ClientKey | None:
+        """As ``authenticate_nowait``, reloading the snapshot first if it is old. Not a checkpoint if it is not.
+
+        Cancelled here: atomic; a reload that has begun is waited for, ``_READ_BUSY_SECONDS`` at the most.
+        """
+        digest = digest_of(secret)
+        if digest not in self._static and self._reload_is_due:
+            await self.reload()
+        return self._find(digest)
+
+    def _find(self, digest: bytes) -> ClientKey | None:
+        key = self._static.get(digest)
+        if key is None:
+            if self._path is not None and trio.current_time() - self._reloaded_at > STALE_SECONDS:
+                raise LedgerUnavailable("client keys cannot be read from the database", retry_after=5)
+            key = self._stored.get(digest)
+        return key if key is not None and hmac.compare_digest(key.digest, digest) else None
+
+    async def reload(self) -> None:
+        """Read the database if the snapshot is old; one reader for all who wait. A failure is counted, and keeps the
+        old snapshot.
+
+        Cancelled here: atomic, as ``authenticate``; those who wait too are not disturbed.
+        """
+        async with self._reloading:
+            if not self._reload_is_due:
+                return
+            assert self._path is not None
+            began = trio.current_time()
+            try:
+                stored = await trio.to_thread.run_sync(_read_snapshot, self._path, limiter=self._thread)
+            except (sqlite3.Error, DatabaseError, OSError, ValueError):  # operators see it in the statistics
+                self._failures_total += 1
+            else:
+                self._take(stored)
+                self._reloaded_at = began
+                self._reloads_total += 1
+            # A failed read is tried again as late as a good one, counted from its end: each may wait for a lock.
+            self._tried_at = began if self._reloaded_at == began else trio.current_time()
+
+    def _take(self, stored: dict[bytes, ClientKey]) -> None:
+        self._stored = stored
+        self._digests = {key.id: digest for digest, key in stored.items()}
+
+    @property
+    def _reload_is_due(self) -> bool:
+        return self._path is not None and trio.current_time() - self._tried_at > RELOAD_SECONDS
+
+    async def find(self, key_id: str) -> ClientKey | None:
+        """The key of that id, or None when there is none or it is revoked.
+
+        Raises:
+            LedgerUnavailable: the database could not be read for ``STALE_SECONDS``.
+
+        Cancelled here: atomic, as ``authenticate``.
+        """
+        static = next((key for key in self._static.values() if key.id == key_id), None)
+        if static is not None:
+            return static
+        if self._reload_is_due:
+            await self.reload()
+        digest = self._digests.get(key_id)
+        return None if digest is None else self._find(digest)
+
+    def names_in_both(self) -> list[str]:
+        """Names that stand in the configuration and in the database's last snapshot, which is a mistake."""
+        return sorted({key.name for key in self._static.values()} & {key.name for key in self._stored.values()})
+
+
+async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -> KeyRing:
+    """A ring over the database (which exists: the ledger was opened) and the keys of the configuration.
+
+    Raises:
+        DatabaseError: a name stands in both, or the keys cannot be read.
+
+    Cancelled here: atomic, as ``KeyRing.reload``.
+    """
+    ring = KeyRing(path, static)
+    if path is not None:
+        try:
+            ring._take(await trio.to_thread.run_sync(_read_snapshot, path))
+        except sqlite3.Error as error:
+            raise explained(path, error) from None
+        ring._reloaded_at = ring._tried_at = trio.current_time()
+    if names := ring.names_in_both():
+        raise DatabaseError(
+            f"{path}: has a key named {', '.join(names)}, and so has a [[key]] of the configuration; revoke it with "
+            "`relay-trio keys revoke`, or rename the [[key]]: a name stands in one place"
+        )
+    return ring
+
+
+def _static_key(settings: KeySettings) -> ClientKey:
+    secret = settings.secret.get_secret_value()
+    return ClientKey(f"cfg_{settings.name}", settings.name, digest_of(secret), secret[-4:], tuple(settings.models))
+
+
+def _read_snapshot(path: Path) -> dict[bytes, ClientKey]:
+    """The keys that work, by digest. Blocking. A connection for each read costs little, and none has to be kept."""
+    with closing(open_read_only(path, busy_seconds=_READ_BUSY_SECONDS)) as database:
+        rows = database.execute(
+            "SELECT number, name, digest, last4, models, created_at FROM keys WHERE revoked_at IS NULL"
+        ).fetchall()
+    return {
+        digest: ClientKey(f"k_{number:02d}", name, digest, last4, tuple(json.loads(models)), created_at)
+        for number, name, digest, last4, models, created_at in rows
+    }

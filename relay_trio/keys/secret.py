@@ -1,0 +1,52 @@
+"""The secret of a client key: how it is made, told from a typo, and stored as a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+import zlib
+
+PREFIX = "rt_"
+
+
+_DIGITS = string.digits + string.ascii_letters
+
+
+_BODY_LENGTH = 43  # of 256 bits in base 62
+
+
+_CHECKSUM_LENGTH = 6  # of 32 bits in base 62
+
+
+def generate_secret() -> str:
+    """``rt_``, 256 random bits, and a checksum by which a typo can be told from a revoked key. One word to select."""
+    body = PREFIX + _base62(secrets.randbits(256), _BODY_LENGTH)
+    return body + _checksum(body)
+
+
+def is_well_formed(secret: str) -> bool:
+    """Whether ``secret`` could have come from ``generate_secret``: no proof of anything but careful copying.
+
+    For the command line only; a client is told the same about every key that does not work.
+    """
+    body, checksum = secret[:-_CHECKSUM_LENGTH], secret[-_CHECKSUM_LENGTH:]
+    length = len(PREFIX) + _BODY_LENGTH + _CHECKSUM_LENGTH
+    return len(secret) == length and secret.startswith(PREFIX) and secret.isascii() and _checksum(body) == checksum
+
+
+def digest_of(secret: str) -> bytes:
+    """What is stored of a secret. Takes any text, because clients send any."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _checksum(body: str) -> str:
+    return _base62(zlib.crc32(body.encode()), _CHECKSUM_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))

@@ -1,0 +1,1 @@
+"""Upstream accounts: their slots, their health, and which one is next."""

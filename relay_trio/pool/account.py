@@ -1,0 +1,75 @@
+"""One upstream account: its settings, its provider, its health, its credential, and what it can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.pool.credentials import CredentialCache
+
+if TYPE_CHECKING:
+    from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.provider import Provider
+    from relay_trio.http import UpstreamRequest
+    from relay_trio.pool.health import Health
+    from relay_trio.settings import AccountSettings, TimeoutSettings
+
+_BUILT_INLINE_BYTES = 128 * 1024
+"""A larger body is hashed in a thread: SHA-256 takes some 2 ms for a megabyte."""
+
+
+@dataclass(eq=False, slots=True)
+class Account:
+    """``timeouts`` are the account's own over the global ones."""
+
+    settings: AccountSettings
+    provider: Provider
+    timeouts: TimeoutSettings
+    health: Health
+    credentials: CredentialCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.credentials = CredentialCache(self.provider, self.settings)
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def serves(self, model: str | None, operation: str | None = None) -> bool:
+        """Whether the provider can do it and one of the account's patterns matches; None stands for any."""
+        if operation is not None and operation not in self.provider.operations:
+            return False
+        return model is None or is_match(model, self.settings.models)
+
+    def build_nowait(self, incoming: CheckedRequest) -> UpstreamRequest | None:
+        """The request for this account, if it can be built here and now. None: ``build``."""
+        credential = self.credentials.current_nowait()
+        if credential is None or self._is_costly(incoming):
+            return None
+        return self.provider.build_request(self.settings, incoming, credential)
+
+    async def build(self, incoming: CheckedRequest) -> UpstreamRequest:
+        """The request for this account, once it has a credential.
+
+        Raises:
+            UpstreamRefused: the credential cannot be had.
+
+        Cancelled here: safe to retry; a refresh goes on for the others who wait for it.
+        """
+        credential = await self.credentials.current()
+        if not self._is_costly(incoming):
+            return self.provider.build_request(self.settings, incoming, credential)
+        return await trio.to_thread.run_sync(
+            self.provider.build_request, self.settings, incoming, credential, abandon_on_cancel=True
+        )
+
+    def _is_costly(self, incoming: CheckedRequest) -> bool:
+        return self.provider.hashes_bodies and len(incoming.body) > _BUILT_INLINE_BYTES
+
+
+def is_match(model: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a model name matches one of the glob patterns. Case counts."""
+    return any(fnmatchcase(model, pattern) for pattern in patterns)

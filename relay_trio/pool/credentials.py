@@ -1,0 +1,89 @@
+"""The credential of one account: taken from the configuration, or resolved in a thread and kept until it runs out.
+
+Whoever needs it while it is being resolved waits for that one resolution. It belongs to nobody's request: a client that
+leaves does not end it for the others.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.errors import UpstreamError, UpstreamRefused
+
+if TYPE_CHECKING:
+    from relay_trio.api.credential import Credential
+    from relay_trio.api.provider import Provider
+    from relay_trio.settings import AccountSettings
+
+_FRESH_SECONDS = 120.0
+"""A credential that runs out sooner is resolved again before it is used; until it does run out it serves all the same
+if that fails. Signed requests are good for five minutes."""
+
+_RETRY_SECONDS = 2.0
+"""After a resolution that failed, how long the next requests are told the same without another one."""
+
+
+class CredentialCache:
+    """The credential of one account."""
+
+    def __init__(self, provider: Provider, settings: AccountSettings) -> None:
+        self._provider = provider
+        self._settings = settings
+        self._held = provider.static_credential(settings)
+        self._is_renewable = self._held is None
+        self._failure: UpstreamError | None = None
+        self._failed_at = -_RETRY_SECONDS
+        self._resolving: trio.Event | None = None
+
+    def current_nowait(self) -> Credential | None:
+        """The credential, if one is held that is good for a while. None: ``current``."""
+        held = self._held
+        return held if held is not None and held.expires_at > time.time() + _FRESH_SECONDS else None
+
+    def forget(self) -> bool:
+        """The upstream refused it: resolve it again before it is used. False: it stands in the configuration, and only
+        an operator can change it."""
+        if self._is_renewable:
+            self._held = None
+        return self._is_renewable
+
+    async def current(self) -> Credential:
+        """The credential, resolved first if need be.
+
+        Raises:
+            UpstreamRefused: it cannot be had.
+
+        Cancelled here: safe to retry; a resolution goes on for the others who wait for it.
+        """
+        held = self.current_nowait()
+        if held is not None:
+            return held
+        if self._failure is None or trio.current_time() >= self._failed_at + _RETRY_SECONDS:
+            if self._resolving is None:
+                self._resolving = trio.Event()
+                trio.lowlevel.spawn_system_task(
+                    self._resolve, self._resolving, name=f"credential {self._settings.name}"
+                )
+            await self._resolving.wait()
+        if self._held is not None and self._held.expires_at > time.time():
+            return self._held
+        raise self._failure or UpstreamRefused("the account's credential has run out")
+
+    async def _resolve(self, done: trio.Event) -> None:
+        """Cancelled here: only at the end of the run; the thread is left behind."""
+        try:
+            self._held = await trio.to_thread.run_sync(
+                self._provider.resolve_credential, self._settings, abandon_on_cancel=True
+            )
+            self._failure = None
+        except UpstreamError as error:
+            self._failure, self._failed_at = error, trio.current_time()
+        except Exception as error:  # a library's own: its text may hold what it should not
+            self._failed_at = trio.current_time()
+            self._failure = UpstreamRefused(f"the account's credential cannot be had ({type(error).__name__})")
+        finally:
+            self._resolving = None
+            done.set()

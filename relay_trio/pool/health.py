@@ -1,0 +1,96 @@
+"""Whether an account may be used now: cool-downs, the breaker, and a credential that was refused.
+
+Only verdicts on attempts of that account reach this file. A client that hangs up raises ``Cancelled``, which is no
+verdict, so it cannot.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay_trio.settings import BreakerSettings
+
+
+class AccountState(StrEnum):
+    """What an operator sees."""
+
+    READY = "ready"
+    COOLING = "cooling"
+    AUTH_FAILED = "auth_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthStatistics:
+    """``available_in_seconds`` is 0 when ready and infinite when the credential was refused."""
+
+    state: AccountState
+    available_in_seconds: float
+    strikes: int
+    reason: str
+
+
+class Health:
+    """The health of one account. Times are those of the trio clock, in seconds."""
+
+    def __init__(self, breaker: BreakerSettings) -> None:
+        self._breaker = breaker
+        self._strikes = 0
+        self._ejections = 0
+        self._cool_until = -math.inf  # the upstream asked for it: always honoured
+        self._ejected_until = -math.inf  # our own guess: waived when no other account is left
+        self._is_disabled = False
+        self._reason = ""
+
+    @property
+    def is_disabled(self) -> bool:
+        """The credential was refused; an operator has to act."""
+        return self._is_disabled
+
+    def available_at(self, *, waive_ejection: bool = False) -> float:
+        """When the account may be used: a time in the past, in the future, or never (infinity)."""
+        if self._is_disabled:
+            return math.inf
+        return self._cool_until if waive_ejection else max(self._cool_until, self._ejected_until)
+
+    def succeed(self) -> None:
+        """An attempt was answered: strikes are forgotten."""
+        self._strikes = 0
+        self._ejections = 0
+
+    def strike(self, now: float) -> None:
+        """An attempt failed by the upstream's fault. ``strikes`` in a row eject the account, longer each time."""
+        if not self._breaker.enabled:
+            return
+        self._strikes += 1
+        if self._strikes >= self._breaker.strikes:
+            self._strikes = 0
+            self._ejections += 1
+            seconds = min(self._breaker.eject_seconds * self._ejections, self._breaker.eject_max_seconds)
+            self._ejected_until = max(self._ejected_until, now + seconds)
+            self._reason = f"{self._breaker.strikes} failures in a row"
+
+    def cool_down(self, now: float, seconds: float, reason: str) -> None:
+        """The upstream asked to be left alone for ``seconds`` (capped by ``retry_after_max_seconds``)."""
+        if not self._breaker.enabled:
+            return
+        seconds = min(max(seconds, 0.0), self._breaker.retry_after_max_seconds)
+        if now + seconds > self._cool_until:
+            self._cool_until = now + seconds
+            self._reason = reason
+
+    def disable(self, reason: str) -> None:
+        """Take the account out until an operator acts."""
+        self._is_disabled = True
+        self._reason = reason
+
+    def statistics(self, now: float) -> HealthStatistics:
+        """What to show."""
+        wait = max(0.0, self.available_at() - now)
+        state = AccountState.COOLING if wait else AccountState.READY
+        if self._is_disabled:
+            state = AccountState.AUTH_FAILED
+        return HealthStatistics(state, wait, self._strikes, self._reason if state is not AccountState.READY else "")

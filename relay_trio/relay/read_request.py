@@ -1,0 +1,195 @@
+"""Reading a client's request and checking its shape, before anything is spent on it.
+
+The relay looks at three things only: that the body is one JSON object within limits, which ``model`` it names, and
+whether ``stream`` is true. Everything else is the upstream's business. A body may be 32 MB and made to be slow, so
+the scan goes in windows with a checkpoint after each, and the one call that parses it all runs on a bounded body.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+from pydantic_core import from_json
+
+from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.errors import BadRequest, BodyTooLarge, BodyTooSlow, PermissionDenied
+from relay_trio.pool.account import is_match
+from relay_trio.wire.json_members import MAX_DEPTH, JsonLimitError, MemberScanner
+
+if TYPE_CHECKING:
+    from relay_trio.relay.asked import Asked, BodyProof
+    from relay_trio.relay.deadline import Limit, RequestClock
+    from relay_trio.settings import TimeoutSettings
+
+_WINDOW_BYTES = 64 * 1024
+"""Scanned between two checkpoints: at most some 20 ms of one core for the worst JSON there is."""
+
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=,+!-]{0,255}", re.ASCII)
+"""Names of models, inference profiles and ARNs. No space, no quote, no ``?``, ``#`` or ``%``: it ends up in paths."""
+
+_MODEL_LOGGED_CHARACTERS = 64
+
+
+class BodySource(Protocol):
+    """Where a request's body comes from."""
+
+    declared_bytes: int | None
+    """``content-length``, if there was one."""
+
+    is_complete: bool
+    """Whether the last byte has arrived."""
+
+    async def receive_some(self) -> bytes:
+        """The next bytes, ``b""`` at the end. Cancelled here: safe to retry."""
+
+
+async def read_request(
+    asked: Asked, clock: RequestClock, timeouts: TimeoutSettings, max_body_bytes: int
+) -> CheckedRequest:
+    """The client's request, whole and checked.
+
+    Raises:
+        BodyTooLarge, BodyTooSlow, BadRequest, AuthenticationFailed, PermissionDenied: in the client's words why not.
+
+    Cancelled here: destroys; a body read by half cannot be read again.
+    """
+    if asked.body.is_complete:
+        body = await _read_body(asked.body, None, timeouts, max_body_bytes)
+    else:
+        with clock.limit(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts)) as limit:
+            body = await _read_body(asked.body, limit, timeouts, max_body_bytes)
+    if asked.proof is not None:
+        await _check(asked.proof, body)
+    model, is_stream = None, False
+    if asked.route.needs_model:
+        model, is_stream = await _inspect(body)
+    elif asked.route.model_in_path:
+        model, is_stream = _checked(asked.path_model), asked.route.is_stream
+        if asked.route.is_json:
+            await _parse(body)
+    if asked.route.is_pinned and "*" not in asked.key.models:
+        raise PermissionDenied("a key for some models cannot use batches, which name a model in each of their requests")
+    if model is not None and not is_match(model, asked.key.models):
+        raise PermissionDenied(f"this key may not use the model {model[:_MODEL_LOGGED_CHARACTERS]!r}")
+    return CheckedRequest(
+        asked.route.name, asked.method, asked.raw_path, asked.query, asked.headers, body, model, is_stream
+    )
+
+
+async def _read_body(source: BodySource, limit: Limit | None, timeouts: TimeoutSettings, max_body_bytes: int) -> bytes:
+    """``limit`` is what is moved as parts arrive; None when all of them have. Cancelled here: as ``read_request``."""
+    if source.declared_bytes is not None and source.declared_bytes > max_body_bytes:
+        raise _too_large(max_body_bytes)
+    parts: list[bytes] = []
+    size = 0
+    ends_at = trio.current_time() + timeouts.body_total_timeout_seconds
+    while True:
+        part = await source.receive_some()
+        if not part:
+            return b"".join(parts)
+        size += len(part)
+        if size > max_body_bytes:
+            raise _too_large(max_body_bytes)
+        parts.append(part)
+        if limit is None:
+            continue
+        left = ends_at - trio.current_time()
+        if left < timeouts.body_idle_timeout_seconds:
+            limit.arm(left, lambda: _too_slow("was not whole", timeouts))
+        else:
+            limit.arm(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts))
+
+
+async def _inspect(body: bytes) -> tuple[str, bool]:
+    """``model`` and ``stream`` of a JSON body."""
+    parsed = await _parse(body)
+    model, stream = parsed.get("model"), parsed.get("stream")
+    if model is None:
+        raise BadRequest("model: this member is required")
+    model = _checked(model)
+    if stream is not None and not isinstance(stream, bool):
+        raise BadRequest("stream: must be true or false")
+    return model, stream is True
+
+
+async def _parse(body: bytes) -> dict[str, Any]:
+    """A body that is one JSON object within the limits.
+
+    Raises:
+        BadRequest: it is not.
+
+    Cancelled here: atomic.
+    """
+    try:
+        if len(body) > _WINDOW_BYTES:
+            await _scan(body)
+            parsed = from_json(body, allow_inf_nan=False, cache_strings="none")
+        else:
+            parsed = from_json(body, allow_inf_nan=False, cache_strings="none")
+            if not _is_plain(body, parsed):
+                await _scan(body)
+    except JsonLimitError as error:
+        raise BadRequest(f"the body is not acceptable JSON: {error}") from None
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is not valid JSON") from None
+    if not isinstance(parsed, dict):
+        raise BadRequest("the body must be one JSON object")
+    return parsed
+
+
+def _checked(model: object) -> str:
+    if not isinstance(model, str) or not _MODEL.fullmatch(model) or ".." in model:
+        raise BadRequest("model: must be the name of a model")
+    return model
+
+
+async def _check(proof: BodyProof, body: bytes) -> None:
+    if len(body) > _WINDOW_BYTES:
+        await trio.to_thread.run_sync(proof.check, body, abandon_on_cancel=True)
+    else:
+        proof.check(body)
+
+
+def _is_plain(body: bytes, parsed: object) -> bool:
+    """Whether a small body is sound by counting alone, which is nearly always so and twenty times cheaper than a scan.
+
+    It has too few brackets to be deep, no escaped names, and each of its top-level names stands in it once.
+    """
+    return (
+        isinstance(parsed, dict)
+        and body.count(b"{") + body.count(b"[") <= MAX_DEPTH
+        and b"\\u" not in body
+        and all(body.count(b'"%s"' % name.encode()) == 1 for name in parsed)
+    )
+
+
+async def _scan(body: bytes) -> None:
+    """Check the structure within limits, in windows.
+
+    Raises:
+        BadRequest: a top-level name stands twice, or the body is no object.
+        JsonLimitError: too deep, or too many values.
+
+    Cancelled here: atomic.
+    """
+    scanner = MemberScanner(frozenset())
+    for start in range(0, len(body), _WINDOW_BYTES):
+        scanner.feed(body[start : start + _WINDOW_BYTES])
+        await trio.lowlevel.checkpoint()
+    if not scanner.is_object or not scanner.is_whole:
+        raise BadRequest("the body must be one JSON object")
+    if scanner.duplicates:
+        raise BadRequest("the body names a member twice; which one counts would depend on who reads it")
+
+
+def _too_large(max_body_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {max_body_bytes} bytes")
+
+
+def _too_slow(what: str, timeouts: TimeoutSettings) -> BodyTooSlow:
+    return BodyTooSlow(
+        f"the request body {what} in time: {timeouts.body_idle_timeout_seconds:g} seconds between parts, "
+        f"{timeouts.body_total_timeout_seconds:g} seconds in all"
+    )

@@ -1,0 +1,140 @@
+"""One request as the relay sees it: phase, clocks, attempts, and its one ledger row.
+
+An exchange is entered by the pump before anything that can fail, and left by the pump after everything else. Leaving
+it settles: the row is closed with the outcome, exactly once, synchronously, whatever ended the request. Nobody else
+opens or closes rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from relay_trio.errors import RelayError
+from relay_trio.outcome import Outcome, Phase, Who, Word, ended_by_client, ended_by_defect, ended_by_shutdown
+from relay_trio.relay.deadline import RequestClock
+from relay_trio.usage import NO_USAGE
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.ledger.row import LedgerRow
+    from relay_trio.pool.account import Account
+    from relay_trio.relay.channel import ResponseChannel
+    from relay_trio.relay.live import LiveRequests
+    from relay_trio.relay.presence import ClientPresence
+    from relay_trio.usage import UsageStats
+
+CLIENT_LEFT_STATUS = 499
+"""nginx's status for a client that left before it was answered. Only ever written to the ledger and the log."""
+
+
+class RequestRecord:
+    """The state of one request. Written by the pump alone; read by the admin pages."""
+
+    def __init__(self, row: LedgerRow, presence: ClientPresence, handover: ResponseChannel, live: LiveRequests) -> None:
+        self.row = row
+        self.phase = Phase.READING
+        self.clock = RequestClock()
+        self.handover = handover
+        self.attempt_account: Account | None = None
+        """The account of the upstream attempt that lives now: set exactly while its slot is held."""
+        self.meter: AnswerReader | None = None
+        self.opened_at = trio.current_time()
+        self.end_seen_at: float | None = None
+        """When the end was known: the disconnect, the deadline, the last byte."""
+        self._presence = presence
+        self._live = live
+        self._outcome: Outcome | None = None
+        self._is_usage_settled = False
+
+    def __enter__(self) -> Self:
+        self._live.open(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        outcome = self._outcome
+        if outcome is None:
+            outcome = self._judge(error)
+        self.row.outcome = outcome
+        if self.row.status is None and outcome.who in (Who.CLIENT, Who.DRAIN):
+            self.row.status = CLIENT_LEFT_STATUS
+        self.row.duration_ms = self.ms_since(self.opened_at)
+        self.settle_usage()
+        self._live.close(self)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, once the pump knows."""
+        return self._outcome
+
+    # --- what the pump reports ------------------------------------------------------------------------------------
+
+    def ended(self, outcome: Outcome) -> None:
+        """The pump knows how it ended."""
+        self._outcome = outcome
+
+    def body_is_gone(self) -> None:
+        """The client's body was given up before its end: by a disconnect, or by a defect on the client's side of us."""
+        self.ended(ended_by_client(self.phase) if self._presence.left_at is not None else ended_by_defect(self.phase))
+
+    def end_is_seen(self) -> None:
+        """Start of the release time, unless an earlier moment is known."""
+        if self.end_seen_at is None:
+            self.end_seen_at = trio.current_time()
+
+    def upstream_closed(self) -> None:
+        """The attempt's connection is closed or back in the pool."""
+        self.row.upstream_close_ms = self._ms_since_end()
+
+    def slot_released(self) -> None:
+        """The attempt's slot is free."""
+        self.row.release_ms = self._ms_since_end()
+
+    def first_byte(self) -> None:
+        """The first body byte, or the end of an empty body, came from the upstream."""
+        self.row.ttft_ms = self.ms_since(self.opened_at)
+
+    def settle_usage(self) -> UsageStats:
+        """The tokens of the answer, now also in the row. Nothing is read any more."""
+        if not self._is_usage_settled:
+            self._is_usage_settled = True
+            self.row.usage = self.meter.finish() if self.meter is not None else NO_USAGE
+        return self.row.usage
+
+    def ms_since(self, moment: float) -> float:
+        """Milliseconds since ``moment`` of the trio clock."""
+        return (trio.current_time() - moment) * 1000
+
+    # --- settlement -----------------------------------------------------------------------------------------------
+
+    def _judge(self, error: BaseException | None) -> Outcome:
+        """The outcome of an end that the pump did not choose."""
+        if isinstance(error, RelayError):
+            return error.outcome_in(self.phase)
+        if _is_cancellation(error):
+            if self._presence.left_at is not None:
+                self.row.cancelled_by = "client"
+                if self._presence.has_timed_out:
+                    return Outcome(Word.CLIENT_TIMEOUT, Who.CLIENT_TIMEOUT, self.phase)
+                return ended_by_client(self.phase)
+            if self._live.is_stopping:
+                self.row.cancelled_by = "shutdown"
+                return ended_by_shutdown(self.phase)
+            self.row.cancelled_by = "relay"
+        return ended_by_defect(self.phase)
+
+    def _ms_since_end(self) -> float:
+        seen = self._presence.left_at if self._presence.left_at is not None else self.end_seen_at
+        return self.ms_since(seen if seen is not None else trio.current_time())
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    """Whether ``error`` is a cancellation; one that passed a nursery (connecting uses one) comes in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)

@@ -1,0 +1,157 @@
+"""serve(): one application on some listeners, until a drain has ended.
+
+::
+
+    serve
+    ├─ lifespan task                    the application's startup and shutdown
+    └─ server nursery
+       ├─ accept task per listener      cancelled when the drain begins
+       └─ connection task ...           cancelled when the drain has ended
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.server import hypercorn_compat as hypercorn_compat
+from relay_trio.server.client_connection import ServerState, admit, serve_connection
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable, Sequence
+
+    from relay_trio.server.drain import Drain
+    from relay_trio.server.limits import ListenSettings
+    from relay_trio.server.stream import Application
+
+# Out of file descriptors or memory: wait for connections to end instead of spinning (as trio.serve_listeners does).
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+ACCEPT_PAUSE_SECONDS = 0.1
+# How many connections one accept task takes before it lets the others run.
+ACCEPT_BATCH = 16
+
+
+async def serve(
+    app: Application,
+    settings: ListenSettings,
+    *,
+    drain: Drain,
+    on_error: Callable[[BaseException], None],
+    listeners: Sequence[socket.socket] | None = None,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve ``app`` until ``drain`` has ended; reports the listeners' URLs once they accept.
+
+    ``listeners`` are bound, non-blocking stdlib sockets to use instead of ``settings.listeners``; serve closes them.
+    Does not run the drain's clock: ``Drain.run`` does, once for all servers that share it.
+
+    Cancelled: destroys, every connection is closed at once and the lifespan's shutdown does not run.
+
+    Raises:
+        OSError: an address cannot be bound, or the certificate cannot be read.
+    """
+    config = hypercorn_compat.hypercorn_config(settings)
+    context = hypercorn_compat.ssl_context(config)
+    if listeners is None:
+        listeners = hypercorn_compat.open_listeners(config, settings)
+    else:
+        for sock in listeners:
+            settings.socket_options.apply(sock)
+            sock.listen(settings.backlog)
+    site = ServerState(app, settings.limits, on_error)
+    lifespan = hypercorn_compat.make_lifespan(app, config, site.state)
+    try:
+        async with trio.open_nursery() as lifespan_nursery:
+            await lifespan_nursery.start(lifespan.handle_lifespan)
+            with suppress(trio.ClosedResourceError):  # an application that returned at once has no lifespan
+                await lifespan.wait_for_startup()
+            await _serve_until_drained(
+                site,
+                listeners,
+                context,
+                drain,
+                settings.limits.max_connections or most_connections(),
+                lambda: task_status.started([hypercorn_compat.url_of(sock, context is not None) for sock in listeners]),
+            )
+            with suppress(trio.ClosedResourceError):
+                await lifespan.wait_for_shutdown()
+            lifespan_nursery.cancel_scope.cancel()
+    finally:
+        for sock in listeners:
+            sock.close()
+
+
+async def _serve_until_drained(
+    site: ServerState,
+    listeners: Sequence[socket.socket],
+    context: ssl.SSLContext | None,
+    drain: Drain,
+    max_connections: int,
+    started: Callable[[], None],
+) -> None:
+    """Accept, then drain. Cancelled: destroys."""
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as accepting:
+            async with trio.open_nursery() as accept_nursery:
+                for sock in listeners:
+                    accept_nursery.start_soon(_accept, sock, site, context, nursery, max_connections)
+                started()
+                await drain.began.wait()
+                accepting.cancel()
+        for sock in listeners:
+            sock.close()
+        site.is_draining = True
+        for connection in tuple(site.connections):
+            connection.begin_drain()
+        nursery.start_soon(_cancel_when_stopped, drain, nursery.cancel_scope)
+        while site.connections:
+            site.all_closed = trio.Event()
+            await site.all_closed.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def _cancel_when_stopped(drain: Drain, scope: trio.CancelScope) -> None:
+    """Cancel ``scope`` at the end of the drain. Cancelled: atomic."""
+    await drain.stopped.wait()
+    scope.cancel()
+
+
+async def _accept(
+    listener: socket.socket,
+    site: ServerState,
+    context: ssl.SSLContext | None,
+    nursery: trio.Nursery,
+    max_connections: int,
+) -> None:
+    """Start a task for every connection; leaves them in the kernel's queue while there are too many.
+
+    Cancelled: atomic, an accepted connection has its task.
+    """
+    while True:
+        await trio.lowlevel.wait_readable(listener)
+        for _ in range(ACCEPT_BATCH):
+            if len(site.connections) >= max_connections:
+                await trio.sleep(ACCEPT_PAUSE_SECONDS)
+                break
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    await trio.sleep(ACCEPT_PAUSE_SECONDS)
+                break  # anything else is a connection that failed before it was one
+            sock.setblocking(False)
+            nursery.start_soon(serve_connection, admit(sock, site, context), site)
+
+
+def most_connections() -> int:
+    """Half of the file descriptors this process may have: the other half is for upstreams, files and the rest."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft // 2, 16) if soft != resource.RLIM_INFINITY else 65_536

@@ -1,0 +1,198 @@
+"""One HTTP/1.1 exchange at a time over one connection.
+
+A connection belongs to exactly one task, or to the pool. Nothing here cleans up: whoever opened the exchange closes the
+connection unless ``is_clean`` says that the answer ended well, so every await in here may be cancelled.
+
+The request goes out in one system call where the peer takes it. Where it does not (a large body), the answer is read
+while the rest is being sent, because an upstream may answer 413 or 429 and stop reading.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from relay_trio.errors import UpstreamClosed, UpstreamError
+from relay_trio.upstream.parser import ResponseParser
+
+if TYPE_CHECKING:
+    from relay_trio.http import ResponseHead
+    from relay_trio.upstream.pipe import Pipe
+
+Origin = tuple[str, str, int]
+"""Scheme, host, port: connections of one origin can stand in for each other."""
+
+WATCHED_BYTES = 16 * 1024
+"""A request of up to this size is sent without looking for an answer meanwhile: an idle connection takes it whole."""
+
+HELD_BYTES = 64 * 1024
+"""Body bytes kept while the request is still being sent; then reading waits until it is out."""
+
+
+class UpstreamResponse:
+    """The answer of one exchange: its head, and its body read by read. Made by ``UpstreamConnection.exchange``.
+
+    Content codings are not undone.
+    """
+
+    def __init__(self, head: ResponseHead, parser: ResponseParser, pipe: Pipe, held: bytes) -> None:
+        self.head = head
+        self._parser = parser
+        self._pipe: Pipe | None = pipe
+        self._held = held
+
+    async def receive_some(self) -> bytes:
+        """The body bytes of the next read that has any; ``b""`` at the end of the whole answer.
+
+        Raises:
+            UpstreamClosed: the connection ended before the answer did.
+            UpstreamProtocolError: what came is not HTTP/1.1, or breaks a limit.
+            trio.ClosedResourceError: the exchange was left already.
+
+        Cancelled here: safe to retry (no byte was taken from the connection and lost).
+        """
+        if self._pipe is None:
+            raise trio.ClosedResourceError("the exchange of this answer is over")
+        parser = self._parser
+        if self._held or parser.is_complete:
+            await trio.lowlevel.checkpoint()
+            held, self._held = self._held, b""
+            return held
+        while not parser.is_complete:
+            data = await _read(self._pipe, parser)
+            if data:
+                return data
+        return b""
+
+    def detach(self) -> None:
+        """The exchange is over: from here on nobody can read another exchange's bytes through this answer."""
+        self._pipe = None
+        self._parser.discard()
+
+
+class UpstreamConnection:
+    """An open connection to ``origin``.
+
+    ``has_answered``: at least one byte of the answer to the current request has come. ``is_reused``: it is not the
+    first exchange. ``idle_since``: seconds of the trio clock, while the pool has it.
+    """
+
+    def __init__(self, pipe: Pipe, origin: Origin) -> None:
+        self.origin = origin
+        self.has_answered = False
+        self.is_reused = False
+        self.idle_since = 0.0
+        self._pipe = pipe
+        self._parser: ResponseParser | None = None
+        self._is_sent = False
+        self._early: list[bytes] = []
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the request is out, the answer came to its end, and nothing else came."""
+        return self._is_sent and self._parser is not None and self._parser.is_reusable
+
+    @property
+    def has_extra(self) -> bool:
+        """Whether bytes came after the end of the answer."""
+        return self._parser is not None and self._parser.has_extra
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether an idle connection still is what it should be: open, and without bytes nobody asked for."""
+        return self._pipe.receive_nowait() is None
+
+    def close(self) -> None:
+        """Close now; may be called twice."""
+        self._pipe.close()
+        if self._parser is not None:
+            self._parser.discard()
+
+    async def exchange(self, method: str, head: bytes, body: bytes) -> UpstreamResponse:
+        """Send a request and wait for the head of its answer.
+
+        Raises:
+            UpstreamClosed: the connection ended before the head was whole.
+            UpstreamProtocolError: what came is not HTTP/1.1, or breaks a limit.
+
+        Cancelled here: destroys (the connection must be closed).
+        """
+        self._parser = parser = ResponseParser(method)
+        self._is_sent = self.has_answered = False
+        self._early.clear()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            if len(head) + len(body) <= WATCHED_BYTES:
+                self._is_sent = self._pipe.send_nowait(head + body)
+                if not self._is_sent:
+                    await self._pipe.flush()
+                    self._is_sent = True
+            else:
+                self._is_sent = self._pipe.send_nowait(head, body)
+                if not self._is_sent:
+                    await self._flush_watched(parser)
+        except trio.BrokenResourceError:
+            pass  # the upstream stopped reading; the answer that says why may have come before that
+        while parser.head is None:
+            await self._read_answer(parser)
+        return UpstreamResponse(parser.head, parser, self._pipe, b"".join(self._early))
+
+    async def _read_answer(self, parser: ResponseParser) -> None:
+        """Cancelled here: safe to retry (nothing was read)."""
+        data = await _read(self._pipe, parser, self)
+        if data:
+            self._early.append(data)
+
+    async def _flush_watched(self, parser: ResponseParser) -> None:
+        """Send the rest of the request, until it is out or the upstream's answer makes it pointless.
+
+        Cancelled here: destroys (an unknown part was sent).
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, parser, nursery.cancel_scope)
+            try:
+                await self._pipe.flush()
+                self._is_sent = True
+            except trio.BrokenResourceError:
+                pass  # as in ``exchange``
+            nursery.cancel_scope.cancel()
+
+    async def _watch(self, parser: ResponseParser, sending: trio.CancelScope) -> None:
+        """Read while the request is being sent; end the sending on an error status or a closed connection.
+
+        An early 200 does not end it: the upstream may still be reading.
+
+        Cancelled here: safe to retry (no byte was taken from the connection and lost).
+        """
+        held = 0
+        while held < HELD_BYTES and not parser.is_complete:
+            try:
+                await self._read_answer(parser)
+            except UpstreamError:
+                # Kept by the parser, or found again by the next read.
+                sending.cancel()
+                return
+            held = sum(map(len, self._early))
+            if parser.head is not None and parser.head.status >= 300:
+                sending.cancel()
+                return
+
+
+async def _read(pipe: Pipe, parser: ResponseParser, connection: UpstreamConnection | None = None) -> bytes:
+    """One read: its body bytes, which may be none.
+
+    Cancelled here: safe to retry (nothing was read).
+    """
+    if parser.failure is not None:
+        raise parser.failure
+    try:
+        data = await pipe.receive_some()
+    except trio.BrokenResourceError as error:
+        raise UpstreamClosed(f"the connection to the upstream broke in the middle of an exchange: {error}") from error
+    if not data:
+        parser.feed_eof()
+        return b""
+    if connection is not None:
+        connection.has_answered = True
+    return parser.feed(data)

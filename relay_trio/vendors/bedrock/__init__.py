@@ -1,0 +1,1 @@
+"""The vendor folder ``bedrock``."""

@@ -1,0 +1,236 @@
+"""Amazon Bedrock: requests signed and sent to the account's region, answers metered, errors judged.
+
+Two kinds of client are served. Those of the Bedrock runtime are passed through byte for byte, path, body and frames;
+those of the Messages API are translated (``claude_bedrock``). Both go out with the account's own signature or API key:
+whatever the client proved itself with stays here, with every ``x-amz-`` header.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from relay_trio import __version__
+from relay_trio.api.metering import NullMeter
+from relay_trio.api.retry_after import retry_after_seconds
+from relay_trio.api.verdict import Verdict
+from relay_trio.errors import (
+    BadRequest,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
+from relay_trio.http import UpstreamRequest, header
+from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
+from relay_trio.vendors.bedrock.signing import AwsKeys, signed_headers, signing
+from relay_trio.vendors.bedrock.stream import CONVERSE_FIELDS, ConverseStreamMeter, InvokeStreamMeter
+from relay_trio.vendors.claude.provider import MESSAGES
+from relay_trio.vendors.claude.stream import USAGE_FIELDS, MessageMeter
+from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
+
+if TYPE_CHECKING:
+    from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.credential import Credential
+    from relay_trio.http import Headers, ResponseHead
+    from relay_trio.settings import AccountSettings
+
+INVOKE = "bedrock.invoke"
+INVOKE_STREAM = "bedrock.invoke_stream"
+CONVERSE = "bedrock.converse"
+CONVERSE_STREAM = "bedrock.converse_stream"
+COUNT_TOKENS = "bedrock.count_tokens"
+INFERENCE_PROFILES = "bedrock.inference_profiles"
+"""What a client can ask for; a route has the same name."""
+
+_USER_AGENT = f"relay-trio/{__version__}".encode()
+_EVENT_STREAM = b"application/vnd.amazon.eventstream"
+
+_REQUEST_HEADERS = frozenset({b"content-type", b"accept"})
+_OWN_PREFIX = b"x-amzn-bedrock-"
+_RESPONSE_HEADERS = frozenset({b"content-type", b"content-length", b"cache-control", b"retry-after"})
+
+_SIGNABLE_VALUE = re.compile(rb"[\x21-\x7e](?:[ \x21-\x7e]*[\x21-\x7e])?|")
+_SIGNABLE_QUERY = re.compile(rb"(?:[A-Za-z0-9._~=&-]|%[0-9A-F]{2})*")
+"""What AWS and we are sure to read alike. A signature that it reads differently would be refused, and the refusal held
+against the account for what a client wrote."""
+
+_INVOKE_FIELDS = {
+    **USAGE_FIELDS,
+    **CONVERSE_FIELDS,
+    "cacheWriteInputTokenCount": "cache_creation_tokens",
+    "cacheReadInputTokenCount": "cache_read_tokens",
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+}
+"""``usage`` of whole answers, in the models' own formats: Claude, Nova, and those that follow OpenAI."""
+
+_COOLDOWN_SECONDS = {429: 5.0, 503: 2.0}
+_BAD_CREDENTIAL = frozenset(
+    {"UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException"}
+)
+_ACCEPTED_PROBES = frozenset({"ValidationException", "ResourceNotFoundException"})
+
+
+class Bedrock:
+    """The provider ``bedrock``."""
+
+    name = "bedrock"
+    default_base_url = "https://bedrock-runtime.us-east-1.amazonaws.com"
+    operations = frozenset(
+        {MESSAGES, INVOKE, INVOKE_STREAM, CONVERSE, CONVERSE_STREAM, COUNT_TOKENS, INFERENCE_PROFILES}
+    )
+    hashes_bodies = True
+    key_refusals = frozenset({401, 403})
+
+    def static_credential(self, account: AccountSettings) -> Credential | None:
+        """A Bedrock API key, or a fixed pair. Called when the account is made, which is when signing is imported."""
+        if account.api_key is None:
+            signing()
+        return fixed_credential(account)
+
+    def resolve_credential(self, account: AccountSettings) -> Credential:
+        """What botocore's chain finds; blocking."""
+        return fixed_credential(account) or chained_credential(account)
+
+    def build_request(
+        self, account: AccountSettings, incoming: CheckedRequest, credential: Credential
+    ) -> UpstreamRequest:
+        """The client's request, or its translation, with the account's credential.
+
+        Raises:
+            BadRequest: something in it could not be signed so that AWS is sure to agree.
+        """
+        if incoming.operation == MESSAGES:
+            headers: Headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
+            return _request(
+                account, credential, "POST", invoke_target(account, incoming), headers, invoke_body(incoming)
+            )
+        headers = [
+            (name, value)
+            for name, value in incoming.headers
+            if name in _REQUEST_HEADERS or name.startswith(_OWN_PREFIX)
+        ]
+        if not all(_SIGNABLE_VALUE.fullmatch(value) for _, value in headers):
+            raise BadRequest("a header holds characters that are not ASCII")
+        if not _SIGNABLE_QUERY.fullmatch(incoming.query):
+            raise BadRequest("the query must be percent-encoded, with capital letters")
+        target = incoming.raw_path + (b"?" + incoming.query if incoming.query else b"")
+        service = "bedrock" if incoming.operation == INFERENCE_PROFILES else "bedrock-runtime"
+        return _request(account, credential, incoming.method, target, headers, incoming.body, service)
+
+    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
+        """An empty request for a model that there is not: free, on the host that serves, and authenticated first."""
+        headers: Headers = [(b"content-type", b"application/json")]
+        return _request(account, credential, "POST", b"/model/relay-trio-check/invoke", headers, b"{}")
+
+    def accepts_probe(self, head: ResponseHead) -> bool:
+        """Whether the answer to the probe shows that the credential is good: no such model."""
+        return 200 <= head.status < 300 or exception_of(head) in _ACCEPTED_PROBES
+
+    def client_headers(self, head: ResponseHead, incoming: CheckedRequest) -> Headers:
+        """By allow-list; of a translated answer only what Anthropic's API would send."""
+        if incoming.operation == MESSAGES:
+            if head.status == 200 and incoming.stream:
+                return [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+            return [pair for pair in head.headers if pair[0] in _RESPONSE_HEADERS]
+        return [
+            (name, value)
+            for name, value in head.headers
+            if name in _RESPONSE_HEADERS or name.startswith(_OWN_PREFIX) or name == b"x-amzn-errortype"
+        ]
+
+    def new_meter(self, head: ResponseHead, incoming: CheckedRequest) -> AnswerReader:
+        """A tee for what Bedrock's clients asked, a translator for the streams of Claude's.
+
+        Raises:
+            UpstreamProtocolError: an encoding nobody asked for, or no event stream where one was asked for.
+        """
+        if header(head.headers, b"content-encoding") not in (None, b"identity"):
+            raise UpstreamProtocolError("the upstream used a content-encoding, and none was asked for")
+        operation = incoming.operation
+        if incoming.stream and not (header(head.headers, b"content-type") or b"").lower().startswith(_EVENT_STREAM):
+            raise UpstreamProtocolError("the upstream answered with something else than an event stream")
+        if operation == MESSAGES:
+            return SseTranslator() if incoming.stream else MessageMeter()
+        if operation == INVOKE_STREAM:
+            return InvokeStreamMeter()
+        if operation == CONVERSE_STREAM:
+            return ConverseStreamMeter()
+        if operation == INVOKE:
+            return MessageMeter(fields=_INVOKE_FIELDS)
+        return MessageMeter(fields=CONVERSE_FIELDS) if operation == CONVERSE else NullMeter()
+
+    def classify_error(self, head: ResponseHead, body: bytes, incoming: CheckedRequest, now: float) -> Verdict:
+        """Judge an error status, by the exception's name where it has one (Bedrock API reference, "Common errors")."""
+        exception = exception_of(head)
+        verdict = _verdict(head, exception, now)
+        if incoming.operation != MESSAGES or not verdict.is_passed_through:
+            return verdict
+        status, envelope = translated_error(exception, head.status, body)
+        return verdict.told_as(status, envelope)
+
+
+def exception_of(head: ResponseHead) -> str:
+    """The name in ``x-amzn-errortype``, which a link may follow; empty where there is none."""
+    return (header(head.headers, b"x-amzn-errortype") or b"").decode("latin-1").partition(":")[0].strip()
+
+
+def _verdict(head: ResponseHead, exception: str, now: float) -> Verdict:
+    status = head.status
+    wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
+    if status in _COOLDOWN_SECONDS or exception == "ServiceQuotaExceededException":
+        limited = UpstreamRateLimited(f"the upstream answered {status}", retry_after=wait)
+        return Verdict(
+            limited, retryable=True, cooldown_seconds=_COOLDOWN_SECONDS.get(status, 5.0) if wait is None else wait
+        )
+    if status == 401 or exception in _BAD_CREDENTIAL:
+        refused = UpstreamRefused("the upstream did not accept the account's credential")
+        return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
+    if status == 403 or status < 400:
+        refused = UpstreamRefused(f"the upstream answered {status}")
+        return Verdict(refused, retryable=True, strike=True, is_passed_through=False)
+    if status == 408:
+        return Verdict(UpstreamTimeout("the model took too long"), retryable=True)
+    # 424: the model failed, which another account's may not; it is no fault of the account's.
+    failed = UpstreamError(f"the upstream answered {status}")
+    return Verdict(failed, retryable=status >= 500 or status == 424, strike=status >= 500)
+
+
+def _request(
+    account: AccountSettings,
+    credential: Credential,
+    method: str,
+    target: bytes,
+    headers: Headers,
+    body: bytes,
+    service: str = "bedrock-runtime",
+) -> UpstreamRequest:
+    scheme, host, port, prefix = _address(account, service)
+    target = prefix + target
+    if isinstance(credential.value, AwsKeys):
+        assert account.region is not None  # configuration has checked it
+        name = f"[{host}]" if ":" in host else host
+        authority = name if port == (443 if scheme == "https" else 80) else f"{name}:{port}"
+        url = f"{scheme}://{authority}{target.decode('ascii')}"
+        headers = signed_headers(credential.value, account.region, method, url, headers, body)
+    else:
+        headers = [*headers, (b"authorization", b"Bearer " + str(credential.value).encode())]
+    headers += [(b"accept-encoding", b"identity"), (b"user-agent", _USER_AGENT)]
+    return UpstreamRequest(method, scheme, host, port, target, headers, body)
+
+
+def _address(account: AccountSettings, service: str) -> tuple[str, str, int, bytes]:
+    """Scheme, host, port and path prefix, out of the configuration alone."""
+    if account.base_url is None:
+        host = f"{service}.{account.region}.amazonaws.com"
+        if urlsplit(f"https://{host}").hostname != host:  # the region was checked; this is where it would matter
+            raise UpstreamRefused("the account's region makes no host name")
+        return "https", host, 443, b""
+    base = urlsplit(account.base_url)
+    assert base.hostname is not None  # configuration has checked it
+    port = base.port or (443 if base.scheme == "https" else 80)
+    return base.scheme, base.hostname, port, base.path.rstrip("/").encode()

@@ -1,0 +1,211 @@
+"""Bedrock's event streams, metered as they pass: tokens, the end, and what the frames say about an error.
+
+Every frame's checksums are computed; few frames are looked into. A chunk of ``invoke-with-response-stream`` holds the
+model's own event in base64, and one that begins like a delta of Claude's text costs a search. Beside ``bytes`` stands
+``p``, padding of random length, which means nothing.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from typing import TYPE_CHECKING, Any
+
+from relay_trio.api.metering import UsageFold
+from relay_trio.api.position import Form
+from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
+from relay_trio.usage import UsageSource
+from relay_trio.vendors.claude.stream import EventFold
+from relay_trio.wire.event_stream import RawFrames, parse_frame
+from relay_trio.wire.wire_error import WireError
+
+if TYPE_CHECKING:
+    from relay_trio.usage import UsageStats
+    from relay_trio.wire.event_stream import Frame
+
+CONVERSE_FIELDS = {
+    "inputTokens": "input_tokens",
+    "outputTokens": "output_tokens",
+    "cacheWriteInputTokens": "cache_creation_tokens",
+    "cacheReadInputTokens": "cache_read_tokens",
+}
+"""``usage`` of the Converse API. It has each cache figure twice; the twins with ``Count`` in their names are left."""
+
+METRICS_FIELDS = {
+    "inputTokenCount": "input_tokens",
+    "outputTokenCount": "output_tokens",
+    "cacheWriteInputTokenCount": "cache_creation_tokens",
+    "cacheReadInputTokenCount": "cache_read_tokens",
+}
+"""``amazon-bedrock-invocationMetrics``, in the last chunk of a stream of any model."""
+
+OWN_MEMBERS = "amazon-bedrock-"
+"""How the members begin that Bedrock adds to a model's own events."""
+
+_METRICS = OWN_MEMBERS + "invocationMetrics"
+_GUARDRAIL_ACTION = OWN_MEMBERS + "guardrailAction"
+_LAST_WORDS = (OWN_MEMBERS + "trace", "totalOutputTextTokenCount", "completionReason", "stop_reason", "metadata")
+"""What only the last chunk has, of the answers that a guardrail gave in the model's place: those have no metrics."""
+
+_DELTA_OF_CLAUDE = b'"bytes":"eyJ0eXBlIjoiY29u'  # base64 of {"type":"con, as in content_block_delta
+_RATE_LIMITS = frozenset({"throttlingexception", "serviceunavailableexception", "toomanyrequestsexception"})
+
+
+def reported_error(frame: Frame) -> UpstreamError | None:
+    """The error that a frame tells, or None for an event. ``exception`` is modelled, ``error`` is not."""
+    kind = frame.headers.get(":message-type")
+    if kind == "exception":
+        name = str(frame.headers.get(":exception-type", ""))
+    elif kind == "error":
+        name = str(frame.headers.get(":error-code", ""))
+    else:
+        return None
+    shown = "".join(character for character in name[:64] if character.isalnum()) or "an error"
+    if name.lower() in _RATE_LIMITS or _is_overload(frame.payload):
+        return UpstreamRateLimited(f"the upstream reported {shown} inside its stream")
+    return UpstreamErrorEvent(f"the upstream reported {shown} inside its stream")
+
+
+def _is_overload(payload: bytes) -> bool:
+    """A model stream error may say that the model behind it was too busy."""
+    details = parsed_object(payload)
+    return details is not None and details.get("originalStatusCode") in (429, 503, 529)
+
+
+def parsed_object(text: bytes) -> dict[str, Any] | None:
+    """``text`` as a JSON object, or None when it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def chunk_bytes(payload: bytes) -> bytes | None:
+    """The model's own event in the payload of a ``chunk``, or None when there is none that can be read."""
+    start = payload.find(b'"bytes":"')
+    end = payload.find(b'"', start + 9)
+    encoded: bytes | str = payload[start + 9 : end]
+    if start < 0 or end < 0 or b"\\" in payload[start + 9 : end]:
+        chunk = parsed_object(payload)
+        encoded = chunk.get("bytes", "") if chunk is not None else ""
+        if not isinstance(encoded, str):
+            return None
+    try:
+        return binascii.a2b_base64(encoded, strict_mode=True) or None
+    except ValueError:
+        return None
+
+
+class _FrameMeter:
+    """A tee over frames. Damage is the upstream's error; the client, who has the same bytes, finds it too."""
+
+    form = Form.FRAMES
+    tells_its_error = True
+
+    def __init__(self) -> None:
+        self.error: UpstreamError | None = None
+        self._frames = RawFrames()
+
+    @property
+    def is_mid_event(self) -> bool:
+        return self._frames.is_mid_frame
+
+    def feed(self, data: bytes) -> bytes:
+        if self._frames.damage is None:
+            try:
+                for raw in self._frames.feed(data):
+                    if self.is_worth_a_look(raw):
+                        self._look_into(parse_frame(raw))
+                damage = self._frames.damage
+            except WireError as error:
+                damage = str(error)
+            if damage is not None:
+                self._frames.damage = damage
+                self.error = self.error or UpstreamProtocolError(f"the upstream sent a damaged event stream: {damage}")
+        return data
+
+    def _look_into(self, frame: Frame) -> None:
+        self.error = self.error or reported_error(frame)
+        if self.error is None:
+            self.observe(frame)
+
+    def is_worth_a_look(self, raw: bytes) -> bool:
+        raise NotImplementedError
+
+    def observe(self, frame: Frame) -> None:
+        raise NotImplementedError
+
+
+class InvokeStreamMeter(_FrameMeter):
+    """``invoke-with-response-stream``. Of Claude the events are folded, and the metrics, which repeat them, ignored; of
+    the other models the metrics are all there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._claude = EventFold()
+        self._metrics = UsageFold(METRICS_FIELDS)
+        self._has_ended = False
+
+    @property
+    def is_complete(self) -> bool:
+        if self.error is not None:
+            return True
+        return self._claude.has_stopped if self._claude.has_begun else self._has_ended
+
+    def is_worth_a_look(self, raw: bytes) -> bool:
+        return _DELTA_OF_CLAUDE not in raw
+
+    def observe(self, frame: Frame) -> None:
+        event = chunk_bytes(frame.payload)
+        if event is None:
+            return
+        if EventFold.is_worth_a_look(event):
+            self._claude.observe(event)
+            self.error = self.error or self._claude.error
+        if OWN_MEMBERS.encode() in event and not self._claude.has_begun:
+            chunk = parsed_object(event)
+            if chunk is not None:
+                self._metrics.overwrite(chunk.get(_METRICS))
+                self._has_ended = _METRICS in chunk or _is_guardrails_last(chunk)
+
+    def finish(self) -> UsageStats:
+        if self._frames.oversized or self._frames.damage is not None:
+            self._claude.spoil()
+            self._metrics.spoil()
+        if self._claude.has_begun:
+            return self._claude.stats()
+        return self._metrics.stats(UsageSource.EXACT)
+
+
+def _is_guardrails_last(chunk: dict[str, Any]) -> bool:
+    is_guardrails = chunk.get(_GUARDRAIL_ACTION) == "INTERVENED"
+    return is_guardrails and any(chunk.get(name) is not None for name in _LAST_WORDS)
+
+
+class ConverseStreamMeter(_FrameMeter):
+    """``converse-stream``: one ``metadata`` event, the last, has the usage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._usage = UsageFold(CONVERSE_FIELDS)
+        self._has_ended = False
+
+    @property
+    def is_complete(self) -> bool:
+        return self._has_ended or self.error is not None
+
+    def is_worth_a_look(self, raw: bytes) -> bool:
+        return b"metadata" in raw or b":exception-type" in raw or b":error-code" in raw
+
+    def observe(self, frame: Frame) -> None:
+        if frame.headers.get(":event-type") != "metadata":
+            return
+        self._has_ended = True
+        metadata = parsed_object(frame.payload)
+        self._usage.overwrite(None if metadata is None else metadata.get("usage"))
+
+    def finish(self) -> UsageStats:
+        if self._frames.oversized or self._frames.damage is not None:
+            self._usage.spoil()
+        return self._usage.stats(UsageSource.EXACT)

@@ -1,0 +1,257 @@
+"""Anthropic's Messages API: requests out, answers metered, errors judged and told.
+
+Facts and their sources are in the wire notes of Anthropic's API reference (errors, streaming, rate limits) and in
+recorded streams; both generations of clients are served: ``x-api-key`` with version 2023-06-01 and ``Authorization:
+Bearer`` with 2026-10-21. The client's ``anthropic-version`` and ``anthropic-beta`` go upstream as sent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from relay_trio import __version__
+from relay_trio.api.credential import Credential
+from relay_trio.api.metering import Inflater, NullMeter
+from relay_trio.api.model_list import ModelListFilter
+from relay_trio.api.position import Form
+from relay_trio.api.retry_after import retry_after_seconds
+from relay_trio.api.verdict import Verdict
+from relay_trio.errors import (
+    ErrorKind,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRateLimited,
+    UpstreamRefused,
+)
+from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, is_event_stream
+from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
+
+if TYPE_CHECKING:
+    from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.errors import RelayError
+    from relay_trio.settings import AccountSettings
+
+MESSAGES = "claude.messages"
+COUNT_TOKENS = "claude.count_tokens"
+MODELS = "claude.models"
+BATCHES = "claude.batches"
+"""What a client can ask for; a route has the same name."""
+
+_OAUTH_BETA = b"oauth-2025-04-20"
+_USER_AGENT = f"relay-trio/{__version__}".encode()
+
+_REQUEST_HEADERS = frozenset({b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"})
+_RESPONSE_HEADERS = frozenset(
+    {b"content-type", b"content-encoding", b"content-length", b"cache-control", b"retry-after", b"x-should-retry"}
+)
+_RESPONSE_PREFIX = b"anthropic-ratelimit-"
+
+_DEFAULT_COOLDOWN_SECONDS = {429: 10.0, 503: 2.0, 529: 2.0}
+_BILLING_COOLDOWN_SECONDS = 300.0
+_CLIENT_RETRY_AFTER_MAX_SECONDS = 60.0
+"""Current SDKs obey any ``retry-after`` and would sleep as long as it says; older ones ignore those above 60 s."""
+
+
+class Claude:
+    """The provider ``anthropic``."""
+
+    name = "anthropic"
+    default_base_url = "https://api.anthropic.com"
+    operations = frozenset({MESSAGES, COUNT_TOKENS, MODELS, BATCHES})
+    hashes_bodies = False
+    key_refusals = frozenset({401, 403})
+
+    def static_credential(self, account: AccountSettings) -> Credential:
+        """The API key, or an OAuth token."""
+        assert account.api_key is not None  # configuration has checked it
+        return Credential(account.api_key.get_secret_value())
+
+    def resolve_credential(self, account: AccountSettings) -> Credential:
+        """As ``static_credential``."""
+        return self.static_credential(account)
+
+    def build_request(
+        self, account: AccountSettings, incoming: CheckedRequest, credential: Credential
+    ) -> UpstreamRequest:
+        """The client's request with the account's credential; path, query and body byte for byte."""
+        headers = [(name, value) for name, value in incoming.headers if name in _REQUEST_HEADERS]
+        accepted = header(incoming.headers, b"accept-encoding") or b""
+        is_compressible = b"gzip" in accepted.lower() and incoming.is_listed is None
+        headers.append((b"accept-encoding", b"gzip" if is_compressible else b"identity"))
+        target = _target(incoming.raw_path, incoming.query)
+        return self._request(account, credential, incoming.method, target, headers, incoming.body)
+
+    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
+        """One page of the model list: authenticated, and free."""
+        headers = [(b"anthropic-version", b"2023-06-01"), (b"accept-encoding", b"identity")]
+        return self._request(account, credential, "GET", b"/v1/models?limit=1", headers, b"")
+
+    def accepts_probe(self, head: ResponseHead) -> bool:
+        """Whether the list came."""
+        return 200 <= head.status < 300
+
+    def _request(
+        self,
+        account: AccountSettings,
+        credential: Credential,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+    ) -> UpstreamRequest:
+        base = urlsplit(account.base_url or self.default_base_url)
+        assert base.hostname is not None  # configuration has checked it
+        headers.append((b"user-agent", _USER_AGENT))
+        _add_credential(headers, credential)
+        return UpstreamRequest(
+            method=method,
+            scheme=base.scheme,
+            host=base.hostname,
+            port=base.port or (443 if base.scheme == "https" else 80),
+            target=base.path.rstrip("/").encode() + target,
+            headers=headers,
+            body=body,
+        )
+
+    def client_headers(self, head: ResponseHead, incoming: CheckedRequest) -> Headers:
+        """By allow-list; upstream ids, cookies and hop-by-hop fields stay behind."""
+        return [
+            (name, value)
+            for name, value in head.headers
+            if (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_PREFIX))
+            and (name != b"content-length" or incoming.is_listed is None)  # a list may be shortened
+        ]
+
+    def new_meter(self, head: ResponseHead, incoming: CheckedRequest) -> AnswerReader:
+        """An event meter for streams, a member meter for whole messages, none for what carries no tokens.
+
+        Raises:
+            UpstreamProtocolError: the body is in an encoding that was not asked for.
+        """
+        encoding = (header(head.headers, b"content-encoding") or b"identity").lower()
+        accepted = (header(incoming.headers, b"accept-encoding") or b"").lower()
+        if encoding != b"identity" and not (encoding == b"gzip" and b"gzip" in accepted and incoming.is_listed is None):
+            raise UpstreamProtocolError(
+                f"the upstream used content-encoding {encoding[:40]!r}, which was not asked for"
+            )
+        inflater = Inflater() if encoding == b"gzip" else None
+        if is_event_stream(head):
+            return StreamMeter(inflater)
+        if incoming.operation == MESSAGES:
+            return MessageMeter(inflater)
+        if incoming.is_listed is not None:
+            return ModelListFilter({"data": "id"}, incoming.is_listed)
+        return NullMeter()
+
+    def classify_error(self, head: ResponseHead, body: bytes, incoming: CheckedRequest, now: float) -> Verdict:
+        """Judge an error status (Anthropic's API reference, "Errors")."""
+        status = head.status
+        wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
+        if status in _DEFAULT_COOLDOWN_SECONDS:
+            error = UpstreamRateLimited(f"the upstream answered {status}", retry_after=wait)
+            cooldown = _DEFAULT_COOLDOWN_SECONDS[status] if wait is None else wait
+            return Verdict(error, retryable=True, cooldown_seconds=cooldown)
+        if status == 401:
+            refused = UpstreamRefused("the upstream did not accept the account's credential")
+            return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
+        if status == 402:
+            refused = UpstreamRefused("the upstream asks for payment")
+            return Verdict(refused, retryable=True, cooldown_seconds=_BILLING_COOLDOWN_SECONDS, is_passed_through=False)
+        if status == 403 or status < 400:
+            # One 403 may be the request's own fault (a model this account lacks), so it does not disable the account.
+            refused = UpstreamRefused(f"the upstream answered {status}")
+            return Verdict(refused, retryable=True, strike=True, is_passed_through=False)
+        failed = UpstreamError(f"the upstream answered {status}")
+        return Verdict(failed, retryable=status >= 500, strike=status >= 500)
+
+
+def _target(raw_path: bytes, query: bytes) -> bytes:
+    return raw_path + b"?" + query if query else raw_path
+
+
+def _add_credential(headers: Headers, credential: Credential) -> None:
+    secret = str(credential.value).encode()
+    if not secret.startswith(b"sk-ant-oat"):
+        headers.append((b"x-api-key", secret))
+        return
+    headers.append((b"authorization", b"Bearer " + secret))
+    betas = header(headers, b"anthropic-beta")
+    if betas is None:
+        headers.append((b"anthropic-beta", _OAUTH_BETA))
+    elif _OAUTH_BETA not in betas:
+        headers[:] = [
+            (name, value + b"," + _OAUTH_BETA if name == b"anthropic-beta" else value) for name, value in headers
+        ]
+
+
+class ClaudeDialect:
+    """How clients of the Messages API are told about errors."""
+
+    name = "claude"
+
+    _STATUS_AND_TYPE: dict[ErrorKind, tuple[int, str]] = {  # noqa: RUF012 -- a table, never written to
+        ErrorKind.BAD_REQUEST: (400, "invalid_request_error"),
+        ErrorKind.AUTHENTICATION: (401, "authentication_error"),
+        ErrorKind.PERMISSION: (403, "permission_error"),
+        ErrorKind.NOT_FOUND: (404, "not_found_error"),
+        ErrorKind.METHOD_NOT_ALLOWED: (405, "invalid_request_error"),
+        ErrorKind.BODY_TIMEOUT: (408, "invalid_request_error"),
+        ErrorKind.TOO_LARGE: (413, "request_too_large"),
+        ErrorKind.RATE_LIMIT: (429, "rate_limit_error"),
+        ErrorKind.OVERLOADED: (529, "overloaded_error"),
+        ErrorKind.UPSTREAM_FAILED: (502, "api_error"),
+        ErrorKind.UPSTREAM_TIMEOUT: (504, "timeout_error"),
+        ErrorKind.INTERNAL: (500, "api_error"),
+    }
+
+    def status_of(self, error: RelayError) -> int:
+        """Anthropic's status for the kind of error."""
+        return self._STATUS_AND_TYPE[error.kind][0]
+
+    def error_response(self, error: RelayError, request_id: str) -> tuple[int, Headers, bytes]:
+        """The Anthropic envelope."""
+        headers: Headers = [(b"content-type", b"application/json")]
+        if error.retry_after is not None:
+            headers.append((b"retry-after", client_retry_after(error.retry_after)))
+        return self.status_of(error), headers, self._envelope(error, request_id)
+
+    def error_chunk(self, error: RelayError, request_id: str, meter: AnswerReader) -> bytes:
+        """``event: error``, in a stream.
+
+        In the middle of an event it only begins a new line, so that the broken event becomes this one: its type is the
+        last one given. A blank line there would hand the client half an event first, and its JSON parser would raise
+        before the error is reached.
+        """
+        if meter.form is not Form.EVENTS:
+            return b""
+        newline = b"\n" if meter.is_mid_event else b""
+        return newline + b"event: error\ndata: " + self._envelope(error, request_id) + b"\n\n"
+
+    def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
+        """The upstream's own error with our request id in place of its own, or our envelope when it is not JSON."""
+        try:
+            envelope = json.loads(body)
+            theirs = envelope["error"]
+            kind, message = str(theirs["type"]), str(theirs["message"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return self._envelope(error, request_id)
+        envelope["error"] = {**theirs, "type": kind, "message": message}
+        envelope["request_id"] = request_id
+        return _compact(envelope)
+
+    def _envelope(self, error: RelayError, request_id: str) -> bytes:
+        _, kind = self._STATUS_AND_TYPE[error.kind]
+        return _compact({"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id})
+
+
+def _compact(envelope: object) -> bytes:
+    return json.dumps(envelope, separators=(",", ":")).encode()
+
+
+def client_retry_after(seconds: float) -> bytes:
+    """Whole seconds, rounded up, capped for clients."""
+    return str(math.ceil(min(seconds, _CLIENT_RETRY_AFTER_MAX_SECONDS))).encode()

@@ -1,0 +1,219 @@
+"""Claude clients served by Bedrock: the Messages API's request, stream and errors, to and from ``/model/{id}/invoke``.
+
+Both ends speak Claude's own JSON, so little is translated and the rest is left as the bytes it was: two members of the
+body are taken out and two put in; the events come out of their frames as they are, but for what Bedrock adds to them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from relay_trio.api.position import Form
+from relay_trio.errors import BadRequest, UpstreamError, UpstreamProtocolError
+from relay_trio.http import header
+from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
+from relay_trio.vendors.claude.stream import EventFold
+from relay_trio.wire.event_stream import RawFrames, parse_frame
+from relay_trio.wire.wire_error import WireError
+
+if TYPE_CHECKING:
+    from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.settings import AccountSettings
+    from relay_trio.usage import UsageStats
+    from relay_trio.wire.event_stream import Frame
+
+_FIRST_VERSION = "bedrock-2023-05-31"
+"""What Bedrock calls ``anthropic-version: 2023-06-01``; later versions have one name everywhere."""
+
+_VERSION = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
+_BETA = re.compile(r"[0-9A-Za-z._-]{1,100}", re.ASCII)
+_NOT_FOR_BEDROCK = frozenset({"oauth-2025-04-20"})
+"""Betas about credentials of Anthropic's own API: Bedrock refuses the request for them."""
+
+_WHITE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # numbers of any length: only places are asked for
+
+_TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([a-z0-9_]{1,64})"')
+_OWN = b'"' + OWN_MEMBERS.encode()
+
+
+# --- the request --------------------------------------------------------------------------------------------------
+
+
+def invoke_target(account: AccountSettings, incoming: CheckedRequest) -> bytes:
+    """Path for the client's model, by the name that the account has for it. Escaped as AWS's own SDKs do it."""
+    assert incoming.model is not None  # its routes need one
+    model_id = account.model_ids.get(incoming.model, incoming.model)
+    call = "invoke-with-response-stream" if incoming.stream else "invoke"
+    return f"/model/{quote(model_id, safe='')}/{call}".encode()
+
+
+def invoke_body(incoming: CheckedRequest) -> bytes:
+    """The client's body without ``model`` and ``stream``, with version and betas from its headers; every other member
+    is the text that it was.
+
+    Raises:
+        BadRequest: a header that goes into the body is not what it should be.
+    """
+    names = {"model", "stream"}
+    added = []
+    kept = []
+    for name, text in _members(incoming.body.decode()):
+        if name not in names:
+            kept.append(text)
+        if name in ("anthropic_version", "anthropic_beta"):
+            names.add(name)
+    if "anthropic_version" not in names:
+        added.append(f'"anthropic_version":{json.dumps(_version(incoming))}')
+    if "anthropic_beta" not in names and (betas := _betas(incoming)):
+        added.append(f'"anthropic_beta":{json.dumps(betas)}')
+    return ("{" + ",".join([*added, *kept]) + "}").encode()
+
+
+def _members(text: str) -> list[tuple[str, str]]:
+    """Name and whole text of each top-level member. ``text`` is one JSON object, which the intake has checked."""
+    found = []
+    position = _skip(text, _skip(text, 0) + 1)
+    while text[position] != "}":
+        start = position
+        name, position = _DECODER.raw_decode(text, position)
+        position = _skip(text, _skip(text, position) + 1)
+        _, position = _DECODER.raw_decode(text, position)
+        found.append((name, text[start:position]))
+        position = _skip(text, position)
+        if text[position] == ",":
+            position = _skip(text, position + 1)
+    return found
+
+
+def _skip(text: str, position: int) -> int:
+    match = _WHITE.match(text, position)
+    assert match is not None
+    return match.end()
+
+
+def _version(incoming: CheckedRequest) -> str:
+    sent = (header(incoming.headers, b"anthropic-version") or b"2023-06-01").decode("latin-1").strip()
+    if not _VERSION.fullmatch(sent):
+        raise BadRequest("anthropic-version: must be a version, such as 2023-06-01")
+    return _FIRST_VERSION if sent == "2023-06-01" else sent
+
+
+def _betas(incoming: CheckedRequest) -> list[str]:
+    sent = b",".join(value for name, value in incoming.headers if name == b"anthropic-beta").decode("latin-1")
+    betas = list(dict.fromkeys(beta.strip() for beta in sent.split(",") if beta.strip()))
+    if not all(_BETA.fullmatch(beta) for beta in betas):
+        raise BadRequest("anthropic-beta: must be a list of betas with commas between them")
+    return [beta for beta in betas if beta not in _NOT_FOR_BEDROCK]
+
+
+# --- the stream ---------------------------------------------------------------------------------------------------
+
+
+class SseTranslator:
+    """Frames in, server-sent events out, metered on the way. After damage or an error nothing more comes out, and the
+    client is told by its own dialect."""
+
+    form = Form.EVENTS
+    tells_its_error = False
+    is_mid_event = False  # an event comes out whole or not at all
+
+    def __init__(self) -> None:
+        self.error: UpstreamError | None = None
+        self._frames = RawFrames()
+        self._fold = EventFold()
+
+    @property
+    def is_complete(self) -> bool:
+        return self._fold.has_stopped and not self._frames.is_mid_frame
+
+    def feed(self, data: bytes) -> bytes:
+        if self.error is not None:
+            return b""
+        events: list[bytes] = []
+        try:
+            for raw in self._frames.feed(data):
+                if (event := self._translated(parse_frame(raw))) is not None:
+                    events.append(event)
+                if self.error is not None:
+                    break
+            damage = self._frames.damage
+        except WireError as error:
+            damage = str(error)
+        if self._frames.oversized:
+            damage = "a frame larger than any of Claude's events"
+        if damage is not None and self.error is None:
+            self._fold.spoil()
+            self.error = UpstreamProtocolError(f"the upstream sent a damaged event stream: {damage}")
+        return b"".join(events)
+
+    def finish(self) -> UsageStats:
+        return self._fold.stats()
+
+    def _translated(self, frame: Frame) -> bytes | None:
+        self.error = reported_error(frame)
+        if self.error is not None or frame.headers.get(":event-type") != "chunk":
+            return None
+        event = chunk_bytes(frame.payload)
+        if event is None:
+            self.error = UpstreamProtocolError("the upstream sent a chunk that holds no event")
+            return None
+        if _OWN in event or b"\n" in event or b"\r" in event:
+            event = _without_own_members(event)
+        if EventFold.is_worth_a_look(event):
+            self._fold.observe(event)
+            self.error = self._fold.error
+            if self.error is not None:
+                return None
+        return b"event: " + _type(event) + b"\ndata: " + event + b"\n\n"
+
+
+def _without_own_members(event: bytes) -> bytes:
+    """``event`` on one line, without what only Bedrock's clients know."""
+    members = parsed_object(event)
+    if members is None:
+        return b" ".join(event.split())
+    kept = {name: value for name, value in members.items() if not name.startswith(OWN_MEMBERS)}
+    return json.dumps(kept, separators=(",", ":")).encode()
+
+
+def _type(event: bytes) -> bytes:
+    """The event's own name for itself."""
+    match = _TYPE.match(event)
+    if match is not None:
+        return match[1]
+    members = parsed_object(event) or {}
+    name = str(members.get("type", ""))
+    return name.encode() if name.isidentifier() and name.isascii() else b"message"
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+_STATUS_AND_TYPE = {
+    "ValidationException": (400, "invalid_request_error"),
+    "ServiceQuotaExceededException": (429, "rate_limit_error"),
+    "AccessDeniedException": (403, "permission_error"),
+    "ResourceNotFoundException": (404, "not_found_error"),
+    "ModelTimeoutException": (504, "timeout_error"),
+    "ThrottlingException": (429, "rate_limit_error"),
+    "ModelNotReadyException": (529, "overloaded_error"),
+    "ServiceUnavailableException": (529, "overloaded_error"),
+}
+_OTHERS = (500, "api_error")
+_UNNAMED = {400: "ValidationException", 404: "ResourceNotFoundException", 408: "ModelTimeoutException",
+            429: "ThrottlingException", 503: "ServiceUnavailableException"}  # fmt: skip
+
+
+def translated_error(exception: str, status: int, body: bytes) -> tuple[int, bytes]:
+    """Status and envelope of Anthropic's API for an error of Bedrock's; ``exception`` is empty where it had no name."""
+    details = parsed_object(body) or {}
+    message = details.get("message") or details.get("Message")
+    if details.get("originalStatusCode") in (429, 503, 529):
+        exception = "ServiceUnavailableException"
+    told, kind = _STATUS_AND_TYPE.get(exception or _UNNAMED.get(status, ""), _OTHERS)
+    if not isinstance(message, str) or not message:
+        message = f"the upstream answered {status}"
+    return told, json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()

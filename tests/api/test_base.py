@@ -1,0 +1,54 @@
+"""What providers share: looking a header up, and whether an answer is a stream that can be spoken into."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay_trio.http import ResponseHead, header, is_event_stream
+from relay_trio.settings import PROVIDERS
+from relay_trio.vendors.registry import provider_named
+from relay_trio.web import bedrock_routes, claude_routes, gemini_routes
+
+
+def test_the_first_of_several_values_counts() -> None:
+    headers = [(b"a", b"1"), (b"b", b"2"), (b"b", b"3")]
+    assert header(headers, b"b") == b"2"
+
+
+def test_a_header_that_is_not_there_is_none_and_an_empty_one_is_empty() -> None:
+    assert header([], b"a") is None
+    assert header([(b"a", b"")], b"a") == b""
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([(b"content-type", b"text/event-stream")], True),
+        ([(b"content-type", b"text/event-stream; charset=utf-8")], True),
+        ([(b"content-type", b"Text/Event-Stream")], True),
+        ([(b"content-type", b"text/event-stream"), (b"content-encoding", b"identity")], True),
+        ([(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")], True),
+        ([(b"content-type", b"application/json")], False),
+        ([], False),
+    ],
+)
+def test_an_event_stream_is_known_by_its_content_type(headers: list[tuple[bytes, bytes]], expected: bool) -> None:
+    assert is_event_stream(ResponseHead(200, headers)) is expected
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_provider_is_one(name: str) -> None:
+    """What the protocol asks for is there; a missing method would be found only by its first request."""
+    provider = provider_named(name)
+    for method in ("build_request", "client_headers", "new_meter", "classify_error", "probe_request"):
+        assert callable(getattr(provider, method))
+    assert provider.default_base_url.startswith("https://")
+
+    assert provider.operations
+    assert 401 in provider.key_refusals
+
+
+def test_every_dialect_is_one() -> None:
+    for dialect in (claude_routes.DIALECT, bedrock_routes.DIALECT, gemini_routes.DIALECT):
+        for method in ("error_response", "status_of", "upstream_error_body", "error_chunk"):
+            assert callable(getattr(dialect, method))

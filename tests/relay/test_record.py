@@ -1,0 +1,359 @@
+"""One request's state: opened once, settled once, with the outcome that its end deserves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+from relay_trio.api.position import Form
+from relay_trio.errors import (
+    LedgerUnavailable,
+    NotFound,
+    RelayError,
+    ShuttingDown,
+    UpstreamClosed,
+    UpstreamIdle,
+)
+from relay_trio.ledger.row import LedgerRow
+from relay_trio.outcome import COMPLETED, Outcome, Phase, ended_by_client
+from relay_trio.relay.channel import ResponseChannel
+from relay_trio.relay.live import LiveRequests
+from relay_trio.relay.presence import ClientPresence
+from relay_trio.relay.record import RequestRecord
+from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from tests.pool.pools import make_account
+from tests.relay.house import MemoryLedger
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+
+class FullLedger(MemoryLedger):
+    def open_row(self, row: LedgerRow) -> None:
+        raise LedgerUnavailable("the ledger is full")
+
+
+@dataclass
+class Seen:
+    """What a meter reports."""
+
+    stats: UsageStats
+    is_complete: bool = True
+    is_mid_event: bool = False
+    error: None = None
+    form: Form = Form.EVENTS
+    tells_its_error: bool = True
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def finish(self) -> UsageStats:
+        return self.stats
+
+
+class Office:
+    """A ledger and its live exchanges, and what was told to the log."""
+
+    def __init__(self, ledger: MemoryLedger | None = None) -> None:
+        self.ledger = ledger or MemoryLedger()
+        self.settled: list[LedgerRow] = []
+        self.live = LiveRequests(self.ledger, self.settled.append)  # type: ignore[arg-type]
+
+    def exchange(self, request_id: str = "req_1", *, left: bool = False, timed_out: bool = False) -> RequestRecord:
+        presence = ClientPresence(trio.current_time() if left else None, timed_out)
+        return RequestRecord(LedgerRow(request_id, "k_01", 0.0, "messages"), presence, ResponseChannel(), self.live)
+
+
+def outcome(exchange: RequestRecord) -> Outcome:
+    assert exchange.row.outcome is not None
+    return exchange.row.outcome
+
+
+# --- settlement ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_row_is_open_inside_and_closed_outside() -> None:
+    office = Office()
+    exchange = office.exchange()
+    with exchange:
+        assert (office.ledger.open_rows, office.live.open_rows, len(office.live)) == (1, 1, 1)
+        assert not office.settled
+        exchange.ended(COMPLETED)
+    assert (office.ledger.open_rows, len(office.live)) == (0, 0)
+    assert office.settled == [exchange.row]
+    assert outcome(exchange) is COMPLETED
+
+
+async def test_times_are_milliseconds_from_the_trio_clock(autojump_clock: MockClock) -> None:
+    office = Office()
+    with office.exchange() as exchange:
+        await trio.sleep(2)
+        exchange.first_byte()
+        await trio.sleep(3)
+        exchange.end_is_seen()
+        await trio.sleep(0.25)
+        exchange.upstream_closed()
+        exchange.end_is_seen()  # an earlier moment is known
+        await trio.sleep(0.25)
+        exchange.slot_released()
+        exchange.ended(COMPLETED)
+    row = exchange.row
+    assert [row.ttft_ms, row.upstream_close_ms, row.release_ms, row.duration_ms] == pytest.approx(
+        [2000, 250, 500, 5500]
+    )
+
+
+async def test_release_is_measured_from_the_disconnect_when_the_client_left(autojump_clock: MockClock) -> None:
+    """Not from when the pump heard of it: that way is what is measured."""
+    office = Office()
+    exchange = office.exchange(left=True)
+    await trio.sleep(1)
+    with exchange:
+        exchange.end_is_seen()
+        exchange.upstream_closed()
+        exchange.slot_released()
+        exchange.ended(COMPLETED)
+    assert (exchange.row.release_ms, exchange.row.upstream_close_ms) == pytest.approx((1000, 1000))
+
+
+async def test_an_attempt_whose_end_nobody_announced_took_no_time_to_release(autojump_clock: MockClock) -> None:
+    with Office().exchange() as exchange:
+        await trio.sleep(1)
+        exchange.slot_released()
+        exchange.ended(COMPLETED)
+    assert exchange.row.release_ms == 0
+
+
+async def test_the_usage_is_what_the_meter_saw_however_it_ended() -> None:
+    office, seen = Office(), UsageStats(3, 4, source=UsageSource.PARTIAL)
+    with pytest.raises(ZeroDivisionError), office.exchange("req_1") as cut:
+        cut.meter = Seen(seen)
+        raise ZeroDivisionError
+    with office.exchange("req_2") as unmetered:
+        unmetered.ended(COMPLETED)
+    assert (cut.row.usage, unmetered.row.usage) == (seen, NO_USAGE)
+
+
+# --- judging an end that the pump did not choose ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "timed_out", "is_stopping", "word", "code", "by", "status"),
+    [
+        (True, False, False, "client_disconnect", "CD", "client", 499),
+        (True, False, True, "client_disconnect", "CD", "client", 499),
+        (True, True, False, "client_timeout", "cD", "client", None),
+        (False, False, True, "shutdown", "KD", "shutdown", 499),
+        (False, False, False, "internal", "ID", "relay", None),
+    ],
+)
+async def test_a_cancellation_is_judged_by_who_is_gone(
+    left: bool, timed_out: bool, is_stopping: bool, word: str, code: str, by: str, status: int | None
+) -> None:
+    """A client that left while the relay stopped has left. A cancellation that nobody announced is a defect."""
+    office = Office()
+    exchange = office.exchange(left=left, timed_out=timed_out)
+    with trio.CancelScope() as scope, exchange:
+        exchange.phase = Phase.DATA
+        office.live.is_stopping = is_stopping
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+    assert (outcome(exchange).word.value, outcome(exchange).code) == (word, code)
+    assert exchange.row.cancelled_by == by
+    if status is not None:
+        assert exchange.row.status == status
+
+
+async def test_a_cancellation_that_passed_a_nursery_is_judged_as_one() -> None:
+    """Connecting opens a nursery, and what comes out of one is a group."""
+    exchange = Office().exchange(left=True)
+    with trio.CancelScope() as scope, exchange:
+        exchange.phase = Phase.CONNECTING
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(trio.sleep_forever)
+            scope.cancel()
+    assert outcome(exchange).code == "CC"
+
+
+async def test_a_defect_beside_a_cancellation_is_a_defect() -> None:
+    """A group that holds both must not be blamed on the client."""
+    exchange = Office().exchange(left=True)
+
+    async def breaks() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup), trio.CancelScope() as scope, exchange:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(breaks)
+            nursery.start_soon(trio.sleep_forever)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+    assert outcome(exchange).code == "IR"
+
+
+@pytest.mark.parametrize(
+    ("error", "word", "code"),
+    [
+        (UpstreamIdle("silence"), "idle_timeout", "sH"),
+        (UpstreamClosed("gone"), "upstream_error", "SH"),
+        (NotFound("no"), "rejected_request", "PH"),
+        (RelayError("a defect"), "internal", "IH"),
+        (ZeroDivisionError(), "internal", "IH"),
+        (KeyboardInterrupt(), "internal", "IH"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
+)
+async def test_an_error_is_judged_by_itself(error: BaseException, word: str, code: str) -> None:
+    """Also when the client has left meanwhile: it is not why this request ended."""
+    for left in (False, True):
+        exchange = Office().exchange(left=left)
+        with pytest.raises(type(error)), exchange:
+            exchange.phase = Phase.HEAD
+            raise error
+        assert (outcome(exchange).word.value, outcome(exchange).code) == (word, code)
+        assert exchange.row.cancelled_by == ""
+
+
+async def test_what_the_pump_said_stands_against_what_comes_after() -> None:
+    """An end that is known is not judged again, by a cancellation least of all."""
+    exchange = Office().exchange(left=True)
+    with trio.CancelScope() as scope, exchange:
+        exchange.ended(COMPLETED)
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+    assert outcome(exchange) is COMPLETED
+
+
+@pytest.mark.parametrize(("left", "expected"), [(True, "CD"), (False, "ID")])
+async def test_a_body_that_gave_up_is_the_clients_only_if_the_client_left(left: bool, expected: str) -> None:
+    with Office().exchange(left=left) as exchange:
+        exchange.phase = Phase.DATA
+        exchange.body_is_gone()
+    assert outcome(exchange).code == expected
+
+
+async def test_a_status_that_the_client_saw_is_not_replaced() -> None:
+    with Office().exchange() as exchange:
+        exchange.row.status = 200
+        exchange.ended(ended_by_client(Phase.DATA))
+    assert exchange.row.status == 200
+
+
+# --- refusing -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_ledger_that_takes_no_row_refuses_the_request_and_nothing_is_left_behind() -> None:
+    office = Office(FullLedger())
+    with pytest.raises(LedgerUnavailable), office.exchange():
+        raise AssertionError("a request without a row is not served")
+    assert (len(office.live), office.settled) == (0, [])
+    assert await office.live.wait_idle(0)
+
+
+async def test_a_relay_that_stops_takes_no_request_and_opens_no_row() -> None:
+    office = Office()
+    office.live.stop()
+    with pytest.raises(ShuttingDown) as refused, office.exchange():
+        raise AssertionError("a stopping relay takes no new work")
+    assert refused.value.retry_after == 1
+    assert (len(office.live), office.ledger.opened, office.settled) == (0, {}, [])
+
+
+async def test_entering_twice_is_an_error_and_the_first_row_is_still_closed_once() -> None:
+    office = Office()
+    exchange = office.exchange()
+    with exchange:
+        with pytest.raises(AssertionError), exchange:
+            pass
+        exchange.ended(COMPLETED)
+    assert len(office.settled) == 1
+    assert (office.ledger.open_rows, len(office.live)) == (0, 0)
+
+
+# --- all that are open --------------------------------------------------------------------------------------------
+
+
+async def test_phases_attempts_and_bytes_are_of_what_is_open_now() -> None:
+    office, account = Office(), make_account("a")
+    with office.exchange("req_1") as first, office.exchange("req_2") as second:
+        second.phase, second.attempt_account = Phase.DATA, account
+        first.handover.sink.put_nowait(b"abc")
+        second.handover.sink.put_nowait(b"abcdefg")
+        assert office.live.by_phase() == {"reading": 1, "data": 1}
+        assert office.live.attempts() == {"a": 1}
+        assert office.live.held_bytes() == (10, 7)
+        assert set(office.live) == {first, second}
+        first.ended(COMPLETED)
+        second.ended(COMPLETED)
+    assert (office.live.by_phase(), office.live.attempts(), office.live.held_bytes()) == ({}, {}, (0, 0))
+
+
+async def test_ending_all_ends_each_in_its_own_limit(autojump_clock: MockClock) -> None:
+    office = Office()
+
+    async def request(request_id: str) -> None:
+        with pytest.raises(ShuttingDown), office.exchange(request_id) as exchange, exchange.clock.limit():
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(request, "req_1")
+        nursery.start_soon(request, "req_2")
+        await trio.testing.wait_all_tasks_blocked()
+        office.live.end_all(ShuttingDown("stop"))
+    assert [row.outcome.code for row in office.settled if row.outcome] == ["KR", "KR"]
+
+
+async def test_waiting_until_idle_returns_at_once_when_it_is_and_at_the_limit_when_it_is_not(
+    autojump_clock: MockClock,
+) -> None:
+    office = Office()
+    started = trio.current_time()
+    assert await office.live.wait_idle()
+    with office.exchange() as exchange:
+        assert not await office.live.wait_idle(3)
+        exchange.ended(COMPLETED)
+    assert await office.live.wait_idle(3)
+    assert trio.current_time() - started == 3
+
+
+async def test_a_request_that_comes_while_somebody_waits_for_idle_is_waited_for_too(autojump_clock: MockClock) -> None:
+    office = Office()
+    answers: list[bool] = []
+
+    async def wait() -> None:
+        answers.append(await office.live.wait_idle())
+
+    async with trio.open_nursery() as nursery:
+        with office.exchange("req_1") as first:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            with office.exchange("req_2") as second:
+                second.ended(COMPLETED)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not answers
+            first.ended(COMPLETED)
+    assert answers == [True]
+
+
+async def test_cancel_while_waiting_for_idle_changes_nothing(autojump_clock: MockClock) -> None:
+    office = Office()
+    with office.exchange() as exchange:
+        with trio.move_on_after(1) as scope:
+            await office.live.wait_idle()
+        assert scope.cancelled_caught
+        assert len(office.live) == 1
+        exchange.ended(COMPLETED)
+    assert await office.live.wait_idle()
+
+
+async def test_the_ledgers_word_on_whether_it_takes_rows_is_passed_on() -> None:
+    office: Any = Office()
+    assert office.live.ledger_is_accepting

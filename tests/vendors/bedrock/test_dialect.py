@@ -1,0 +1,102 @@
+"""What clients of the Bedrock runtime are told, read back with AWS's own parsers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.eventstream import EventStreamBuffer
+
+from relay_trio.api.metering import NullMeter
+from relay_trio.errors import (
+    AuthenticationFailed,
+    ErrorKind,
+    QueueTimeout,
+    RelayError,
+    ShuttingDown,
+    UpstreamIdle,
+    UpstreamTruncated,
+)
+from relay_trio.http import ResponseHead
+from relay_trio.vendors.bedrock.dialect import BedrockDialect
+from relay_trio.vendors.bedrock.provider import exception_of
+from relay_trio.vendors.bedrock.stream import ConverseStreamMeter, InvokeStreamMeter
+from tests.vendors.frames import CLAUDE
+
+if TYPE_CHECKING:
+    from relay_trio.api.answer_reader import AnswerReader
+
+DIALECT = BedrockDialect()
+CONVERSE_EXCEPTIONS = {
+    "internalServerException",
+    "modelStreamErrorException",
+    "validationException",
+    "throttlingException",
+    "serviceUnavailableException",
+}
+
+
+class Ours(RelayError):
+    """An error of any kind."""
+
+    def __init__(self, kind: ErrorKind) -> None:
+        super().__init__("what happened")
+        self.kind = kind  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_every_kind_of_error_has_a_status_a_name_and_a_message(kind: ErrorKind) -> None:
+    status, headers, body = DIALECT.error_response(Ours(kind), "req_1")
+    assert status == DIALECT.status_of(Ours(kind))
+    assert 400 <= status < 600
+    assert exception_of(ResponseHead(status, headers)).endswith("Exception")
+    assert json.loads(body) == {"message": "what happened"}
+
+
+def test_a_wrong_key_is_403_as_aws_has_it() -> None:
+    assert DIALECT.status_of(AuthenticationFailed("x")) == 403
+    status, headers, _ = DIALECT.error_response(QueueTimeout("full", retry_after=0.2), "req_1")
+    assert (status, dict(headers)[b"retry-after"]) == (503, b"1")
+
+
+@pytest.mark.parametrize(("body", "is_theirs"), [(b'{"message":"theirs"}', True), (b"<html>", False), (b"", False)])
+def test_the_upstreams_own_error_passes_as_it_came(body: bytes, is_theirs: bool) -> None:
+    told = DIALECT.upstream_error_body(body, Ours(ErrorKind.UPSTREAM_FAILED), "req_1")
+    assert told == (body if is_theirs else b'{"message":"what happened"}')
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+@pytest.mark.parametrize("meter", [InvokeStreamMeter(), ConverseStreamMeter()])
+def test_a_stream_that_fails_gets_an_exception_frame_that_its_operation_has(
+    kind: ErrorKind, meter: AnswerReader
+) -> None:
+    buffer = EventStreamBuffer()
+    buffer.add_data(DIALECT.error_chunk(Ours(kind), "req_1", meter))
+    [message] = list(buffer)
+    assert message.headers[":message-type"] == "exception"
+    known = CONVERSE_EXCEPTIONS | ({"modelTimeoutException"} if isinstance(meter, InvokeStreamMeter) else set())
+    assert message.headers[":exception-type"] in known
+    assert json.loads(message.payload) == {"message": "what happened"}
+
+
+@pytest.mark.parametrize(
+    ("error", "invoke", "converse"),
+    [
+        (UpstreamIdle("x"), "modelTimeoutException", "modelStreamErrorException"),
+        (UpstreamTruncated("x"), "modelStreamErrorException", "modelStreamErrorException"),
+        (ShuttingDown("x"), "serviceUnavailableException", "serviceUnavailableException"),
+    ],
+)
+def test_the_exception_says_what_happened(error: RelayError, invoke: str, converse: str) -> None:
+    assert invoke.encode() in DIALECT.error_chunk(error, "req_1", InvokeStreamMeter())
+    assert converse.encode() in DIALECT.error_chunk(error, "req_1", ConverseStreamMeter())
+
+
+def test_inside_a_frame_or_a_document_there_is_no_place_for_an_error() -> None:
+    meter = InvokeStreamMeter()
+    meter.feed(CLAUDE[0][:-1])
+    assert DIALECT.error_chunk(UpstreamIdle("x"), "req_1", meter) == b""
+    meter.feed(CLAUDE[0][-1:])
+    assert DIALECT.error_chunk(UpstreamIdle("x"), "req_1", meter) != b""
+    assert DIALECT.error_chunk(UpstreamIdle("x"), "req_1", NullMeter()) == b""

@@ -1,0 +1,306 @@
+"""Bedrock: what goes upstream and where, what is metered, what is judged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.providers.test_bedrock_metering import exact
+
+from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.api.position import Form
+from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused
+from relay_trio.http import ResponseHead
+from relay_trio.settings import AccountSettings
+from relay_trio.usage import NO_USAGE
+from relay_trio.vendors.bedrock.provider import Bedrock, exception_of
+from relay_trio.wire.sigv4 import is_signature_of, parse_claim
+from tests.cuts import cuts
+from tests.vendors.frames import CLAUDE, recordings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relay_trio.http import UpstreamRequest
+
+BEDROCK = Bedrock()
+STREAM = ResponseHead(200, [(b"content-type", b"application/vnd.amazon.eventstream")])
+JSON = ResponseHead(200, [(b"content-type", b"application/json")])
+HOST = "bedrock-runtime.eu-central-1.amazonaws.com"
+PATH = b"/model/eu.anthropic.m-v1%3A0/invoke"
+
+
+def account(**changes: Any) -> AccountSettings:
+    proof = {} if "api_key" in changes else {"access_key_id": "AKIAFIXED", "secret_access_key": "fixed"}
+    return AccountSettings.model_validate(
+        {"name": "a", "provider": "bedrock", "region": "eu-central-1", "max_concurrency": 1, **proof, **changes}
+    )
+
+
+def incoming(
+    *headers: tuple[bytes, bytes],
+    operation: str = "bedrock.invoke",
+    path: bytes = PATH,
+    query: bytes = b"",
+    body: bytes = b"{}",
+    method: str = "POST",
+    stream: bool = False,
+) -> CheckedRequest:
+    return CheckedRequest(operation, method, path, query, list(headers), body, "m", stream)
+
+
+def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
+    credential = BEDROCK.static_credential(settings)
+    assert credential is not None
+    return BEDROCK.build_request(settings, asked, credential)
+
+
+# --- requests -----------------------------------------------------------------------------------------------------
+
+
+def test_the_clients_own_proof_stays_and_the_accounts_goes() -> None:
+    sent = (
+        (b"host", b"relay"),
+        (b"authorization", b"AWS4-HMAC-SHA256 Credential=theirs"),
+        (b"x-amz-date", b"20200101T000000Z"),
+        (b"x-amz-security-token", b"theirs"),
+        (b"x-amz-content-sha256", b"theirs"),
+        (b"amz-sdk-invocation-id", b"theirs"),
+        (b"amz-sdk-request", b"attempt=1"),
+        (b"x-amzn-trace-id", b"theirs"),
+        (b"x-api-key", b"theirs"),
+        (b"cookie", b"a=b"),
+        (b"x-stainless-timeout", b"NOT_GIVEN"),
+        (b"content-type", b"application/json"),
+        (b"accept", b"*/*"),
+        (b"x-amzn-bedrock-accept", b"application/json"),
+        (b"x-amzn-bedrock-guardrailidentifier", b"g"),
+    )
+    built = build(account(), incoming(*sent))
+    assert [name for name, _ in built.headers] == [
+        b"content-type", b"accept", b"x-amzn-bedrock-accept", b"x-amzn-bedrock-guardrailidentifier",
+        b"x-amz-date", b"authorization", b"accept-encoding", b"user-agent",
+    ]  # fmt: skip
+    assert not any(b"theirs" in value for _, value in built.headers)
+    assert (b"accept-encoding", b"identity") in built.headers
+
+
+@pytest.mark.parametrize("path", [PATH, b"/model/a:b%2Fc/converse", b"/model/arn%3aaws%3Ab/invoke"])
+def test_the_path_goes_up_with_the_escapes_it_came_with_and_is_signed_so(path: bytes) -> None:
+    built = build(account(), incoming(path=path, body=b'{"a":1}'))
+    assert (built.scheme, built.host, built.port, built.target) == ("https", HOST, 443, path)
+    arriving = [(b"host", HOST.encode()), *built.headers]
+    digest = hashlib.sha256(b'{"a":1}').hexdigest()
+    assert is_signature_of(parse_claim(arriving), "fixed", "POST", path, b"", arriving, body_hash=digest)
+
+
+def test_an_api_key_goes_as_bearer_and_nothing_is_signed() -> None:
+    built = build(account(api_key="ABSK-key"), incoming())
+    assert (b"authorization", b"Bearer ABSK-key") in built.headers
+    assert not any(name.startswith(b"x-amz-") for name, _ in built.headers)
+
+
+def test_the_listing_is_asked_of_the_control_plane() -> None:
+    asked = incoming(
+        operation="bedrock.inference_profiles", path=b"/inference-profiles", query=b"type=SYSTEM_DEFINED", method="GET"
+    )
+    built = build(account(), asked)
+    assert (built.method, built.host) == ("GET", "bedrock.eu-central-1.amazonaws.com")
+    assert built.target == b"/inference-profiles?type=SYSTEM_DEFINED"
+
+
+def test_a_base_url_of_ones_own_is_signed_with_its_port_and_path() -> None:
+    built = build(account(base_url="http://127.0.0.1:8123/base"), incoming())
+    assert (built.scheme, built.host, built.port, built.target) == ("http", "127.0.0.1", 8123, b"/base" + PATH)
+    arriving = [(b"host", b"127.0.0.1:8123"), *built.headers]
+    digest = hashlib.sha256(b"{}").hexdigest()
+    assert is_signature_of(parse_claim(arriving), "fixed", "POST", built.target, b"", arriving, body_hash=digest)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        incoming((b"x-amzn-bedrock-guardrailidentifier", b"\xc3\xa9")),
+        incoming((b"accept", b"a\tb")),
+        incoming(query=b"a=b+c"),
+        incoming(query=b"a=%2f"),
+        incoming(query=b"a=%zz"),
+        incoming(query=b"a=\xff"),
+    ],
+)
+def test_what_aws_might_read_differently_is_the_clients_mistake_and_not_the_accounts(asked: CheckedRequest) -> None:
+    """A signature that AWS computes otherwise would be a 403, held against the account."""
+    with pytest.raises(BadRequest):
+        build(account(), asked)
+
+
+def test_a_message_of_claudes_api_goes_out_as_an_invocation() -> None:
+    asked = incoming(
+        (b"anthropic-version", b"2023-06-01"), (b"x-api-key", b"theirs"),
+        operation="claude.messages", path=b"/v1/messages", query=b"beta=true", body=b'{"model":"m","x":1}', stream=True,
+    )  # fmt: skip
+    built = build(account(model_ids={"m": "eu.n"}), asked)
+    assert built.target == b"/model/eu.n/invoke-with-response-stream"
+    assert built.body == b'{"anthropic_version":"bedrock-2023-05-31","x":1}'
+    assert {name for name, _ in built.headers} == {
+        b"content-type", b"accept", b"x-amz-date", b"authorization", b"accept-encoding", b"user-agent",
+    }  # fmt: skip
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+def test_only_listed_headers_reach_the_client() -> None:
+    sent = [
+        (b"content-type", b"application/json"),
+        (b"x-amzn-bedrock-input-token-count", b"3"),
+        (b"x-amzn-requestid", b"theirs"),
+        (b"x-amzn-errortype", b"ValidationException:http://x/"),
+        (b"set-cookie", b"a=b"),
+        (b"date", b"now"),
+    ]
+    kept = [sent[0], sent[1], sent[3]]
+    assert BEDROCK.client_headers(ResponseHead(200, sent), incoming()) == kept
+    translated = incoming(operation="claude.messages")
+    assert BEDROCK.client_headers(ResponseHead(200, sent), translated) == sent[:1]
+
+
+def test_a_translated_stream_has_the_headers_of_one() -> None:
+    asked = incoming(operation="claude.messages", stream=True)
+    head = ResponseHead(200, [*STREAM.headers, (b"content-length", b"99")])
+    assert BEDROCK.client_headers(head, asked) == [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache"),
+    ]
+    assert BEDROCK.new_meter(STREAM, asked).form is Form.EVENTS
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation"), [("invoke-json", "bedrock.invoke"), ("converse-json", "bedrock.converse")]
+)
+def test_every_recorded_answer_gives_its_usage_at_any_cut(corpus: Path, kind: str, operation: str) -> None:
+    answers = recordings(corpus, kind)
+    assert len(answers) >= 8
+    for name, _, body, usage in answers:
+        for pieces in cuts(body, drawn=4):
+            meter = BEDROCK.new_meter(JSON, incoming(operation=operation))
+            assert b"".join(map(meter.feed, pieces)) == body
+            assert meter.finish() == exact(usage), name
+
+
+def test_what_costs_no_tokens_is_not_metered() -> None:
+    for operation in ("bedrock.count_tokens", "bedrock.inference_profiles"):
+        meter = BEDROCK.new_meter(JSON, incoming(operation=operation))
+        meter.feed(b'{"inputTokens": 5, "usage": {"inputTokens": 5}}')
+        assert meter.finish() == NO_USAGE
+
+
+@pytest.mark.parametrize("operation", ["bedrock.invoke_stream", "bedrock.converse_stream", "claude.messages"])
+def test_a_stream_that_is_none_is_the_upstreams_mistake(operation: str) -> None:
+    with pytest.raises(UpstreamProtocolError):
+        BEDROCK.new_meter(JSON, incoming(operation=operation, stream=True))
+    compressed = ResponseHead(200, [*STREAM.headers, (b"content-encoding", b"gzip")])
+    with pytest.raises(UpstreamProtocolError):
+        BEDROCK.new_meter(compressed, incoming((b"accept-encoding", b"gzip"), operation=operation, stream=True))
+
+
+def test_a_native_stream_is_passed_and_a_whole_translated_message_too() -> None:
+    meter = BEDROCK.new_meter(STREAM, incoming(operation="bedrock.invoke_stream", stream=True))
+    assert (meter.feed(CLAUDE[0]), meter.form) == (CLAUDE[0], Form.FRAMES)
+    whole = BEDROCK.new_meter(JSON, incoming(operation="claude.messages"))
+    assert whole.feed(b'{"usage":{"input_tokens":3}}') == b'{"usage":{"input_tokens":3}}'
+    assert whole.finish().input_tokens == 3
+
+
+# --- verdicts -----------------------------------------------------------------------------------------------------
+
+
+def refusal(status: int, exception: str = "", *more: tuple[bytes, bytes]) -> ResponseHead:
+    named = [(b"x-amzn-errortype", f"{exception}:http://internal.amazon.com/coral/".encode())] if exception else []
+    return ResponseHead(status, [*named, *more])
+
+
+def test_the_name_of_an_exception_ends_at_its_link() -> None:
+    assert exception_of(refusal(400, "ValidationException")) == "ValidationException"
+    assert exception_of(ResponseHead(400, [(b"x-amzn-errortype", b"Throttling")])) == "Throttling"
+    assert exception_of(ResponseHead(400, [])) == ""
+
+
+@pytest.mark.parametrize(
+    ("head", "retryable", "cooldown", "strike", "disable", "passed"),
+    [
+        (refusal(400, "ValidationException"), False, None, False, False, True),
+        (refusal(404, "ResourceNotFoundException"), False, None, False, False, True),
+        (refusal(413), False, None, False, False, True),
+        (refusal(400, "ServiceQuotaExceededException"), True, 5.0, False, False, True),
+        (refusal(429, "ThrottlingException"), True, 5.0, False, False, True),
+        (refusal(429, "ThrottlingException", (b"retry-after", b"7")), True, 7.0, False, False, True),
+        (refusal(503, "ServiceUnavailableException"), True, 2.0, False, False, True),
+        (refusal(408, "ModelTimeoutException"), True, None, False, False, True),
+        (refusal(424, "ModelErrorException"), True, None, False, False, True),
+        (refusal(500, "InternalServerException"), True, None, True, False, True),
+        (refusal(403, "AccessDeniedException"), True, None, True, False, False),
+        (refusal(403, "InvalidSignatureException"), True, None, True, False, False),
+        (refusal(403, "UnrecognizedClientException"), True, None, False, True, False),
+        (refusal(401), True, None, False, True, False),
+        (refusal(403, "ExpiredTokenException"), True, None, False, True, False),
+        (refusal(302), True, None, True, False, False),
+    ],
+)
+def test_an_error_is_judged_by_its_name(
+    head: ResponseHead, retryable: bool, cooldown: float | None, strike: bool, disable: bool, passed: bool
+) -> None:
+    verdict = BEDROCK.classify_error(head, b"{}", incoming(), 0)
+    assert (verdict.retryable, verdict.cooldown_seconds, verdict.strike) == (retryable, cooldown, strike)
+    assert (verdict.disable, verdict.is_passed_through) == (disable, passed)
+    assert verdict.told is None
+    assert isinstance(verdict.error, UpstreamRefused) is not passed
+
+
+def test_to_claudes_clients_an_error_is_told_as_anthropic_tells_it() -> None:
+    asked = incoming(operation="claude.messages")
+    verdict = BEDROCK.classify_error(refusal(503, "ServiceUnavailableException"), b'{"message":"busy"}', asked, 0)
+    assert isinstance(verdict.error, UpstreamRateLimited)
+    assert verdict.told is not None
+    status, body = verdict.told
+    assert (status, json.loads(body)["error"]) == (529, {"type": "overloaded_error", "message": "busy"})
+    assert BEDROCK.classify_error(refusal(403, "AccessDeniedException"), b"{}", asked, 0).told is None
+
+
+def test_every_recorded_error_is_the_clients_to_read(corpus: Path) -> None:
+    errors = recordings(corpus, "error")
+    assert errors
+    for name, meta, body, _ in errors:
+        headers = [(n.lower().encode(), v.encode()) for n, v in meta["response"]["headers"].items()]
+        verdict = BEDROCK.classify_error(ResponseHead(meta["response"]["status"], headers), body, incoming(), 0)
+        assert verdict.is_passed_through, name
+        assert not verdict.strike, name
+
+
+# --- the check ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "accepted"),
+    [
+        (refusal(400, "ValidationException"), True),
+        (refusal(404, "ResourceNotFoundException"), True),
+        (ResponseHead(200, []), True),
+        (refusal(403, "UnrecognizedClientException"), False),
+        (refusal(403, "AccessDeniedException"), False),
+        (refusal(404), False),
+        (refusal(400), False),
+    ],
+)
+def test_a_credential_is_good_when_only_the_model_is_wrong(head: ResponseHead, accepted: bool) -> None:
+    credential = BEDROCK.static_credential(account())
+    assert credential is not None
+    probe = BEDROCK.probe_request(account(), credential)
+    assert (probe.method, probe.host, probe.target) == ("POST", HOST, b"/model/relay-trio-check/invoke")
+    assert BEDROCK.accepts_probe(head) is accepted
+
+
+def test_what_stands_in_the_configuration_is_resolved_without_the_chain() -> None:
+    assert BEDROCK.resolve_credential(account()).value == BEDROCK.static_credential(account()).value  # type: ignore[union-attr]

@@ -1,0 +1,195 @@
+"""Bedrock's streams metered: every recording at any cut, and what frames can say beside events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_trio.errors import UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
+from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.vendors.bedrock.stream import (
+    ConverseStreamMeter,
+    InvokeStreamMeter,
+    chunk_bytes,
+    parsed_object,
+    reported_error,
+)
+from relay_trio.wire.event_stream import EventStreamDecoder
+from tests.cuts import cuts
+from tests.vendors.frames import CLAUDE, CONVERSE, METRICS, chunk, event, exception, recordings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AnswerReader = InvokeStreamMeter | ConverseStreamMeter
+
+
+def exact(expected: dict[str, int] | None) -> UsageStats:
+    if expected is None:
+        return NO_USAGE
+    names = ("input", "output", "cache_creation", "cache_read")
+    stats = UsageStats(*(expected[name] for name in names), UsageSource.EXACT)
+    assert stats.total_tokens == expected["total"]
+    return stats
+
+
+def fed(meter: AnswerReader, *pieces: bytes) -> AnswerReader:
+    for piece in pieces:
+        assert meter.feed(piece) is piece
+    return meter
+
+
+@pytest.mark.parametrize(
+    ("kind", "meter"),
+    [
+        ("invoke-with-response-stream", InvokeStreamMeter),
+        ("derived", InvokeStreamMeter),
+        ("converse-stream", ConverseStreamMeter),
+    ],
+)
+def test_every_recorded_stream_gives_its_usage_and_its_end_at_any_cut(
+    corpus: Path, kind: str, meter: type[AnswerReader]
+) -> None:
+    streams = recordings(corpus, kind)
+    assert len(streams) >= 4
+    for name, _, body, usage in streams:
+        for pieces in cuts(body, drawn=4):
+            metered = fed(meter(), *pieces)
+            assert metered.finish() == exact(usage), name
+            assert metered.is_complete, name
+            assert not metered.is_mid_event, name
+            assert metered.error is None, name
+
+
+@pytest.mark.parametrize(
+    ("kind", "meter"), [("invoke-with-response-stream", InvokeStreamMeter), ("converse-stream", ConverseStreamMeter)]
+)
+def test_no_recorded_stream_is_complete_without_its_last_frame(
+    corpus: Path, kind: str, meter: type[AnswerReader]
+) -> None:
+    for name, _, body, _ in recordings(corpus, kind):
+        last = EventStreamDecoder()
+        edges = [at for at in range(1, len(body) + 1) if last.feed(body[at - 1 : at])]
+        for edge in [*edges[:-1], *(at - 5 for at in edges), *(at - 1 for at in edges)]:
+            assert not fed(meter(), body[:edge]).is_complete, (name, edge)
+
+
+def test_metrics_that_repeat_claudes_usage_are_not_added() -> None:
+    metered = fed(InvokeStreamMeter(), *CLAUDE)
+    assert metered.finish() == UsageStats(10, 7, source=UsageSource.EXACT)
+
+
+def test_metrics_that_differ_from_claudes_usage_do_not_replace_it() -> None:
+    frames = [
+        *CLAUDE[:-1],
+        chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 99}}),
+    ]
+    assert fed(InvokeStreamMeter(), *frames).finish().input_tokens == 10
+
+
+def test_a_stream_cut_before_its_final_usage_is_partial() -> None:
+    metered = fed(InvokeStreamMeter(), *CLAUDE[:3])
+    assert metered.finish() == UsageStats(10, 1, source=UsageSource.PARTIAL)
+    assert not metered.is_complete
+
+
+def test_other_models_have_only_the_metrics() -> None:
+    frames = [chunk({"generation": "a"}), chunk({"generation": "b", "amazon-bedrock-invocationMetrics": METRICS})]
+    metered = fed(InvokeStreamMeter(), *frames)
+    assert metered.finish() == UsageStats(10, 7, source=UsageSource.EXACT)
+    assert metered.is_complete
+    assert not fed(InvokeStreamMeter(), frames[0]).is_complete
+
+
+def test_what_a_guardrail_says_in_the_models_place_is_an_end() -> None:
+    said = {"outputText": "no", "amazon-bedrock-guardrailAction": "INTERVENED"}
+    assert not fed(InvokeStreamMeter(), chunk(said)).is_complete
+    assert fed(InvokeStreamMeter(), chunk({**said, "amazon-bedrock-trace": {}})).is_complete
+
+
+def test_text_that_talks_about_metrics_is_no_end() -> None:
+    text = '"amazon-bedrock-invocationMetrics": {"inputTokenCount": 5}'
+    metered = fed(InvokeStreamMeter(), chunk({"generation": text}))
+    assert (metered.is_complete, metered.finish()) == (False, NO_USAGE)
+    said = event("contentBlockDelta", {"delta": {"text": ":event-type metadata"}})
+    assert not fed(ConverseStreamMeter(), said).is_complete
+
+
+@pytest.mark.parametrize("meter", [InvokeStreamMeter, ConverseStreamMeter])
+@pytest.mark.parametrize(
+    ("frame", "error"),
+    [
+        (exception("throttlingException"), UpstreamRateLimited),
+        (exception("serviceUnavailableException"), UpstreamRateLimited),
+        (exception("modelStreamErrorException", originalStatusCode=529), UpstreamRateLimited),
+        (exception("modelStreamErrorException", originalStatusCode=500), UpstreamErrorEvent),
+        (exception("modelTimeoutException"), UpstreamErrorEvent),
+        (exception("from_the_future\r\n<x>"), UpstreamErrorEvent),
+    ],
+)
+def test_an_exception_frame_is_an_error_that_the_client_has(
+    meter: type[AnswerReader], frame: bytes, error: type[Exception]
+) -> None:
+    metered = fed(meter(), CLAUDE[0] if meter is InvokeStreamMeter else CONVERSE[0], frame)
+    assert type(metered.error) is error
+    assert "theirs" not in str(metered.error)
+    assert "\n" not in str(metered.error)
+    assert metered.tells_its_error
+    assert metered.is_complete
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("throttlingException", UpstreamRateLimited),
+        ("modelStreamErrorException", UpstreamRateLimited),  # of a 529
+        ("unmodeled-error", UpstreamErrorEvent),
+        ("unknown-event", None),
+    ],
+)
+def test_every_frame_of_the_corpus_is_judged(corpus: Path, name: str, error: type[Exception] | None) -> None:
+    body = (corpus / "bedrock-exceptions" / f"{name}.bin").read_bytes()
+    [frame] = EventStreamDecoder().feed(body)
+    assert (type(reported_error(frame)) if error else reported_error(frame)) == error
+    for meter in (InvokeStreamMeter, ConverseStreamMeter):
+        for pieces in cuts(body):
+            metered = fed(meter(), *pieces)
+            assert (type(metered.error) if error else metered.error) == error
+
+
+@pytest.mark.parametrize(("meter", "frames"), [(InvokeStreamMeter, CLAUDE), (ConverseStreamMeter, CONVERSE)])
+def test_a_flipped_bit_anywhere_is_damage_and_spoils_the_figures(
+    meter: type[AnswerReader], frames: list[bytes]
+) -> None:
+    whole = b"".join(frames)
+    for at in range(0, len(whole), 7):
+        damaged = whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :]
+        metered = fed(meter(), damaged)
+        assert isinstance(metered.error, UpstreamProtocolError) or metered.is_mid_event
+        assert metered.finish() == NO_USAGE or metered.is_mid_event
+        fed(metered, b"more")
+
+
+def test_a_chunk_is_read_however_it_is_written() -> None:
+    assert chunk_bytes(b'{"bytes":"aGk=","p":"ab"}') == b"hi"
+    assert chunk_bytes(b'{ "p": "\\"bytes\\":\\"x", "bytes" : "aGk=" }') == b"hi"
+    assert chunk_bytes(b'{"bytes":"a\\u0047k="}') == b"hi"
+    for broken in (b"", b"{}", b'{"bytes":"aGk"}', b'{"bytes":"a"}', b'{"bytes":', b'{"bytes":7}', b'{"p":"', b"[]"):
+        assert chunk_bytes(broken) is None
+    assert parsed_object(b"[]") is None
+
+
+@given(st.binary(max_size=300), st.integers(0, 4))
+def test_no_bytes_make_a_meter_raise(garbage: bytes, after: int) -> None:
+    for meter, frames in ((InvokeStreamMeter(), CLAUDE), (ConverseStreamMeter(), CONVERSE)):
+        fed(meter, *frames[:after], garbage, *frames)
+        assert meter.finish().total_tokens >= 0
+
+
+def test_figures_that_are_no_counts_make_usage_unknown() -> None:
+    metered = fed(ConverseStreamMeter(), event("metadata", {"usage": {"inputTokens": -1, "outputTokens": 3}}))
+    assert metered.finish() == NO_USAGE
+    assert metered.is_complete

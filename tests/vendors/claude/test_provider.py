@@ -1,0 +1,215 @@
+"""Claude: what goes upstream, what is metered, what is judged, what clients are told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.errors import (
+    ErrorKind,
+    NoUsableAccount,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRateLimited,
+    UpstreamRefused,
+)
+from relay_trio.http import ResponseHead, UpstreamRequest
+from relay_trio.settings import AccountSettings
+from relay_trio.vendors.claude.provider import Claude, ClaudeDialect
+
+CLAUDE = Claude()
+SSE = ResponseHead(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
+JSON = ResponseHead(200, [(b"content-type", b"application/json")])
+
+
+def account(**changes: Any) -> AccountSettings:
+    return AccountSettings.model_validate(
+        {"name": "a", "provider": "anthropic", "api_key": "sk-secret", "max_concurrency": 1, **changes}
+    )
+
+
+def incoming(
+    *headers: tuple[bytes, bytes], query: bytes = b"", path: bytes = b"/v1/messages", operation: str = "claude.messages"
+) -> CheckedRequest:
+    return CheckedRequest(operation, "POST", path, query, list(headers), b"{}", "m", True)
+
+
+def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
+    credential = CLAUDE.static_credential(settings)
+    assert credential is not None
+    return CLAUDE.build_request(settings, asked, credential)
+
+
+# --- requests -----------------------------------------------------------------------------------------------------
+
+
+def test_the_clients_credential_and_cookies_stay_and_the_accounts_key_goes() -> None:
+    sent = incoming(
+        (b"host", b"relay"),
+        (b"x-api-key", b"rt_client"),
+        (b"authorization", b"Bearer rt_client"),
+        (b"cookie", b"a=b"),
+        (b"remote-addr", b"127.0.0.1"),
+        (b"connection", b"keep-alive"),
+        (b"x-forwarded-for", b"1.2.3.4"),
+        (b"x-amz-date", b"now"),
+        (b"x-stainless-timeout", b"NOT_GIVEN"),
+        (b"content-type", b"application/json"),
+        (b"anthropic-version", b"2026-10-21"),
+        (b"anthropic-beta", b"a-2025,b-2026"),
+    )
+    built = build(account(), sent)
+    assert dict(built.headers) == {
+        b"content-type": b"application/json",
+        b"anthropic-version": b"2026-10-21",
+        b"anthropic-beta": b"a-2025,b-2026",
+        b"accept-encoding": b"identity",
+        b"user-agent": built.headers[-2][1],
+        b"x-api-key": b"sk-secret",
+    }
+
+
+def test_path_and_query_go_upstream_byte_for_byte_below_the_accounts_base() -> None:
+    built = build(
+        account(base_url="https://proxy.example:8443/base"), incoming(query=b"beta=true&x=%2F", path=b"/v1/a%2Fb")
+    )
+    assert (built.scheme, built.host, built.port) == ("https", "proxy.example", 8443)
+    assert built.target == b"/base/v1/a%2Fb?beta=true&x=%2F"
+
+
+def test_an_oauth_token_goes_as_bearer_with_its_beta_added_once() -> None:
+    built = build(account(api_key="sk-ant-oat-1"), incoming((b"anthropic-beta", b"a")))
+    assert (b"authorization", b"Bearer sk-ant-oat-1") in built.headers
+    assert (b"anthropic-beta", b"a,oauth-2025-04-20") in built.headers
+    assert not any(name == b"x-api-key" for name, _ in built.headers)
+
+
+def test_only_encodings_that_can_be_metered_are_asked_for() -> None:
+    asked = build(account(), incoming((b"accept-encoding", b"gzip, deflate, br, zstd")))
+    assert (b"accept-encoding", b"gzip") in asked.headers
+
+
+def test_only_listed_response_headers_reach_the_client() -> None:
+    head = ResponseHead(
+        200,
+        [
+            (b"content-type", b"text/event-stream"),
+            (b"set-cookie", b"__cf_bm=1"),
+            (b"server", b"x"),
+            (b"via", b"x"),
+            (b"request-id", b"req_theirs"),
+            (b"anthropic-organization-id", b"org"),
+            (b"anthropic-ratelimit-requests-remaining", b"9"),
+            (b"transfer-encoding", b"chunked"),
+        ],
+    )
+    assert CLAUDE.client_headers(head, incoming()) == [
+        (b"content-type", b"text/event-stream"),
+        (b"anthropic-ratelimit-requests-remaining", b"9"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"br", b"zstd"])
+def test_an_encoding_nobody_asked_for_is_refused(encoding: bytes) -> None:
+    head = ResponseHead(200, [(b"content-type", b"application/json"), (b"content-encoding", encoding)])
+    with pytest.raises(UpstreamProtocolError, match="not asked for"):
+        CLAUDE.new_meter(head, incoming((b"accept-encoding", b"identity")))
+
+
+# --- verdicts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "cooldown"),
+    [(b"20", 20.0), (b"0.5", 0.5), (b"-3", 0.0), (b"junk", 10.0), (b"nan", 10.0), (b"1e9", 1e9),
+     (b"Thu, 01 Jan 1970 00:02:00 GMT", 20.0), (b"", 10.0), (None, 10.0)],
+)  # fmt: skip
+def test_a_429_cools_the_account_for_what_it_asks(retry_after: bytes | None, cooldown: float) -> None:
+    headers = [] if retry_after is None else [(b"retry-after", retry_after)]
+    verdict = CLAUDE.classify_error(ResponseHead(429, headers), b"", incoming(), now=100.0)
+    assert verdict.retryable
+    assert verdict.cooldown_seconds == cooldown
+    assert isinstance(verdict.error, UpstreamRateLimited)
+
+
+def test_a_refused_credential_disables_the_account_and_its_text_is_kept_from_the_client() -> None:
+    verdict = CLAUDE.classify_error(ResponseHead(401, []), b"your key sk-secret", incoming(), now=0)
+    assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
+    assert isinstance(verdict.error, UpstreamRefused)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 403])
+def test_a_redirect_or_a_403_is_hidden_and_struck(status: int) -> None:
+    verdict = CLAUDE.classify_error(ResponseHead(status, []), b"", incoming(), now=0)
+    assert (verdict.strike, verdict.disable) == (True, False)
+    assert (verdict.retryable, verdict.is_passed_through) == (True, False)
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
+def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) -> None:
+    verdict = CLAUDE.classify_error(ResponseHead(status, []), b"", incoming(), now=0)
+    assert (verdict.strike, verdict.disable, verdict.retryable, verdict.is_passed_through) == (
+        False,
+        False,
+        False,
+        True,
+    )
+    assert verdict.cooldown_seconds is None
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 599])
+def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
+    verdict = CLAUDE.classify_error(ResponseHead(status, []), b"", incoming(), now=0)
+    assert (verdict.strike, verdict.retryable) == (True, True)
+
+
+# --- what clients are told ----------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_error_has_a_status_and_an_envelope() -> None:
+    dialect = ClaudeDialect()
+    for kind in ErrorKind:
+        error = type("E", (NoUsableAccount,), {"kind": kind})("why", retry_after=3600.2)
+        status, headers, body = dialect.error_response(error, "req_1")
+        assert 400 <= status < 600
+        assert dict(headers)[b"retry-after"] == b"60"
+        envelope = json.loads(body)
+        assert envelope["error"]["message"] == "why"
+        assert envelope["request_id"] == "req_1"
+
+
+def test_the_upstreams_error_is_passed_on_with_our_request_id() -> None:
+    theirs = json.dumps(
+        {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}, "request_id": "req_theirs"}
+    ).encode()
+    told = json.loads(ClaudeDialect().upstream_error_body(theirs, UpstreamError("x"), "req_ours"))
+    assert told["error"] == {"type": "rate_limit_error", "message": "slow down"}
+    assert told["request_id"] == "req_ours"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"error": 1}', b"[" * 5000, b"\xff"])
+def test_an_upstream_error_that_is_no_envelope_becomes_ours(body: bytes) -> None:
+    told = json.loads(ClaudeDialect().upstream_error_body(body, UpstreamError("it failed"), "req_ours"))
+    assert told["error"] == {"type": "api_error", "message": "it failed"}
+
+
+def test_a_compressed_stream_has_no_place_for_an_error() -> None:
+    """Plain text appended to a gzip body would be read as damage, not as an error event."""
+    compressed = ResponseHead(200, [*SSE.headers, (b"content-encoding", b"gzip")])
+    meter = CLAUDE.new_meter(compressed, incoming((b"accept-encoding", b"gzip")))
+    assert ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", meter) == b""
+
+
+def test_an_error_in_the_middle_of_an_event_turns_that_event_into_the_error() -> None:
+    from relay_trio.wire.sse import EventParser
+
+    cut = b'event: content_block_delta\ndata: {"type":"content_bl'
+    meter = CLAUDE.new_meter(SSE, incoming())
+    assert meter.feed(cut) == cut
+    chunk = ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", meter)
+    (told,) = EventParser().feed(cut + chunk)
+    assert told.event == "error"
+    assert "it broke" in told.data

@@ -1,0 +1,222 @@
+"""Claude's answers metered: every recording at any cut, and what no recording holds."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.errors import (
+    UpstreamError,
+    UpstreamErrorEvent,
+    UpstreamRateLimited,
+)
+from relay_trio.http import ResponseHead, UpstreamRequest
+from relay_trio.settings import AccountSettings
+from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.vendors.claude.provider import Claude
+from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
+from tests.cuts import cuts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CLAUDE = Claude()
+SSE = ResponseHead(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
+JSON = ResponseHead(200, [(b"content-type", b"application/json")])
+
+
+def account(**changes: Any) -> AccountSettings:
+    return AccountSettings.model_validate(
+        {"name": "a", "provider": "anthropic", "api_key": "sk-secret", "max_concurrency": 1, **changes}
+    )
+
+
+def incoming(
+    *headers: tuple[bytes, bytes], query: bytes = b"", path: bytes = b"/v1/messages", operation: str = "claude.messages"
+) -> CheckedRequest:
+    return CheckedRequest(operation, "POST", path, query, list(headers), b"{}", "m", True)
+
+
+def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
+    credential = CLAUDE.static_credential(settings)
+    assert credential is not None
+    return CLAUDE.build_request(settings, asked, credential)
+
+
+def recorded(corpus: Path, kind: str) -> Iterator[tuple[str, bytes, UsageStats | None]]:
+    expected = json.loads((corpus / "expected_usage.json").read_text())["recordings"]
+    for row in json.loads((corpus / "recordings" / "INDEX.json").read_text()):
+        if row["name"].startswith("anthropic/") and row["kind"] == kind:
+            body = (corpus / "recordings" / f"{row['name']}.body").read_bytes()
+            if "content-encoding-gzip" in row["tags"]:
+                body = gzip.decompress(body)
+            yield row["name"], body, exact(expected[row["name"]])
+
+
+def exact(expected: dict[str, int] | None) -> UsageStats | None:
+    if expected is None:
+        return None
+    stats = UsageStats(
+        expected["input"],
+        expected["output"],
+        expected["cache_creation"],
+        expected["cache_read"],
+        UsageSource.EXACT,
+    )
+    assert stats.total_tokens == expected["total"]
+    return stats
+
+
+def metered(meter: StreamMeter | MessageMeter, pieces: list[bytes]) -> UsageStats:
+    for piece in pieces:
+        meter.feed(piece)
+    return meter.finish()
+
+
+def test_every_recorded_stream_gives_its_usage_at_any_cut(corpus: Path) -> None:
+    streams = list(recorded(corpus, "sse"))
+    assert len(streams) >= 10
+    for name, body, usage in streams:
+        for pieces in cuts(body):
+            meter = StreamMeter()
+            assert metered(meter, pieces) == usage, name
+            assert meter.is_complete, name
+            assert not meter.is_mid_event, name
+
+
+def test_every_recorded_message_gives_its_usage_at_any_cut(corpus: Path) -> None:
+    messages = list(recorded(corpus, "json"))
+    assert len(messages) >= 3
+    for name, body, usage in messages:
+        for pieces in cuts(body):
+            assert metered(MessageMeter(), pieces) == (usage or NO_USAGE), name
+
+
+def test_every_recorded_message_still_compressed_gives_its_usage(corpus: Path) -> None:
+    for name, body, usage in recorded(corpus, "json"):
+        for pieces in cuts(gzip.compress(body), drawn=3):
+            head = ResponseHead(200, [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")])
+            meter = CLAUDE.new_meter(head, incoming((b"accept-encoding", b"gzip")))
+            for piece in pieces:
+                meter.feed(piece)
+            assert meter.finish() == (usage or NO_USAGE), name
+
+
+def test_every_stream_of_other_test_suites_gives_its_usage(corpus: Path) -> None:
+    expected = json.loads((corpus / "expected_usage.json").read_text())["fixtures"]
+    names = [name for name in expected if name.startswith(("anthropic-sdk-fixtures/", "vercel-ai-fixtures/anthropic"))]
+    assert len(names) >= 5
+    for name in names:
+        body = (corpus / name).read_bytes()
+        if name.endswith(".chunks.txt"):
+            body = b"".join(b"data: " + line + b"\n\n" for line in body.splitlines() if line.strip())
+        if name.endswith(".json"):
+            continue
+        for pieces in cuts(body, drawn=3):
+            usage = metered(StreamMeter(), pieces)
+            want = exact(expected[name]["usage"])
+            assert want is not None
+            assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (
+                want.input_tokens,
+                want.output_tokens,
+                want.total_tokens,
+            ), name
+
+
+def event(data: dict[str, object]) -> bytes:
+    return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+START = event({"type": "message_start", "message": {"usage": {"input_tokens": 10, "output_tokens": 1}}})
+DELTA = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}})
+STOP = event({"type": "message_stop"})
+
+
+def test_a_later_figure_overwrites_even_when_it_is_lower_or_zero() -> None:
+    late = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 0}})
+    assert metered(StreamMeter(), [START, late]).input_tokens == 0
+
+
+def test_a_null_figure_overwrites_nothing() -> None:
+    late = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": None}})
+    assert metered(StreamMeter(), [START, late]).input_tokens == 10
+
+
+def test_a_stream_cut_before_its_final_usage_is_partial() -> None:
+    meter = StreamMeter()
+    assert metered(meter, [START, DELTA[:-20]]) == UsageStats(10, 1, source=UsageSource.PARTIAL)
+    assert not meter.is_complete
+    assert meter.is_mid_event
+
+
+def test_a_stream_with_its_final_usage_is_exact_before_its_last_event() -> None:
+    meter = StreamMeter()
+    assert metered(meter, [START, DELTA]) == UsageStats(10, 7, source=UsageSource.EXACT)
+    assert not meter.is_complete
+    meter.feed(STOP)
+    assert meter.is_complete
+
+
+def test_a_stream_cut_before_its_first_event_has_no_usage() -> None:
+    assert metered(StreamMeter(), [START[:30]]) == NO_USAGE
+
+
+@pytest.mark.parametrize("figure", [-1, 1e300, "12", True, 2**60, [], {}])
+def test_a_figure_that_is_no_count_makes_usage_unknown(figure: object) -> None:
+    bad = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": figure}})
+    assert metered(StreamMeter(), [START, bad, STOP]) == NO_USAGE
+
+
+def test_a_number_of_five_thousand_digits_breaks_nothing() -> None:
+    bad = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":' + b"9" * 5000 + b"}}\n\n"
+    assert metered(StreamMeter(), [START, bad, STOP]).source is UsageSource.PARTIAL
+
+
+def test_text_that_talks_about_usage_is_not_usage() -> None:
+    said = {"type": "content_block_delta", "delta": {"text": '"message_delta" {"usage": {"output_tokens": 99}}'}}
+    assert metered(StreamMeter(), [START, event(said), DELTA, STOP]).output_tokens == 7
+
+
+def test_an_event_too_large_to_look_at_makes_usage_unknown_and_the_end_is_still_seen() -> None:
+    meter = StreamMeter()
+    huge = b"data: " + b"x" * (2 * 1024 * 1024) + b"\n\n"
+    assert metered(meter, [START, huge, DELTA, STOP]) == NO_USAGE
+    assert meter.is_complete
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("overloaded_error", UpstreamRateLimited),
+        ("rate_limit_error", UpstreamRateLimited),
+        ("api_error", UpstreamErrorEvent),
+    ],
+)
+def test_an_error_inside_the_stream_is_known_by_its_type(kind: str, error: type[UpstreamError]) -> None:
+    meter = StreamMeter()
+    metered(meter, [START, event({"type": "error", "error": {"type": kind, "message": "secret prompt"}})])
+    assert type(meter.error) is error
+    assert "secret" not in str(meter.error)
+
+
+@given(st.binary(max_size=300), st.integers(0, 300))
+def test_no_bytes_make_a_meter_raise(garbage: bytes, at: int) -> None:
+    stream = START + DELTA + STOP
+    mixed = stream[:at] + garbage + stream[at:]
+    for meter in (StreamMeter(), MessageMeter()):
+        assert metered(meter, [mixed]).total_tokens >= 0
+
+
+def test_a_gzip_bomb_is_looked_into_only_so_far() -> None:
+    head = ResponseHead(200, [(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")])
+    meter = CLAUDE.new_meter(head, incoming((b"accept-encoding", b"gzip")))
+    bomb = gzip.compress(bytes(100 * 1024 * 1024))
+    meter.feed(bomb)
+    assert meter.finish() == NO_USAGE

@@ -1,0 +1,116 @@
+"""What clients of Gemini are told: an envelope before the stream, lines or an element inside it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay_trio.api.metering import Inflater, NullMeter
+from relay_trio.errors import ErrorKind, NoUsableAccount, RelayError, UpstreamError, UpstreamTimeout
+from relay_trio.vendors.gemini.dialect import GeminiDialect, details_of, error_in
+from relay_trio.vendors.gemini.stream import ArrayMeter, StreamMeter
+from relay_trio.wire.json_array import JsonArrayElements
+from tests.vendors.gemini_answers import ARRAY, ERROR, EVENTS
+
+if TYPE_CHECKING:
+    from relay_trio.api.answer_reader import AnswerReader
+
+DIALECT = GeminiDialect()
+BROKE = UpstreamTimeout("it broke")
+
+
+def test_every_kind_of_error_has_a_status_and_an_envelope() -> None:
+    for kind in ErrorKind:
+        error = type("E", (NoUsableAccount,), {"kind": kind})("why", retry_after=2.5)
+        status, headers, body = DIALECT.error_response(error, "req_1")
+        told = json.loads(body)["error"]
+        assert told["code"] == status == DIALECT.status_of(error)
+        assert 400 <= status < 600
+        assert told["message"] == "why"
+        assert told["status"].isupper()
+        assert details_of(told, "RetryInfo")["retryDelay"] == "2.5s"
+        assert details_of(told, "RequestInfo")["requestId"] == "req_1"
+        assert [name for name, _ in headers] == [b"content-type"]
+
+
+@pytest.mark.parametrize(("wait", "told"), [(3600.0, "60s"), (0.0, "0s"), (-3.0, "0s"), (1e-9, "1e-09s"), (None, None)])
+def test_a_wait_is_told_in_the_body_and_capped(wait: float | None, told: str | None) -> None:
+    _, _, body = DIALECT.error_response(RelayError("why", retry_after=wait), "req_1")
+    assert details_of(json.loads(body)["error"], "RetryInfo").get("retryDelay") == told
+
+
+def after(meter: AnswerReader, *pieces: bytes) -> bytes:
+    """What came, and what the client is told then."""
+    for piece in pieces:
+        meter.feed(piece)
+    return b"".join(pieces) + DIALECT.error_chunk(BROKE, "req_1", meter)
+
+
+def test_between_events_it_is_lines_of_json_as_googles_own() -> None:
+    told = after(StreamMeter(), *EVENTS[:2]).removeprefix(b"".join(EVENTS[:2]))
+    assert told.endswith(b"}\n")
+    assert not told.startswith(b"\n")
+    assert json.loads(told)["error"]["status"] == "DEADLINE_EXCEEDED"
+
+
+def test_inside_an_event_it_begins_a_line() -> None:
+    whole = b"".join(EVENTS)
+    start = len(EVENTS[0])
+    for at in range(start + 1, start + len(EVENTS[1]) - 3):
+        told = after(StreamMeter(), whole[:at]).removeprefix(whole[:at])
+        assert told.startswith(b"\n{\n")
+        assert json.loads(told)["error"]["message"] == "it broke"
+
+
+def test_in_an_array_it_is_one_more_element_and_no_end() -> None:
+    """Whoever reads elements finds it, and whoever waits for the bracket never gets it."""
+    for count, pieces in enumerate([(b"",), (b" [",), ARRAY[:1], ARRAY[:2], ARRAY[:3], (ARRAY[0], b",")]):
+        told = after(ArrayMeter(), *pieces)
+        elements = JsonArrayElements()
+        assert json.loads(elements.feed(told)[-1])["error"]["message"] == "it broke", count
+        assert not elements.is_complete
+        with pytest.raises(ValueError, match=r"Expecting|delimiter"):
+            json.loads(told)
+
+
+def test_inside_an_element_and_after_the_end_there_is_no_place() -> None:
+    whole = b"".join(ARRAY)
+    start = len(ARRAY[0])
+    for at in range(start + 5, start + len(ARRAY[1])):
+        assert after(ArrayMeter(), whole[:at]) == whole[:at]
+    assert after(ArrayMeter(), whole) == whole
+    assert after(ArrayMeter(), b"[{}{") == b"[{}{"
+
+
+@pytest.mark.parametrize("meter", [NullMeter(), StreamMeter(Inflater()), ArrayMeter(Inflater())])
+def test_whole_and_compressed_answers_have_no_place(meter: AnswerReader) -> None:
+    assert DIALECT.error_chunk(BROKE, "req_1", meter) == b""
+
+
+@pytest.mark.parametrize("theirs", [ERROR, [ERROR]])
+def test_the_upstreams_error_goes_as_it_came(theirs: object) -> None:
+    """Streams without ``alt=sse`` have it in an array."""
+    body = json.dumps(theirs).encode()
+    assert DIALECT.upstream_error_body(body, UpstreamError("x"), "req_1") == body
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"error": 1}', b"[" * 5000, b"\xff", b'[{"error":{}},{}]'])
+def test_an_upstream_error_that_is_no_envelope_becomes_ours(body: bytes) -> None:
+    told = json.loads(DIALECT.upstream_error_body(body, UpstreamError("it failed"), "req_1"))["error"]
+    assert (told["code"], told["status"], told["message"]) == (502, "UNAVAILABLE", "it failed")
+
+
+@pytest.mark.parametrize("document", [None, 3, [], {}, {"error": "x"}, [{}, {}]])
+def test_other_documents_hold_no_error(document: object) -> None:
+    assert error_in(document) is None
+
+
+def test_details_are_found_by_their_type() -> None:
+    error = {
+        "details": [3, {"@type": "type.googleapis.com/google.rpc.Help"}, {"@type": "x/google.rpc.RetryInfo", "a": 1}]
+    }
+    assert details_of(error, "RetryInfo") == {"@type": "x/google.rpc.RetryInfo", "a": 1}
+    assert details_of({"details": {}}, "RetryInfo") == {}
+    assert details_of({}, "RetryInfo") == {}

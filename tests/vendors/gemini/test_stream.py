@@ -1,0 +1,374 @@
+"""Usage, end and errors of Gemini's streams, whatever their form and however they are cut."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_trio.api.metering import Inflater
+from relay_trio.api.position import Form
+from relay_trio.errors import UpstreamErrorEvent, UpstreamRateLimited
+from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.vendors.gemini.stream import ArrayMeter, GeminiUsage, StreamMeter
+from tests.cuts import cuts
+from tests.vendors.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, USAGE, candidate, counts, event, pretty
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+AnswerReader = StreamMeter | ArrayMeter
+FORMS = {"events": (StreamMeter, EVENTS), "array": (ArrayMeter, ARRAY)}
+BOTH = pytest.mark.parametrize("form", FORMS)
+
+
+def fed(meter: AnswerReader, pieces: Iterable[bytes]) -> UsageStats:
+    for piece in pieces:
+        assert meter.feed(piece) == piece
+    return meter.finish()
+
+
+def streamed(*chunks: object) -> StreamMeter:
+    meter = StreamMeter()
+    fed(meter, [event(chunk) for chunk in chunks])
+    return meter
+
+
+# --- whole and cut ------------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_stream_is_metered_alike_at_every_cut(form: str) -> None:
+    make, pieces = FORMS[form]
+    for cut in cuts(b"".join(pieces), drawn=20):
+        meter = make()
+        assert fed(meter, cut) == USAGE
+        assert meter.is_complete
+        assert not meter.is_mid_event
+        assert meter.error is None
+
+
+def ends_of_elements(form: str) -> list[int]:
+    """Where each event, or element, is whole; nobody misses an event's blank line."""
+    _, pieces = FORMS[form]
+    lengths = [len(piece) for piece in pieces[:3]]
+    return [sum(lengths[:count]) - (4 if form == "events" else 0) for count in (1, 2, 3)]
+
+
+@BOTH
+def test_a_stream_that_was_cut_anywhere_is_not_complete(form: str) -> None:
+    """Up to the last byte that matters: the blank line of the last event, the bracket of the array."""
+    make, pieces = FORMS[form]
+    whole = b"".join(pieces).rstrip()
+    boundaries = {sum(map(len, pieces[:count])) for count in range(len(pieces))}
+    for at in range(len(whole)):
+        meter = make()
+        usage = fed(meter, [whole[:at]])
+        assert not meter.is_complete, at
+        assert usage.source is not UsageSource.EXACT or form == "array"
+        if at in boundaries:
+            assert not meter.is_mid_event
+        assert usage.total_tokens == (0, 11, 14, 20)[sum(at >= end for end in ends_of_elements(form))], at
+    assert usage != NO_USAGE
+
+
+def test_the_last_event_may_lack_its_blank_line() -> None:
+    """Seen in Google's own examples; a part of that event may not."""
+    whole = b"".join(EVENTS)
+    for lacking in range(5):
+        meter = StreamMeter()
+        assert fed(meter, [whole[: len(whole) - lacking]]) == USAGE
+        assert meter.is_complete
+
+
+def recorded(corpus: Path) -> Iterator[tuple[str, bytes, dict[str, int]]]:
+    """Every recorded stream and mock stream of Google's with its expected usage."""
+    expected = json.loads((corpus / "expected_usage.json").read_text())
+    for name, usage in expected["recordings"].items():
+        if name.startswith(("gemini/sse", "vertex/sse")):
+            yield name, (corpus / "recordings" / f"{name}.body").read_bytes(), usage
+    for name, row in expected["fixtures"].items():
+        if name.startswith("firebase-gemini/") and "streaming" in name and row["usage"] is not None:
+            yield name, (corpus / name).read_bytes(), row["usage"]
+
+
+def as_expected(usage: dict[str, int]) -> UsageStats:
+    assert usage["total"] == sum(count for name, count in usage.items() if name != "total")
+    return UsageStats(usage["input"], usage["output"], usage["cache_creation"], usage["cache_read"], UsageSource.EXACT)
+
+
+def test_every_recorded_stream_has_its_usage_at_every_cut(corpus: Path) -> None:
+    seen = 0
+    for name, body, usage in recorded(corpus):
+        for cut in cuts(body, drawn=4, seed=seen):
+            meter = StreamMeter()
+            assert fed(meter, cut) == as_expected(usage), name
+            assert meter.is_complete, name
+        seen += 1
+    assert seen >= 20
+
+
+def test_every_recorded_stream_as_an_array_has_the_same_usage(corpus: Path) -> None:
+    """No array was recorded: these are the events of the streams, in the other form."""
+    for name, body, usage in recorded(corpus):
+        lines = [line[6:] for line in body.replace(b"\r\n", b"\n").split(b"\n") if line.startswith(b"data: ")]
+        whole = b"[" + b"\n,\r\n".join(pretty(json.loads(line)) for line in lines) + b"\n]"
+        for cut in cuts(whole, drawn=4):
+            meter = ArrayMeter()
+            assert fed(meter, cut) == as_expected(usage), name
+            assert meter.is_complete, name
+
+
+def test_googles_error_in_mid_stream_is_seen_at_every_cut(corpus: Path) -> None:
+    """Lines of JSON without ``data:``, after chunks that all say STOP, and without a blank line at the end."""
+    body = (corpus / "firebase-gemini" / "vertexai__streaming-failure-error-mid-stream.txt").read_bytes()
+    for cut in cuts(body):
+        meter = StreamMeter()
+        fed(meter, cut)
+        assert isinstance(meter.error, UpstreamErrorEvent)
+        assert meter.is_complete
+
+
+def test_a_blocked_prompt_is_an_answer(corpus: Path) -> None:
+    for name in (
+        "googleai__streaming-failure-prompt-blocked-safety",
+        "vertexai__streaming-failure-prompt-blocked-safety",
+    ):
+        for cut in cuts((corpus / "firebase-gemini" / f"{name}.txt").read_bytes()):
+            meter = StreamMeter()
+            assert fed(meter, cut) == NO_USAGE
+            assert meter.is_complete
+            assert meter.error is None
+
+
+# --- the usage ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (counts(15, candidatesTokenCount=5), (10, 5, 0)),
+        (counts(10), (10, 0, 0)),
+        (counts(165, 87, thoughtsTokenCount=78), (87, 78, 0)),  # a part went missing, as recorded
+        (counts(65, 9, candidatesTokenCount=21), (9, 56, 0)),
+        (counts(30, toolUsePromptTokenCount=8, candidatesTokenCount=12), (18, 12, 0)),
+        (counts(40, 30, cachedContentTokenCount=25, candidatesTokenCount=10), (5, 10, 25)),
+        (counts(0, 0), (0, 0, 0)),
+        ({"totalTokenCount": 7}, (0, 7, 0)),
+    ],
+)
+def test_the_total_is_the_sum_of_the_parts(told: dict[str, int], expected: tuple[int, int, int]) -> None:
+    fold = GeminiUsage()
+    fold.overwrite(told)
+    usage = fold.stats(UsageSource.EXACT)
+    assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == expected
+    assert usage.total_tokens == told["totalTokenCount"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        counts(-1), counts(5), counts(20, cachedContentTokenCount=11), counts(20, thoughtsTokenCount=-4),
+        {**counts(20), "promptTokenCount": "10"}, {**counts(20), "totalTokenCount": True}, counts(2**60),
+        {**counts(20), "candidatesTokenCount": 1.5},
+    ],
+)  # fmt: skip
+def test_figures_that_cannot_be_are_unknown_until_better_ones_come(wrong: dict[str, Any]) -> None:
+    fold = GeminiUsage()
+    fold.overwrite(counts(12))
+    fold.overwrite(wrong)
+    assert fold.stats(UsageSource.EXACT) == NO_USAGE
+    fold.overwrite(counts(12))
+    assert fold.stats(UsageSource.EXACT).total_tokens == 12
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], 3, {"trafficType": "ON_DEMAND"}, {"promptTokenCount": 9}])
+def test_a_record_without_a_total_changes_nothing(nothing: object) -> None:
+    """Vertex sends those in the middle of its streams."""
+    fold = GeminiUsage()
+    fold.overwrite(counts(12))
+    assert not fold.overwrite(nothing)
+    assert fold.stats(UsageSource.EXACT).total_tokens == 12
+
+
+def test_embeddings_have_no_total() -> None:
+    fold = GeminiUsage(needs_total=False)
+    fold.overwrite({"promptTokenCount": 7, "promptTokensDetails": []})
+    assert fold.stats(UsageSource.EXACT) == UsageStats(input_tokens=7, source=UsageSource.EXACT)
+    assert not GeminiUsage(needs_total=False).overwrite({"trafficType": "ON_DEMAND"})
+
+
+def test_the_newest_record_replaces_all_even_where_it_says_less() -> None:
+    meter = streamed(
+        {"candidates": [candidate("a")], "usageMetadata": counts(65, 169, candidatesTokenCount=21)},
+        {"candidates": [candidate("b")], "usageMetadata": {"trafficType": "ON_DEMAND"}},
+        {"candidates": [candidate("c", "STOP")], "usageMetadata": counts(80, 79)},
+    )
+    usage = meter.finish()
+    assert (usage.input_tokens, usage.output_tokens, usage.source) == (79, 1, UsageSource.EXACT)
+
+
+def test_usage_that_came_before_the_end_only_is_partial() -> None:
+    meter = streamed(
+        {"candidates": [candidate("a")], "usageMetadata": counts(11)}, {"candidates": [candidate("b", "STOP")]}
+    )
+    assert meter.is_complete
+    assert (meter.finish().source, meter.finish().total_tokens) == (UsageSource.PARTIAL, 11)
+
+
+def test_words_of_the_format_inside_text_mean_nothing() -> None:
+    quoted = json.dumps({"usageMetadata": counts(99), "finishReason": "STOP", "error": ERROR})
+    call = {
+        "functionCall": {"name": "f", "args": {"usageMetadata": counts(99), "error": ERROR, "finishReason": "STOP"}}
+    }
+    meter = streamed(
+        {"candidates": [candidate(quoted)], "usageMetadata": counts(11)},
+        {"candidates": [{"content": {"parts": [call]}}]},
+    )
+    assert not meter.is_complete
+    assert meter.finish().total_tokens == 11
+    assert meter.error is None
+
+
+# --- the end ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "FROM_THE_FUTURE", 1, 17])
+def test_every_finish_reason_is_an_end(reason: object) -> None:
+    """Numbers come with ``$alt=json;enum-encoding=int``."""
+    assert streamed({"candidates": [candidate("") | {"finishReason": reason}]}).is_complete
+
+
+@pytest.mark.parametrize("reason", [None, "", 0, "FINISH_REASON_UNSPECIFIED"])
+def test_an_unspecified_reason_is_none(reason: object) -> None:
+    assert not streamed({"candidates": [candidate("") | {"finishReason": reason}]}).is_complete
+    assert not streamed({"promptFeedback": {"blockReason": reason}}).is_complete
+
+
+def test_every_candidate_has_to_finish() -> None:
+    first, second = candidate("a", "STOP", index=0), candidate("b", index=1)
+    meter = streamed({"candidates": [first]}, {"candidates": [second]})
+    assert not meter.is_complete
+    meter.feed(event({"candidates": [candidate("", "STOP", index=1)]}))
+    assert meter.is_complete
+
+
+def test_a_candidate_that_goes_on_has_not_finished() -> None:
+    """Some models say STOP in every chunk, and none may be cut off at one that does not."""
+    assert not streamed(CHUNKS[2], CHUNKS[0]).is_complete
+
+
+def test_a_stream_of_nothing_is_not_complete() -> None:
+    for meter in (StreamMeter(), ArrayMeter(), streamed({"usageMetadata": counts(11)})):
+        assert not meter.is_complete
+    meter = ArrayMeter()
+    fed(meter, [b"[]"])
+    assert meter.is_complete  # an array says where it ends
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("UNAVAILABLE", UpstreamRateLimited), ("RESOURCE_EXHAUSTED", UpstreamRateLimited),
+     ("INTERNAL", UpstreamErrorEvent), (None, UpstreamErrorEvent), (3, UpstreamErrorEvent)],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["lines", "data", "array"])
+def test_an_error_inside_a_stream_is_known_by_its_status(status: object, error: type[Exception], form: str) -> None:
+    told = {"error": {"code": 1, "message": "a canary prompt", "status": status}}
+    meter: AnswerReader = ArrayMeter() if form == "array" else StreamMeter()
+    if form == "array":
+        fed(meter, [ARRAY[0], b"\n,\r\n", pretty(told), b"\n]"])
+    else:
+        fed(meter, [EVENTS[0], pretty(told) + b"\n" if form == "lines" else event(told)])
+    assert type(meter.error) is error
+    assert meter.error is meter.error
+    assert "canary" not in str(meter.error)
+    assert meter.is_complete
+    assert meter.finish().source is UsageSource.PARTIAL
+
+
+def test_half_an_error_is_a_stream_that_was_cut() -> None:
+    told = pretty(ERROR)
+    for at in range(1, len(told) - 1):
+        meter = StreamMeter()
+        fed(meter, [EVENTS[2], told[:at]])
+        assert not meter.is_complete
+        assert meter.error is None
+        assert meter.is_mid_event
+
+
+# --- what is too large, compressed, or broken ---------------------------------------------------------------------
+
+PICTURE = {"candidates": [candidate("x" * 9_000_000)]}
+
+
+@BOTH
+def test_a_picture_that_is_too_large_to_look_at_spoils_nothing_that_comes_after_it(form: str) -> None:
+    """The newest record says it all."""
+    make, pieces = FORMS[form]
+    whole = event(PICTURE) if form == "events" else b",\n" + pretty(PICTURE)
+    blocks = [whole[at : at + 65_536] for at in range(0, len(whole), 65_536)]
+    meter = make()
+    assert fed(meter, [pieces[0], *blocks, *pieces[1:]]) == USAGE
+    assert meter.is_complete
+
+
+def test_a_last_event_that_is_too_large_to_look_at_may_have_been_the_end() -> None:
+    meter = StreamMeter()
+    whole = event(PICTURE)
+    fed(meter, [EVENTS[0], whole[:-3]])
+    assert not meter.is_complete
+    assert fed(meter, [whole[-3:]]) == NO_USAGE
+    assert meter.is_complete
+
+
+def test_a_large_event_is_parsed_when_it_tells_something() -> None:
+    large = {"candidates": [candidate("x" * 100_000, "STOP")], "usageMetadata": counts(20)}
+    assert streamed(large).finish().total_tokens == 20
+
+
+@BOTH
+def test_a_compressed_stream_is_looked_into_and_has_no_place_for_an_error(form: str) -> None:
+    make, pieces = FORMS[form]
+    for cut in cuts(gzip.compress(b"".join(pieces)), drawn=3):
+        meter = make(Inflater())
+        assert fed(meter, cut) == USAGE
+        assert meter.is_complete
+        assert meter.form is Form.WHOLE
+
+
+@BOTH
+def test_a_compression_that_cannot_be_read_is_not_judged(form: str) -> None:
+    make, _ = FORMS[form]
+    meter = make(Inflater())
+    assert fed(meter, [b"not gzip"]) == NO_USAGE
+    assert meter.is_complete
+
+
+@given(st.binary(max_size=300), st.integers(0, 900))
+def test_no_bytes_make_a_meter_raise(garbage: bytes, at: int) -> None:
+    for make, pieces in FORMS.values():
+        whole = b"".join(pieces)
+        meter = make()
+        assert fed(meter, [whole[:at] + garbage, whole[at:]]).total_tokens >= 0
+        assert meter.is_complete in (True, False)
+
+
+def test_a_damaged_array_has_no_usage_and_no_end() -> None:
+    meter = ArrayMeter()
+    assert fed(meter, [ARRAY[0], b"{}", *ARRAY[1:]]) == NO_USAGE
+    assert not meter.is_complete
+    assert meter.joint is None
+
+
+@pytest.mark.parametrize("odd", [b"[1, null]", b'{"candidates": 3}', b'{"candidates": [null]}', b"[[[", b"3", b"{}"])
+def test_events_of_another_shape_are_passed_over(odd: bytes) -> None:
+    meter = StreamMeter()
+    assert fed(meter, [EVENTS[0], b"data: " + odd + b"\r\n\r\n", *EVENTS[1:]]) == USAGE

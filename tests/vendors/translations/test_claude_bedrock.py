@@ -1,0 +1,283 @@
+"""Claude's clients served by Bedrock: bodies rewritten member by member, frames turned into events, errors renamed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.providers.test_bedrock_metering import exact
+
+from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.api.position import Form
+from relay_trio.errors import BadRequest, UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
+from relay_trio.settings import AccountSettings
+from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.vendors.claude.stream import StreamMeter
+from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
+from relay_trio.wire.sse import EventBlocks, parse_block
+from tests.cuts import cuts
+from tests.vendors.frames import CLAUDE, CLAUDE_EVENTS, chunk, event, exception, recordings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def asked(
+    body: bytes | dict[str, Any], *headers: tuple[bytes, bytes], model: str = "m", stream: bool = True
+) -> CheckedRequest:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return CheckedRequest("claude.messages", "POST", b"/v1/messages", b"", list(headers), content, model, stream)
+
+
+# --- the request --------------------------------------------------------------------------------------------------
+
+
+def test_model_and_stream_go_out_version_and_betas_come_in() -> None:
+    body = {"model": "m", "max_tokens": 9, "stream": True, "messages": []}
+    incoming = asked(
+        body, (b"anthropic-version", b"2023-06-01"), (b"anthropic-beta", b"a-1, b-2,,oauth-2025-04-20,a-1")
+    )
+    assert json.loads(invoke_body(incoming)) == {
+        "anthropic_version": "bedrock-2023-05-31",
+        "anthropic_beta": ["a-1", "b-2"],
+        "max_tokens": 9,
+        "messages": [],
+    }
+
+
+def test_a_later_version_keeps_its_name_and_none_is_the_first() -> None:
+    later = invoke_body(asked({"model": "m"}, (b"anthropic-version", b"2026-10-21")))
+    assert json.loads(later) == {"anthropic_version": "2026-10-21"}
+    assert json.loads(invoke_body(asked({"model": "m"}))) == {"anthropic_version": "bedrock-2023-05-31"}
+
+
+def test_what_the_body_says_itself_goes_before_the_headers() -> None:
+    body = {"model": "m", "anthropic_version": "bedrock-2023-05-31", "anthropic_beta": ["x"]}
+    built = invoke_body(asked(body, (b"anthropic-version", b"2026-10-21"), (b"anthropic-beta", b"y")))
+    assert json.loads(built) == {"anthropic_version": "bedrock-2023-05-31", "anthropic_beta": ["x"]}
+
+
+def test_every_other_member_is_the_text_that_it_was() -> None:
+    """Numbers of any length and spelling, escapes, white space and order."""
+    kept = [
+        b'"temperature" : 1.10',
+        b'"big": ' + b"9" * 5000,
+        b'"small":1E-400',
+        b'"t":"\\ud83d\\ude00 \\/ \\u0041 \xc3\xa9"',
+        b'"messages": [ {"role" :"user","model":"n", "stream":true} ]',
+        b'"mod\\u0065ls":null',
+    ]
+    body = b' \n{ "stream":true ,' + b" ,\t".join(kept[:3]) + b', "model": "m",' + b" , ".join(kept[3:]) + b" }\r\n "
+    assert invoke_body(asked(body)) == b'{"anthropic_version":"bedrock-2023-05-31",' + b",".join(kept) + b"}"
+
+
+def test_an_escaped_name_is_the_name_it_stands_for() -> None:
+    assert json.loads(invoke_body(asked(b'{"mod\\u0065l":"m"}'))) == {"anthropic_version": "bedrock-2023-05-31"}
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=6), _JSON, max_size=6), st.sampled_from([None, 1, "\t"]), st.booleans())
+def test_any_object_loses_and_gains_only_those_members(body: dict[str, Any], indent: Any, is_ascii: bool) -> None:
+    text = json.dumps({**body, "model": "m"}, indent=indent, ensure_ascii=is_ascii).encode("utf-8", "replace")
+    built = json.loads(invoke_body(asked(text)))
+    version = body.get("anthropic_version", "bedrock-2023-05-31")
+    expected = {name: value for name, value in json.loads(text).items() if name not in ("model", "stream")}
+    assert built == {**expected, "anthropic_version": version}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (b"anthropic-version", b'2023"'),
+        (b"anthropic-version", b"x" * 41),
+        (b"anthropic-beta", b'a","b'),
+        (b"anthropic-beta", b"\xff"),
+    ],
+)
+def test_a_header_that_cannot_go_into_a_body_is_the_clients_mistake(sent: tuple[bytes, bytes]) -> None:
+    with pytest.raises(BadRequest):
+        invoke_body(asked({"model": "m"}, sent))
+
+
+@pytest.mark.parametrize(
+    ("model", "stream", "target"),
+    [
+        ("claude-x", True, b"/model/eu.anthropic.claude-x-v1%3A0/invoke-with-response-stream"),
+        ("claude-x", False, b"/model/eu.anthropic.claude-x-v1%3A0/invoke"),
+        ("us.anthropic.y-v1:0", False, b"/model/us.anthropic.y-v1%3A0/invoke"),
+        ("arn:aws:x:y::inference-profile/z", False, b"/model/arn%3Aaws%3Ax%3Ay%3A%3Ainference-profile%2Fz/invoke"),
+    ],
+)
+def test_a_model_goes_by_the_accounts_name_for_it(model: str, stream: bool, target: bytes) -> None:
+    account = AccountSettings.model_validate(
+        {
+            "name": "a", "provider": "bedrock", "max_concurrency": 1, "region": "eu-central-1",
+            "model_ids": {"claude-x": "eu.anthropic.claude-x-v1:0"},
+        }
+    )  # fmt: skip
+    assert invoke_target(account, asked({}, model=model, stream=stream)) == target
+
+
+# --- the stream ---------------------------------------------------------------------------------------------------
+
+
+def events_of(stream: bytes) -> list[tuple[str, Any]]:
+    """Names and data as an SDK reads them; nothing may be left over."""
+    blocks = EventBlocks()
+    found = [parse_block(block) for block in blocks.feed(stream)]
+    assert not blocks.tail
+    return [(event.event, json.loads(event.data)) for event in found if event is not None]
+
+
+def fed(*pieces: bytes) -> tuple[SseTranslator, bytes]:
+    translator = SseTranslator()
+    return translator, b"".join(map(translator.feed, pieces))
+
+
+def test_frames_become_the_events_that_claude_itself_sends() -> None:
+    expected = [(data["type"], {k: v for k, v in data.items() if not k.startswith("amazon")}) for data in CLAUDE_EVENTS]
+    for pieces in cuts(b"".join(CLAUDE), drawn=20):
+        translator, stream = fed(*pieces)
+        assert events_of(stream) == expected
+        assert stream.count(b"event: ") == len(expected)
+        assert translator.finish() == UsageStats(10, 7, source=UsageSource.EXACT)
+        assert translator.is_complete
+        assert translator.form is Form.EVENTS
+
+
+def test_a_delta_is_the_bytes_that_the_model_wrote() -> None:
+    text = '{"type":"content_block_delta","index":0,"delta":{"text":"\\u00e9é 1.10"}}'.encode()
+    assert fed(chunk(text))[1] == b"event: content_block_delta\ndata: " + text + b"\n\n"
+
+
+def test_an_event_on_several_lines_becomes_one() -> None:
+    _, stream = fed(chunk(b'{\n "type": "ping"\r\n}'), chunk(b"no\njson"))
+    assert stream == b'event: ping\ndata: {"type":"ping"}\n\nevent: message\ndata: no json\n\n'
+
+
+@pytest.mark.parametrize("name", ['"a\\nevent: error"', "7", "null", '"ä"', '""'])
+def test_an_events_name_cannot_bring_a_line_of_its_own(name: str) -> None:
+    _, stream = fed(chunk(b'{"x":1,"type":%s}' % name.encode()))
+    assert stream.startswith(b"event: ")
+    assert stream.count(b"\n") == 3
+
+
+def test_every_recorded_stream_of_claude_is_translated_with_its_usage(corpus: Path) -> None:
+    streams = [
+        found
+        for found in recordings(corpus, "invoke-with-response-stream", "derived")
+        if "anthropic" in found[1]["request"]["path"]
+    ]
+    assert len(streams) >= 6
+    for name, _, body, usage in streams:
+        for pieces in cuts(body, drawn=4):
+            translator, stream = fed(*pieces)
+            assert translator.finish() == exact(usage), name
+            assert translator.is_complete, name
+            assert b"amazon-bedrock" not in stream, name
+            native = StreamMeter()
+            native.feed(stream)
+            assert native.finish() == exact(usage), name
+            assert native.is_complete, name
+            assert events_of(stream)[-1] == ("message_stop", {"type": "message_stop"}), name
+
+
+def test_no_stream_is_complete_before_its_last_byte() -> None:
+    whole = b"".join(CLAUDE)
+    for at in range(len(whole)):
+        translator, stream = fed(whole[:at])
+        assert not translator.is_complete
+        assert b'"message_stop"}' not in stream
+        events_of(stream)
+    assert not fed(whole, b"\0")[0].is_complete
+
+
+@pytest.mark.parametrize(
+    ("frame", "error"),
+    [
+        (exception("throttlingException"), UpstreamRateLimited),
+        (exception("modelStreamErrorException"), UpstreamErrorEvent),
+        (chunk({"type": "error", "error": {"type": "overloaded_error", "message": "x"}}), UpstreamRateLimited),
+        (event("chunk", {"p": "abc"}), UpstreamProtocolError),
+        (b"\0" * 16, UpstreamProtocolError),
+    ],
+)
+def test_after_an_error_nothing_more_comes_out_and_the_dialect_has_to_tell_it(
+    frame: bytes, error: type[Exception]
+) -> None:
+    translator, stream = fed(*CLAUDE[:2], frame, *CLAUDE[2:])
+    assert type(translator.error) is error
+    assert [name for name, _ in events_of(stream)] == ["message_start", "content_block_start"]
+    assert not translator.tells_its_error
+    assert not translator.is_mid_event
+    assert translator.finish().source is not UsageSource.EXACT
+
+
+def test_an_event_of_another_kind_is_left_out() -> None:
+    translator, stream = fed(event("somethingNew", {"a": 1}), CLAUDE[0])
+    assert [name for name, _ in events_of(stream)] == ["message_start"]
+    assert translator.error is None
+
+
+def test_a_frame_too_large_for_an_event_is_an_error() -> None:
+    translator, _ = fed(chunk({"type": "ping", "x": "y" * 1_000_000}))
+    assert isinstance(translator.error, UpstreamProtocolError)
+
+
+@given(st.binary(max_size=300), st.integers(0, 6))
+def test_no_bytes_make_it_raise(garbage: bytes, after: int) -> None:
+    translator, stream = fed(*CLAUDE[:after], garbage, *CLAUDE)
+    events_of(stream)
+    assert translator.finish().total_tokens >= 0
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exception", "status", "told", "kind"),
+    [
+        ("ValidationException", 400, 400, "invalid_request_error"),
+        ("ThrottlingException", 429, 429, "rate_limit_error"),
+        ("ModelNotReadyException", 429, 529, "overloaded_error"),
+        ("ServiceUnavailableException", 503, 529, "overloaded_error"),
+        ("ResourceNotFoundException", 404, 404, "not_found_error"),
+        ("ModelTimeoutException", 408, 504, "timeout_error"),
+        ("ModelErrorException", 424, 500, "api_error"),
+        ("InternalServerException", 500, 500, "api_error"),
+        ("", 429, 429, "rate_limit_error"),
+        ("", 400, 400, "invalid_request_error"),
+        ("", 502, 500, "api_error"),
+    ],
+)
+def test_an_error_gets_the_status_and_type_that_anthropic_gives_it(
+    exception: str, status: int, told: int, kind: str
+) -> None:
+    answered, body = translated_error(exception, status, b'{"message": "why"}')
+    assert answered == told
+    assert json.loads(body) == {"type": "error", "error": {"type": kind, "message": "why"}}
+
+
+def test_a_model_that_was_overloaded_behind_bedrock_is_overloaded() -> None:
+    status, body = translated_error("ModelErrorException", 424, b'{"message": "x", "originalStatusCode": 529}')
+    assert (status, json.loads(body)["error"]["type"]) == (529, "overloaded_error")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"message": 7}', b'{"message": ""}', b"\xff"])
+def test_an_error_without_a_message_has_one_all_the_same(body: bytes) -> None:
+    _, told = translated_error("", 500, body)
+    assert json.loads(told)["error"]["message"] == "the upstream answered 500"
+
+
+def test_nothing_is_known_of_an_empty_stream() -> None:
+    translator, stream = fed()
+    assert (stream, translator.finish(), translator.is_complete) == (b"", NO_USAGE, False)

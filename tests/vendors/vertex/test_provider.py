@@ -1,0 +1,118 @@
+"""Vertex AI: the same dialect at the account's own project, location and host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.providers.test_gemini import JSON, VERTEX_PATH, incoming
+
+from relay_trio.api.credential import Credential
+from relay_trio.errors import UpstreamRefused
+from relay_trio.http import ResponseHead, UpstreamRequest, header
+from relay_trio.settings import AccountSettings
+from relay_trio.vendors.gemini import provider as gemini
+from relay_trio.vendors.gemini.stream import ArrayMeter
+from relay_trio.vendors.vertex.provider import Vertex
+
+if TYPE_CHECKING:
+    from relay_trio.api.checked_request import CheckedRequest
+
+VERTEX = Vertex()
+
+
+def account(**changes: Any) -> AccountSettings:
+    where = {} if "api_key" in changes else {"project": "mine", "location": "europe-west4", "token_command": ["true"]}
+    return AccountSettings.model_validate({"name": "a", "provider": "vertex", "max_concurrency": 1, **where, **changes})
+
+
+def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
+    credential = VERTEX.static_credential(settings) or Credential("ya29.token")
+    return VERTEX.build_request(settings, asked, credential)
+
+
+@pytest.mark.parametrize(
+    ("path", "version"),
+    [
+        (b"/v1/models/g:streamGenerateContent", b"v1"),
+        (b"/v1beta/models/g:streamGenerateContent", b"v1beta1"),
+        (VERTEX_PATH, b"v1beta1"),
+        (b"/v1/publishers/google/models/g:streamGenerateContent", b"v1"),
+    ],
+)
+def test_whatever_the_client_believes_the_accounts_place_is_asked(path: bytes, version: bytes) -> None:
+    """Project and location in a client's path are never looked at."""
+    sent = build(account(), incoming((b"x-goog-api-key", b"rt_client"), path=path, query=b"alt=sse&key=rt_client"))
+    place = b"/projects/mine/locations/europe-west4/publishers/google/models/g:streamGenerateContent?alt=sse"
+    assert sent.target == b"/" + version + place
+    assert (sent.scheme, sent.host, sent.port) == ("https", "europe-west4-aiplatform.googleapis.com", 443)
+    assert header(sent.headers, b"authorization") == b"Bearer ya29.token"
+    assert header(sent.headers, b"x-goog-api-key") is None
+    assert sent.body == b'{"contents": []}'
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("global", "aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("us-central1", "us-central1-aiplatform.googleapis.com"),
+    ],
+)
+def test_each_location_has_its_host(location: str, host: str) -> None:
+    assert build(account(location=location), incoming()).host == host
+
+
+def test_a_location_that_makes_no_host_name_sends_nothing() -> None:
+    """Configuration refuses it; this is the second lock."""
+    settings = account().model_copy(update={"location": "x.evil/"})
+    with pytest.raises(UpstreamRefused):
+        build(settings, incoming())
+
+
+def test_a_base_url_is_the_host() -> None:
+    sent = build(account(base_url="http://127.0.0.1:9"), incoming())
+    assert (sent.scheme, sent.host, sent.port) == ("http", "127.0.0.1", 9)
+
+
+def test_express_mode_has_a_key_and_neither_project_nor_location() -> None:
+    sent = build(account(api_key="AQ.key"), incoming(path=VERTEX_PATH))
+    assert sent.target == b"/v1beta1/publishers/google/models/g:streamGenerateContent"
+    assert sent.host == "aiplatform.googleapis.com"
+    assert header(sent.headers, b"x-goog-api-key") == b"AQ.key"
+    assert header(sent.headers, b"authorization") is None
+    assert VERTEX.resolve_credential(account(api_key="AQ.key")).value == "AQ.key"
+
+
+def test_the_catalogue_is_nobodys_project() -> None:
+    asked = incoming(operation=gemini.PUBLISHER_MODELS, path=VERTEX_PATH.removesuffix(b"/g:streamGenerateContent"))
+    assert build(account(), asked).target == b"/v1beta1/publishers/google/models"
+
+
+def test_it_serves_what_means_the_same_and_nothing_else() -> None:
+    assert {gemini.GENERATE, gemini.STREAM, gemini.COUNT_TOKENS, gemini.EMBED} < VERTEX.operations
+    assert not {gemini.BATCH_EMBED, gemini.MODELS} & VERTEX.operations
+
+
+def test_the_probe_counts_a_token_with_a_model_that_there_is_not() -> None:
+    sent = VERTEX.probe_request(account(), Credential("ya29.token"))
+    place = b"/v1/projects/mine/locations/europe-west4/publishers/google/models/relay-trio-check:countTokens"
+    assert (sent.method, sent.target) == ("POST", place)
+    assert header(sent.headers, b"authorization") == b"Bearer ya29.token"
+    assert VERTEX.accepts_probe(ResponseHead(404, JSON.headers))
+    assert not VERTEX.accepts_probe(ResponseHead(404, [(b"content-type", b"text/html")]))
+    assert not VERTEX.accepts_probe(ResponseHead(401, JSON.headers))
+
+
+def test_a_token_that_is_refused_is_not_the_clients_business() -> None:
+    verdict = VERTEX.classify_error(ResponseHead(401, []), b"", incoming(), 0)
+    assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
+
+
+def test_answers_are_read_as_the_gemini_apis() -> None:
+    assert isinstance(VERTEX.new_meter(JSON, incoming()), ArrayMeter)
+    assert VERTEX.client_headers(ResponseHead(200, [*JSON.headers, (b"alt-svc", b"h3")]), incoming()) == JSON.headers
+
+
+def test_a_token_is_not_in_the_configuration() -> None:
+    assert VERTEX.static_credential(account()) is None
