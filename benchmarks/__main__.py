@@ -17,10 +17,11 @@ from benchmarks.bench import Bench, open_bench
 from benchmarks.meter import allow_many_sockets
 from benchmarks.plot import plot_closes
 from benchmarks.profiling import profile
-from benchmarks.report import dialect_table, doubts, perf_table, read_rows, storm_table, target_table
+from benchmarks.report import against_table, dialect_table, doubts, perf_table, read_rows, storm_table, target_table
 from benchmarks.rounds import Rows, dialect_round, perf_round, prepare, storm_round
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import BENCH_CORE
+from benchmarks.systems.relay import RelayBefore, RelayTrio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="default: %(default)s")
     parser.add_argument("--only", choices=tuple(_ROUNDS))
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="only this relay beside that of CHECKOUT")
+    parser.add_argument("--cells", help="of the performance part, only those of these names, with commas between")
     parser.add_argument("--quick", action="store_true", help="one round, a fifth of each window: does it work?")
     parser.add_argument("--share", type=float, default=1.0, help="share of each window and storm. Default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -74,6 +77,8 @@ def _measure(arguments: argparse.Namespace, bench: Bench) -> int:
     wanted = [SYSTEMS[name] for name in SYSTEMS if name in names]
     if parts == ["dialects"]:
         wanted = [system for system in wanted if system.has_dialects]
+    if arguments.against is not None:
+        return _compare(arguments, bench)
     systems, said = prepare([system(arguments.work) for system in wanted])
     rounds, share = (1, 0.2) if arguments.quick else (arguments.rounds, arguments.share)
     out: Path = arguments.out
@@ -84,6 +89,22 @@ def _measure(arguments: argparse.Namespace, bench: Bench) -> int:
         for number in range(1, rounds + 1):
             _ROUNDS[part](number, systems, bench, rows, share)
     _write_tables(out, parts)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace, bench: Bench) -> int:
+    """This relay beside that of another checkout, and the ratio of each figure, pair by pair."""
+    pair = [RelayBefore(arguments.work, arguments.against), RelayTrio(arguments.work)]
+    systems, said = prepare(pair)
+    if len(systems) < len(pair):
+        print("; ".join(said.values()), file=sys.stderr)
+        return 1
+    rounds, share = (1, 0.2) if arguments.quick else (arguments.rounds, arguments.share)
+    cells = tuple(arguments.cells.split(",")) if arguments.cells else None
+    rows = Rows(arguments.out / "against.jsonl")
+    for number in range(1, rounds + 1):
+        perf_round(number, systems if number % 2 else systems[::-1], bench, rows, share, cells)
+    print(against_table(read_rows(arguments.out / "against.jsonl")))
     return 0
 
 

@@ -180,6 +180,24 @@ def target_table(rows: Rows) -> str:
     return "\n".join(lines)
 
 
+def against_table(rows: Rows) -> str:
+    """Medians of two checkouts, and the ratio now to before: the median over the rounds' own ratios (least to most)."""
+    lines = ["| | before | now | now / before |", "|---|---|---|---|"]
+    for figure in FIGURES:
+        found: dict[str, dict[int, float]] = {"before": {}, "relay": {}}
+        for row in rows:
+            is_one = row.get("cell") == figure.cell and bool(row.get("tls")) == figure.tls
+            if is_one and row.get(figure.key) is not None and row["system"] in found:
+                found[row["system"]][row["round"]] = float(row[figure.key])
+        before, now = found["before"], found["relay"]
+        ratios = [now[number] / before[number] for number in now if before.get(number)]
+        if ratios:
+            ratio = f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+            medians = (f"{statistics.median(side.values()):.{max(figure.digits, 1)}f}" for side in (before, now))
+            lines.append(f"| {figure.title} | {' | '.join(medians)} | {ratio} |")
+    return "\n".join(lines)
+
+
 def dialect_table(rows: Rows) -> str:
     """One line for each dialect: what a chunk and a request cost the relay, and the targets, which are for chunks."""
 

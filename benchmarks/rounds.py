@@ -52,14 +52,16 @@ def prepare(systems: list[System]) -> tuple[list[System], dict[str, str]]:
     return usable, said
 
 
-def perf_round(number: int, systems: list[System], bench: Bench, rows: Rows, share: float) -> None:
-    """All performance cells on all systems, plain first, then TLS on those that have it."""
+def perf_round(
+    number: int, systems: list[System], bench: Bench, rows: Rows, share: float, cells: tuple[str, ...] | None = None
+) -> None:
+    """All performance cells (or those named ``cells``) on all systems, plain first, then TLS on those that have it."""
     for tls in (False, True):
         having = [system for system in systems if system.has_tls or not tls]
         with _running(having, bench, Variant(tls=tls), number, rows) as fleet:
             for cell in CELLS:
                 for running in fleet if cell.tls == tls else ():
-                    if cell.only and running.name not in cell.only:
+                    if (cell.only and running.name not in cell.only) or (cells and cell.name not in cells):
                         continue
                     _say(f"round {number}  {cell.name}{' tls' if tls else ''}  {running.name}")
                     with _turn(running):

@@ -15,9 +15,10 @@ import relay_trio
 from benchmarks.dialects import BEDROCK_MODEL, GEMINI_MODEL, TRANSLATED_MODEL
 from benchmarks.order import MODEL
 from benchmarks.stream import Target
-from benchmarks.systems.base import UPSTREAM_KEY, Running, System, Variant, certificate, free_port
+from benchmarks.systems.base import UPSTREAM_KEY, NotMeasuredError, Running, System, Variant, certificate, free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 CLIENT_KEY = "rt_benchmark"
@@ -83,6 +84,30 @@ class RelayTrio(System):
                     *details,
                 ]
         return "\n".join([*lines, "[[key]]", 'name = "benchmark"', f'secret = "{CLIENT_KEY}"', ""])
+
+
+class RelayBefore(RelayTrio):
+    """The relay of another checkout, to see what a change costs: same configuration, same Python, other code."""
+
+    name = "before"
+
+    def __init__(self, work: Path, checkout: Path) -> None:
+        super().__init__(work)
+        self._checkout = checkout.resolve()
+
+    def prepare(self) -> str:
+        if not (self._checkout / "relay_trio" / "__main__.py").is_file():
+            raise NotMeasuredError(f"{self._checkout} is no checkout of relay_trio")
+        return str(self._checkout.name)
+
+    def launch(
+        self,
+        directory: Path,
+        command: Sequence[str | Path],
+        target: Target,
+        environment: Mapping[str, str] | None = None,
+    ) -> Running:
+        return super().launch(directory, command, target, {**(environment or {}), "PYTHONPATH": str(self._checkout)})
 
 
 def outcomes(running: Running, since: float) -> dict[str, int]:
