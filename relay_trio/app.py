@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.errors import ShuttingDown
+from relay_trio.errors import RelayError, ShuttingDown
 from relay_trio.keys.ring import open_key_ring
 from relay_trio.ledger.writer import open_ledger
 from relay_trio.observe.log import log_defect, log_request
@@ -117,7 +117,14 @@ async def run_relay(
             nursery.start_soon(drain.run, server.drain_seconds)
             nursery.start_soon(_obey, relay, drain)
             client_listeners = client_settings(relay.settings)
-            serve_clients = partial(serve, relay.client_app, client_listeners, drain=drain, on_error=log_defect)
+            serve_clients = partial(
+                serve,
+                relay.client_app,
+                client_listeners,
+                drain=drain,
+                on_error=log_defect,
+                is_expected=lambda error: isinstance(error, RelayError),
+            )
             urls = await nursery.start(serve_clients)
             task_status.started(Bound(tuple(urls), admin_urls[0]))
             await drain.began.wait()

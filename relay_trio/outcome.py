@@ -56,6 +56,21 @@ class Word(StrEnum):
     INTERNAL = "internal"
 
 
+class DisconnectReason(StrEnum):
+    """Why a client is no longer connected to its request."""
+
+    LEFT = "left"  # FIN, RST, half-close, RST_STREAM
+    STALLED = "stalled"  # took no byte for the write timeout
+    BODY_TIMEOUT = "body_timeout"  # its request body stopped arriving
+    MISBEHAVED = "misbehaved"  # broke the protocol, or a limit
+    ABORTED = "aborted"  # the relay cut the response on purpose
+
+    @property
+    def is_timeout(self) -> bool:
+        """Whether the client did not leave, but was cut because it stopped reading or sending."""
+        return self in (DisconnectReason.STALLED, DisconnectReason.BODY_TIMEOUT)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one request ended.

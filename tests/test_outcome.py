@@ -8,6 +8,7 @@ import pytest
 
 from relay_trio.outcome import (
     COMPLETED,
+    DisconnectReason,
     Outcome,
     Phase,
     Who,
@@ -52,3 +53,8 @@ def test_each_end_keeps_the_phase_it_came_in(ended: object, word: str, who: str)
 def test_an_outcome_is_a_value() -> None:
     assert ended_by_client(Phase.DATA) == ended_by_client(Phase.DATA)
     assert len({ended_by_client(Phase.DATA), ended_by_client(Phase.DATA), ended_by_client(Phase.HEAD)}) == 2
+
+
+def test_a_client_that_was_cut_for_its_slowness_timed_out_and_no_other() -> None:
+    timed_out = {reason for reason in DisconnectReason if reason.is_timeout}
+    assert timed_out == {DisconnectReason.STALLED, DisconnectReason.BODY_TIMEOUT}

@@ -2,15 +2,16 @@
 
 A guided tour, outermost first::
 
-    serve.py             serve(): lifespan, listeners, accept loop, drain            one per process
-      drain.py           the three moments of a shutdown, and the signals that cause them
+    listen.py              serve(): lifespan, listeners, accept loop, drain            one per process
+      drain.py             the three moments of a shutdown, and the signals that cause them
       hypercorn_compat.py  everything we rely on inside Hypercorn
-      connection.py      one connection's life: TLS, which protocol, the barrier for errors
-        http1.py         one task reads, one task runs the request
-        http2.py         one task reads, one task per stream
-          exchange.py    what the application holds of one request: receive, send, abort
+      client_connection.py one connection's life: TLS, which protocol, the barrier for errors
+        http1.py           one task reads, one task runs the request
+        http2.py           one task reads, one task per stream
+          stream.py        what the application holds of one request: receive, send, abort
+          context.py       what all connections of a server share, and what one knows of itself
     request_head.py, request_body.py, response_head.py, h2_frames.py    bytes in, values out, no I/O
-    transport.py         the client's socket, plain or TLS: writes that never wait, one place that does
+    transport.py           the client's socket, plain or TLS: writes that never wait, one place that does
 
 The two halves meet in one rule: **reading never stops while a response runs**, because a client that leaves says so
 in the bytes it sends, and **writing never holds anything**, because a client that does not read says nothing at all.

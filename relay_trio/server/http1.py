@@ -24,15 +24,24 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from relay_trio.server.http1_stream import Http1Stream
+from relay_trio.outcome import DisconnectReason
 from relay_trio.server.request_body import BadRequestBody, ChunkedBody, SizedBody
 from relay_trio.server.request_head import BadRequestHead, has_bare_line_feed, parse_request_head
-from relay_trio.server.response_head import Framing, encode_refusal
-from relay_trio.server.stream import DisconnectReason
+from relay_trio.server.response_head import (
+    BadResponse,
+    Framing,
+    check_fields,
+    encode_refusal,
+    encode_response_head,
+    forbids_body,
+)
+from relay_trio.server.stream import SEND_BYTES, ServerStream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from relay_trio.http import RequestHead
-    from relay_trio.server.client_connection import ConnectionContext
+    from relay_trio.server.context import ConnectionContext
     from relay_trio.server.request_body import RequestBody
     from relay_trio.server.transport import Transport
 
@@ -50,15 +59,15 @@ class _State(Enum):
 class Http1Connection:
     """Serves the requests of one connection, the first of which may have begun in ``received``."""
 
-    def __init__(self, transport: Transport, peer: ConnectionContext, received: bytes) -> None:
+    def __init__(self, transport: Transport, context: ConnectionContext, received: bytes) -> None:
         self._transport = transport
-        self._peer = peer
-        self._limits = peer.limits
+        self._context = context
+        self._limits = context.limits
         self._state = _State.HEAD
         self._buffer = bytearray(received)  # bytes of requests that have not begun
         self._body: RequestBody | None = None  # of the current request, until its last byte has come
         self._body_ends_at = inf
-        self._exchange: Http1Stream | None = None
+        self._stream: Http1Stream | None = None
         self._deadline = trio.current_time() + self._limits.head_timeout_seconds
         self._linger_ends_at = inf
         self._reading = trio.CancelScope()
@@ -102,12 +111,12 @@ class Http1Connection:
         """Whether the current request's body, or what the client sent ahead of its end, must wait in the kernel."""
         if self._state is not _State.REQUEST:
             return False
-        body_bytes = 0 if self._exchange is None else self._exchange.body_bytes
+        body_bytes = 0 if self._stream is None else self._stream.body_bytes
         return body_bytes >= self._limits.max_body_buffer_bytes or len(self._buffer) > self._limits.max_pipelined_bytes
 
     async def _wait_for_room(self) -> None:
         """Read no more until the application took the body that is here, or is done. Cancelled: safe to retry."""
-        exchange, stopped_at = self._exchange, trio.current_time()
+        stream, stopped_at = self._stream, trio.current_time()
         self._move_deadline(inf)  # the client is not late, we are
         while self._is_full:
             self._room = trio.Event()
@@ -115,7 +124,7 @@ class Http1Connection:
                 await self._room.wait()
             if self._transport.peer_has_left:
                 self._lose(DisconnectReason.LEFT)
-        if self._state is _State.REQUEST and self._exchange is exchange:
+        if self._state is _State.REQUEST and self._stream is stream:
             self._body_ends_at += trio.current_time() - stopped_at
             self._expect_body()
 
@@ -131,7 +140,7 @@ class Http1Connection:
 
     def _received(self, data: bytes) -> None:
         if self._state is _State.LINGER:
-            self._move_deadline(min(trio.current_time() + self._peer.linger_seconds, self._linger_ends_at))
+            self._move_deadline(min(trio.current_time() + self._context.linger_seconds, self._linger_ends_at))
             return
         if self._body is not None:
             data = self._received_body(self._body, data)
@@ -150,8 +159,8 @@ class Http1Connection:
             return b""
         if body.is_done:
             self._body = None
-        if self._exchange is not None:
-            self._exchange.deliver(content, body.is_done)
+        if self._stream is not None:
+            self._stream.deliver(content, body.is_done)
             self._expect_body()
         elif body.is_done:  # the rest of a body that nobody wanted
             self._buffer += rest
@@ -161,7 +170,7 @@ class Http1Connection:
 
     def _expect_body(self) -> None:
         """Set the deadline of a request that is being served: none once its body is here."""
-        if self._body is None or (self._exchange is not None and self._exchange.expects_continue):
+        if self._body is None or (self._stream is not None and self._stream.expects_continue):
             self._move_deadline(inf)
         else:
             self._move_deadline(min(trio.current_time() + self._limits.body_idle_timeout_seconds, self._body_ends_at))
@@ -195,15 +204,15 @@ class Http1Connection:
             self._move_deadline(soon)  # the idle wait is over, the head is arriving
 
     def _start(self, request: RequestHead) -> None:
-        exchange = Http1Stream(self, self._transport, request, self._limits.continue_on_receive)
-        self._exchange = exchange
+        stream = Http1Stream(self, self._transport, request, self._limits.continue_on_receive)
+        self._stream = stream
         self._state = _State.REQUEST
         if request.has_body:
             self._body = ChunkedBody() if request.is_chunked else SizedBody(request.content_length or 0)
             self._body_ends_at = trio.current_time() + self._limits.body_total_timeout_seconds
         self._expect_body()
-        scope = self._peer.make_scope(exchange, request.http_version, request)
-        self._nursery.start_soon(self._run_request, exchange, scope)
+        scope = self._context.make_scope(stream, request.http_version, request)
+        self._nursery.start_soon(self._run_request, stream, scope)
         if self._body is not None and self._buffer:
             rest = bytes(self._buffer)
             self._buffer.clear()
@@ -211,43 +220,43 @@ class Http1Connection:
 
     # --- the request task ---
 
-    async def _run_request(self, exchange: Http1Stream, scope: dict[str, Any]) -> None:
+    async def _run_request(self, stream: Http1Stream, scope: dict[str, Any]) -> None:
         """Run the application and see to the end of its response.
 
         Cancelled: destroys, a response that was not whole is cut.
         """
         try:
-            await self._peer.run_application(scope, exchange)
-            if exchange.is_complete:
+            await self._context.run_application(scope, stream)
+            if stream.is_complete:
                 await self._transport.drain()  # only if the last send was cancelled while it waited
         finally:
-            self._finish(exchange)
+            self._finish(stream)
 
-    def _finish(self, exchange: Http1Stream) -> None:
+    def _finish(self, stream: Http1Stream) -> None:
         """The application is done with the request: go on with the connection, or end it."""
-        exchange.drop_body()
+        stream.drop_body()
         self._room.set()
-        if exchange is not self._exchange or self._state is not _State.REQUEST:
+        if stream is not self._stream or self._state is not _State.REQUEST:
             return
-        if not exchange.is_complete:
-            if exchange.has_begun:
-                exchange.abort()
-            elif self._peer.is_draining:
+        if not stream.is_complete:
+            if stream.has_begun:
+                stream.abort()
+            elif self._context.is_draining:
                 self._refuse(DisconnectReason.ABORTED, 503, "the server is shutting down")
             else:
                 self._refuse(DisconnectReason.ABORTED, 500, "the request was not answered")
-        elif not exchange.keep_alive or self._transport.unsent_bytes:
+        elif not stream.keep_alive or self._transport.unsent_bytes:
             self._linger()
         elif self._body is not None:  # _received_body goes on when the rest of the body has come
-            self._exchange = None
-            self._body_ends_at = min(self._body_ends_at, trio.current_time() + self._peer.linger_seconds)
+            self._stream = None
+            self._body_ends_at = min(self._body_ends_at, trio.current_time() + self._context.linger_seconds)
             self._expect_body()
         else:
             self._next_request()
 
     def _next_request(self) -> None:
-        self._exchange = None
-        if self._peer.is_draining:
+        self._stream = None
+        if self._context.is_draining:
             self._linger()
             return
         self._state = _State.HEAD
@@ -265,37 +274,37 @@ class Http1Connection:
     def _time_out(self) -> None:
         if self._state is _State.HEAD and self._buffer:
             self._refuse(DisconnectReason.LEFT, 408, "the request head did not arrive in time")
-        elif self._state is _State.REQUEST and self._exchange is not None:
+        elif self._state is _State.REQUEST and self._stream is not None:
             self._refuse(DisconnectReason.BODY_TIMEOUT, 408, "the request body did not arrive in time")
         else:
             self._close()
 
-    def lose_client(self, loss: DisconnectReason) -> None:
+    def lose_client(self, reason: DisconnectReason) -> None:
         """The transport or the application says that the client is to be given up."""
-        self._lose(loss)
+        self._lose(reason)
 
-    def _lose(self, loss: DisconnectReason) -> None:
-        if self._exchange is not None:
-            self._exchange.lose(loss)
+    def _lose(self, reason: DisconnectReason) -> None:
+        if self._stream is not None:
+            self._stream.lose(reason)
         self._close()
 
-    def _refuse(self, loss: DisconnectReason, status: int, reason: str) -> None:
+    def _refuse(self, why: DisconnectReason, status: int, reason: str) -> None:
         """Answer in the application's stead if nothing was said yet, and end the connection."""
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.lose(loss)
-            if exchange.has_begun:
-                self.cut(exchange)
+        stream = self._stream
+        if stream is not None:
+            stream.lose(why)
+            if stream.has_begun:
+                self.cut(stream)
                 return
         self._transport.write_nowait(encode_refusal(status, reason))
         self._linger()
 
-    def cut(self, exchange: Http1Stream) -> None:
+    def cut(self, stream: Http1Stream) -> None:
         """End the connection so that the response under way cannot be taken for whole.
 
         A framed response shows by itself that it is not; then what the client was sent still reaches it.
         """
-        if exchange.framing is Framing.UNTIL_CLOSE or self._transport.unsent_bytes or not exchange.has_begun:
+        if stream.framing is Framing.UNTIL_CLOSE or self._transport.unsent_bytes or not stream.has_begun:
             self._transport.abort()
             self._close()
         else:
@@ -303,13 +312,13 @@ class Http1Connection:
 
     def _linger(self) -> None:
         self._state = _State.LINGER
-        self._exchange = None
+        self._stream = None
         self._body = None
         self._buffer.clear()
         self._transport.write_eof()
         now = trio.current_time()
         self._linger_ends_at = now + self._limits.linger_total_seconds
-        self._move_deadline(now + self._peer.linger_seconds)
+        self._move_deadline(now + self._context.linger_seconds)
 
     def _close(self) -> None:
         self._state = _State.CLOSED
@@ -325,11 +334,110 @@ class Http1Connection:
     @property
     def wants_close(self) -> bool:
         """True when the response that begins now must be the connection's last."""
-        if self._peer.is_draining or self._state is not _State.REQUEST:
+        if self._context.is_draining or self._state is not _State.REQUEST:
             return True
-        body, exchange = self._body, self._exchange
-        if body is None or exchange is None:
+        body, stream = self._body, self._stream
+        if body is None or stream is None:
             return False
-        if exchange.expects_continue or body.remaining is None:
+        if stream.expects_continue or body.remaining is None:
             return True  # it may never come, or never end
         return body.remaining > self._limits.max_discard_bytes
+
+
+class Http1Stream(ServerStream):
+    """One request on an HTTP/1.1 connection."""
+
+    def __init__(
+        self, connection: Http1Connection, transport: Transport, request: RequestHead, continue_on_receive: bool
+    ) -> None:
+        super().__init__(
+            expects_continue=request.expects_continue,
+            continue_on_receive=continue_on_receive,
+            has_body=request.has_body,
+        )
+        self._connection = connection
+        self._transport = transport
+        self._request = request
+        self._head = b""
+        self._left: int | None = None  # bytes of a sized response that are still to come
+        self.framing = Framing.CHUNKED
+        self.keep_alive = request.wants_keep_alive
+
+    def abort(self) -> None:
+        """Close the connection without the response's end; resets it where the end would not be missed."""
+        if self.is_complete and not self._transport.unsent_bytes:
+            return
+        self.lose(DisconnectReason.ABORTED)
+        self._connection.cut(self)
+
+    def send_nowait(self, body: bytes) -> int | None:
+        transport = self._transport
+        if not self.has_begun or self._last_was_given or self.disconnected_at is not None or transport.unsent_bytes:
+            return None
+        if not body or len(body) > SEND_BYTES or (self._left is not None and len(body) > self._left):
+            return None
+        if self._left is not None:
+            self._left -= len(body)
+        transport.write_nowait(self._frame(body, is_last=False))
+        return len(body) if transport.is_broken else min(transport.unsent_bytes, len(body))
+
+    def _write_continue(self) -> None:
+        self._transport.write_nowait(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._connection.continue_was_sent()
+
+    def _on_body_taken(self, count: int) -> None:
+        self._connection.make_room()
+
+    def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        fields, length, app_wants_close = check_fields(headers)
+        is_old = self._request.http_version == "1.0"
+        if forbids_body(self._request.method, status):
+            self.framing = Framing.NO_BODY
+        elif length is not None:
+            self.framing = Framing.SIZED
+            self._left = length
+        else:
+            self.framing = Framing.UNTIL_CLOSE if is_old else Framing.CHUNKED
+        if app_wants_close or self.framing is Framing.UNTIL_CLOSE or self._connection.wants_close:
+            self.keep_alive = False
+        connection = b"close" if not self.keep_alive else b"keep-alive" if is_old else None
+        self._head = encode_response_head(status, fields, length, self.framing, connection)
+
+    async def _send_body(self, body: bytes, is_last: bool) -> None:
+        """As ``send``. Cancelled: as ``send``."""
+        transport = self._transport
+        if self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (is_last and self._left > 0):
+                raise BadResponse("the response body does not have the length that its head declared")
+        if len(body) > SEND_BYTES:
+            view = memoryview(body)
+            for start in range(0, len(body) - SEND_BYTES, SEND_BYTES):
+                transport.write_nowait(self._frame(bytes(view[start : start + SEND_BYTES]), is_last=False))
+                await self._drain()
+            body = bytes(view[start + SEND_BYTES :])
+        data = self._frame(body, is_last)
+        if data:
+            transport.write_nowait(data)
+        self.is_complete = is_last and self.disconnected_at is None and not transport.is_broken
+        if transport.unsent_bytes or transport.is_broken:
+            await self._drain()
+
+    def _frame(self, body: bytes, is_last: bool) -> bytes:
+        self.has_begun = True
+        head, self._head = self._head, b""
+        if self.framing is Framing.CHUNKED:
+            if not body:
+                return head + b"0\r\n\r\n" if is_last else head
+            return b"%b%x\r\n%b\r\n%b" % (head, len(body), body, b"0\r\n\r\n" if is_last else b"")
+        if self.framing is Framing.NO_BODY:
+            return head
+        return head + body if head else body
+
+    async def _drain(self) -> None:
+        """Wait for the client; loses it when it stalls or a write finds it gone. Cancelled: as ``Transport.drain``."""
+        await self._transport.drain()
+        if self._transport.is_broken:  # the reader would see it too, a moment after the application was told "sent"
+            self._connection.lose_client(
+                DisconnectReason.STALLED if self._transport.has_stalled else DisconnectReason.LEFT
+            )

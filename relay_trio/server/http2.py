@@ -20,6 +20,7 @@ import h2.exceptions
 import h2.settings
 import trio
 
+from relay_trio.outcome import DisconnectReason
 from relay_trio.server.h2_frames import (
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
@@ -39,26 +40,32 @@ from relay_trio.server.h2_frames import (
     is_idle_talk,
     read_request,
 )
-from relay_trio.server.http2_stream import Http2Stream
-from relay_trio.server.stream import DisconnectReason
+from relay_trio.server.response_head import BadResponse, check_fields, date_value, forbids_body
+from relay_trio.server.stream import ServerStream
 
 if TYPE_CHECKING:
-    from relay_trio.server.client_connection import ConnectionContext
+    from collections.abc import Iterable
+
+    from relay_trio.server.context import ConnectionContext
+    from relay_trio.server.h2_frames import H2Request
+    from relay_trio.server.limits import ConnectionLimits
     from relay_trio.server.transport import Transport
 
 # Acknowledgements and resets that a client makes us write and does not read; then it is cut.
 MAX_UNREAD_CONTROL_BYTES = 128 * 1024
 # Frames handled before other tasks get a turn: a read holds up to 7,000 of them, at 20 to 50 us each.
 FRAMES_PER_TURN = 64
+# What an answered chunk entitles the client to say about its windows (two updates, and one to spare).
+UPDATES_PER_CHUNK = 3
 
 
 class Http2Connection:
     """Serves the streams of one connection; ``received`` begins with the preface."""
 
-    def __init__(self, transport: Transport, peer: ConnectionContext, received: bytes) -> None:
+    def __init__(self, transport: Transport, context: ConnectionContext, received: bytes) -> None:
         self._transport = transport
-        self._peer = peer
-        self._limits = limits = peer.limits
+        self._context = context
+        self._limits = limits = context.limits
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=True)
         )
@@ -109,8 +116,8 @@ class Http2Connection:
                     received = b""
                     if self._reading.cancelled_caught:
                         self._time_out()
-                for exchange in tuple(self._streams.values()):
-                    exchange.lose(DisconnectReason.STALLED if self._transport.has_stalled else DisconnectReason.LEFT)
+                for stream in tuple(self._streams.values()):
+                    stream.lose(DisconnectReason.STALLED if self._transport.has_stalled else DisconnectReason.LEFT)
                 self._streams.clear()
                 await self._linger()
         finally:
@@ -141,7 +148,7 @@ class Http2Connection:
         if self._transport.is_closed or self._transport.is_broken:
             return
         self._transport.write_eof()
-        with trio.move_on_after(self._peer.linger_seconds):
+        with trio.move_on_after(self._context.linger_seconds):
             while self._transport.read_nowait() != b"":
                 await self._transport.wait_readable()
 
@@ -167,7 +174,7 @@ class Http2Connection:
             self._is_over = True
             return
         except Exception as error:
-            self._peer.report(error)
+            self._context.report(error)
             self._end(INTERNAL_ERROR)
             return
         for event in events:
@@ -183,26 +190,26 @@ class Http2Connection:
         elif isinstance(event, h2.events.DataReceived):
             self._receive_data(event)
         elif isinstance(event, h2.events.StreamEnded):
-            if (exchange := self._streams.get(event.stream_id or 0)) is not None:
-                exchange.deliver(b"", is_last=True)
-                exchange.body_ends_at = exchange.body_idle_at = inf
+            if (stream := self._streams.get(event.stream_id or 0)) is not None:
+                stream.deliver(b"", is_last=True)
+                stream.body_ends_at = stream.body_idle_at = inf
                 self._set_deadline()
         elif isinstance(event, h2.events.StreamReset):
             self._forget(event.stream_id or 0, DisconnectReason.LEFT)
         elif isinstance(event, h2.events.WindowUpdated):
-            for exchange in self._streams.values() if not event.stream_id else ():
-                exchange.window_opened()
+            for stream in self._streams.values() if not event.stream_id else ():
+                stream.window_opened()
             if (changed := self._streams.get(event.stream_id or 0)) is not None:
                 changed.window_opened()
         elif isinstance(event, h2.events.RemoteSettingsChanged):
-            for exchange in self._streams.values():
-                exchange.window_opened()
+            for stream in self._streams.values():
+                stream.window_opened()
 
     def _start(self, event: h2.events.RequestReceived) -> None:
         stream_id = event.stream_id or 0
         block = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
         has_body = event.stream_ended is None
-        if self._peer.is_draining or self._tasks >= self._limits.h2_max_streams:
+        if self._context.is_draining or self._tasks >= self._limits.h2_max_streams:
             self.reset(stream_id, REFUSED_STREAM)
             return
         self._last_stream_id = stream_id
@@ -217,84 +224,82 @@ class Http2Connection:
             self._resets.spend(trio.current_time())
             self.reset(stream_id, PROTOCOL_ERROR)
             return
-        exchange = Http2Stream(self, self._transport, stream_id, request, has_body, self._limits)
-        self._streams[stream_id] = exchange
+        stream = Http2Stream(self, self._transport, stream_id, request, has_body, self._limits)
+        self._streams[stream_id] = stream
         self._tasks += 1
         self._set_deadline()
-        scope = self._peer.make_scope(exchange, "2", request)
-        self._nursery.start_soon(self._run_stream, exchange, scope)
+        scope = self._context.make_scope(stream, "2", request)
+        self._nursery.start_soon(self._run_stream, stream, scope)
 
     def _receive_data(self, event: h2.events.DataReceived) -> None:
         stream_id = event.stream_id or 0
         size = event.flow_controlled_length or 0
         data = event.data or b""
-        exchange = self._streams.get(stream_id)
-        if exchange is None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
             self.acknowledge(stream_id, size)
             return
         self.acknowledge(stream_id, size - len(data))  # padding
-        kept = exchange.body_bytes
-        exchange.deliver(data, is_last=False)
-        exchange.body_idle_at = trio.current_time() + self._limits.body_idle_timeout_seconds
-        if exchange.body_bytes == kept:  # it has answered already, and wants no more
+        kept = stream.body_bytes
+        stream.deliver(data, is_last=False)
+        stream.body_idle_at = trio.current_time() + self._limits.body_idle_timeout_seconds
+        if stream.body_bytes == kept:  # it has answered already, and wants no more
             self.acknowledge(stream_id, len(data))
         self._set_deadline()
 
     # --- a stream's task ---
 
-    async def _run_stream(self, exchange: Http2Stream, scope: dict[str, Any]) -> None:
+    async def _run_stream(self, stream: Http2Stream, scope: dict[str, Any]) -> None:
         """Run the application and see to the end of its response.
 
         Cancelled: destroys, a response that was not whole is reset.
         """
         try:
-            await self._peer.run_application(scope, exchange)
+            await self._context.run_application(scope, stream)
         finally:
             self._tasks -= 1
-            self._finish(exchange)
+            self._finish(stream)
 
-    def _finish(self, exchange: Http2Stream) -> None:
-        if self._streams.get(exchange.stream_id) is not exchange:
+    def _finish(self, stream: Http2Stream) -> None:
+        if self._streams.get(stream.stream_id) is not stream:
             return
-        if not exchange.is_complete and not exchange.has_begun:
-            self.answer(exchange, 503 if self._peer.is_draining else 500)
-        elif not exchange.is_complete:
-            self.reset(exchange.stream_id, INTERNAL_ERROR)
-        elif not exchange.body_has_ended:
-            self.reset(exchange.stream_id, NO_ERROR)  # RFC 9113 8.1: the rest of the request is not wanted
-        taken = exchange.body_bytes
-        exchange.drop_body()
-        self.acknowledge(exchange.stream_id, taken)
-        self._forget(exchange.stream_id, None)
+        if not stream.is_complete and not stream.has_begun:
+            self.answer(stream, 503 if self._context.is_draining else 500)
+        elif not stream.is_complete:
+            self.reset(stream.stream_id, INTERNAL_ERROR)
+        elif not stream.body_has_ended:
+            self.reset(stream.stream_id, NO_ERROR)  # RFC 9113 8.1: the rest of the request is not wanted
+        taken = stream.body_bytes
+        stream.drop_body()
+        self.acknowledge(stream.stream_id, taken)
+        self._forget(stream.stream_id, None)
         self.flush()
 
-    def answer(self, exchange: Http2Stream, status: int) -> None:
+    def answer(self, stream: Http2Stream, status: int) -> None:
         """Answer in the application's stead."""
-        self._quietly(
-            partial(self.h2.send_headers, exchange.stream_id, [(b":status", b"%d" % status)], end_stream=True)
-        )
-        exchange.has_begun = exchange.is_complete = True
-        if not exchange.body_has_ended:
-            self.reset(exchange.stream_id, NO_ERROR)
+        self._quietly(partial(self.h2.send_headers, stream.stream_id, [(b":status", b"%d" % status)], end_stream=True))
+        stream.has_begun = stream.is_complete = True
+        if not stream.body_has_ended:
+            self.reset(stream.stream_id, NO_ERROR)
 
-    def give_up(self, exchange: Http2Stream, loss: DisconnectReason) -> None:
+    def give_up(self, stream: Http2Stream, reason: DisconnectReason) -> None:
         """End one stream so that its response cannot be taken for whole."""
-        if self._streams.get(exchange.stream_id) is exchange:
-            self.reset(exchange.stream_id, INTERNAL_ERROR)
-            self._forget(exchange.stream_id, loss)
-        exchange.lose(loss)
+        if self._streams.get(stream.stream_id) is stream:
+            self.reset(stream.stream_id, INTERNAL_ERROR)
+            self._forget(stream.stream_id, reason)
+        stream.lose(reason)
 
-    def _forget(self, stream_id: int, loss: DisconnectReason | None) -> None:
-        exchange = self._streams.pop(stream_id, None)
-        if exchange is None:
+    def _forget(self, stream_id: int, reason: DisconnectReason | None) -> None:
+        stream = self._streams.pop(stream_id, None)
+        if stream is None:
             return
-        if loss is not None:
-            unread = exchange.body_bytes
-            exchange.lose(loss)
-            exchange.window_opened()
+        if reason is not None:
+            unread = stream.body_bytes
+            stream.lose(reason)
+            stream.window_opened()
             self.acknowledge(stream_id, unread)
         self._set_deadline()
-        if not self._streams and self._peer.is_draining:
+        if not self._streams and self._context.is_draining:
             self._end(NO_ERROR)
 
     # --- writing ---
@@ -359,7 +364,7 @@ class Http2Connection:
         if self._streams:
             deadline = min(min(stream.body_idle_at, stream.body_ends_at) for stream in self._streams.values())
         elif self._client_is_leaving:
-            deadline = trio.current_time() + self._peer.linger_seconds
+            deadline = trio.current_time() + self._context.linger_seconds
         else:
             deadline = trio.current_time() + self._limits.keep_alive_timeout_seconds
         if deadline != self._deadline:
@@ -372,18 +377,142 @@ class Http2Connection:
             self._end(NO_ERROR)
             return
         now = trio.current_time()
-        for exchange in tuple(self._streams.values()):
-            if min(exchange.body_idle_at, exchange.body_ends_at) > now:
+        for stream in tuple(self._streams.values()):
+            if min(stream.body_idle_at, stream.body_ends_at) > now:
                 continue
-            if (
-                exchange.body_bytes or exchange.expects_continue
-            ):  # it waits for us: its window is shut, or not asked for
-                exchange.body_idle_at = now + self._limits.body_idle_timeout_seconds
-                exchange.body_ends_at = max(exchange.body_ends_at, exchange.body_idle_at)
+            if stream.body_bytes or stream.expects_continue:  # it waits for us: its window is shut, or not asked for
+                stream.body_idle_at = now + self._limits.body_idle_timeout_seconds
+                stream.body_ends_at = max(stream.body_ends_at, stream.body_idle_at)
             else:
-                if exchange.has_begun:
-                    self.reset(exchange.stream_id, INTERNAL_ERROR)
+                if stream.has_begun:
+                    self.reset(stream.stream_id, INTERNAL_ERROR)
                 else:
-                    self.answer(exchange, 408)
-                self._forget(exchange.stream_id, DisconnectReason.BODY_TIMEOUT)
+                    self.answer(stream, 408)
+                self._forget(stream.stream_id, DisconnectReason.BODY_TIMEOUT)
         self._set_deadline()
+
+
+class Http2Stream(ServerStream):
+    """One stream."""
+
+    def __init__(
+        self,
+        connection: Http2Connection,
+        transport: Transport,
+        stream_id: int,
+        request: H2Request,
+        has_body: bool,
+        limits: ConnectionLimits,
+    ) -> None:
+        super().__init__(
+            expects_continue=request.expects_continue and has_body,
+            continue_on_receive=limits.continue_on_receive,
+            has_body=has_body,
+        )
+        self._connection = connection
+        self._transport = transport
+        self._method = request.method
+        self._write_timeout_seconds = limits.write_timeout_seconds
+        self.stream_id = stream_id
+        now = trio.current_time()
+        self.body_idle_at = now + limits.body_idle_timeout_seconds if has_body else inf
+        self.body_ends_at = now + limits.body_total_timeout_seconds if has_body else inf
+        self._window = trio.Event()
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._left: int | None = None
+        self._has_no_body = False
+
+    @property
+    def body_has_ended(self) -> bool:
+        return self._body_is_whole
+
+    def abort(self) -> None:
+        """Reset the stream; the others of its connection go on."""
+        if not self.is_complete:
+            self._connection.give_up(self, DisconnectReason.ABORTED)
+
+    def window_opened(self) -> None:
+        """There may be room in the stream's or the connection's window, or the stream is gone."""
+        self._window.set()
+
+    def _write_continue(self) -> None:
+        try:
+            self._connection.h2.send_headers(self.stream_id, [(b":status", b"100")])
+        except h2.exceptions.ProtocolError:
+            return
+        self._connection.flush()
+
+    def _on_body_taken(self, count: int) -> None:
+        self._connection.acknowledge(self.stream_id, count)
+
+    def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        fields, length, _ = check_fields(headers)
+        self._has_no_body = forbids_body(self._method, status)
+        if length is not None:
+            if not self._has_no_body:
+                self._left = length
+            fields.append((b"content-length", b"%d" % length))
+        if not any(name == b"date" for name, _ in fields):
+            fields.append((b"date", date_value()))
+        self._headers = [(b":status", b"%d" % status), *fields]
+
+    async def _send_body(self, body: bytes, is_last: bool) -> None:
+        """As ``send``. Cancelled: what has not gone out is forgotten; the stream is reset when its task ends."""
+        if self._has_no_body:
+            body = b""
+        if self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (is_last and self._left > 0):
+                raise BadResponse("the response body does not have the length that its head declared")
+        self._connection.idle_talk.earn(UPDATES_PER_CHUNK)
+        try:
+            await self._send_frames(body, is_last)
+        except h2.exceptions.ProtocolError:
+            # The stream ended under our hands: the reader has seen it, or will with the next frame.
+            self._connection.give_up(self, DisconnectReason.LEFT)
+
+    async def _send_frames(self, body: bytes, is_last: bool) -> None:
+        """Cut ``body`` into frames and send each when there is room. Cancelled: as ``_send_body``."""
+        connection, h2_connection = self._connection, self._connection.h2
+        sent = 0
+        while self.disconnected_at is None:
+            if self._transport.unsent_bytes:
+                await connection.wait_for_socket()
+                continue
+            if not self.has_begun:
+                self.has_begun = True
+                ends_here = is_last and not body
+                h2_connection.send_headers(self.stream_id, self._headers, end_stream=ends_here)
+                if ends_here:
+                    break
+            room = min(h2_connection.local_flow_control_window(self.stream_id), h2_connection.max_outbound_frame_size)
+            if sent < len(body) and room <= 0:
+                connection.flush()
+                await self._wait_for_window()
+                continue
+            part = body[sent : sent + room] if body else b""
+            sent += len(part)
+            is_end = is_last and sent == len(body)
+            if part or is_end:
+                h2_connection.send_data(self.stream_id, part, end_stream=is_end)
+            if sent == len(body):
+                break
+            connection.flush()
+        connection.flush()
+        if self.disconnected_at is None:
+            self.is_complete = is_last and not self._transport.is_broken
+            if self._transport.unsent_bytes:
+                await connection.wait_for_socket()
+        if self._transport.is_broken:
+            connection.give_up(self, DisconnectReason.STALLED if self._transport.has_stalled else DisconnectReason.LEFT)
+
+    async def _wait_for_window(self) -> None:
+        """Wait until the client opens a window; a client that does not for too long loses the stream.
+
+        Cancelled: safe to retry.
+        """
+        self._window = trio.Event()
+        with trio.move_on_after(self._write_timeout_seconds) as scope:
+            await self._window.wait()
+        if scope.cancelled_caught:
+            self._connection.give_up(self, DisconnectReason.STALLED)

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.server import hypercorn_compat as hypercorn_compat
-from relay_trio.server.client_connection import ServerState, admit, serve_connection
+from relay_trio.server import hypercorn_compat
+from relay_trio.server.client_connection import admit, serve_connection
+from relay_trio.server.context import ServerState, nothing_is_expected
 
 if TYPE_CHECKING:
     import socket
@@ -43,6 +44,7 @@ async def serve(
     *,
     drain: Drain,
     on_error: Callable[[BaseException], None],
+    is_expected: Callable[[BaseException], bool] = nothing_is_expected,
     listeners: Sequence[socket.socket] | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -64,15 +66,15 @@ async def serve(
         for sock in listeners:
             settings.socket_options.apply(sock)
             sock.listen(settings.backlog)
-    site = ServerState(app, settings.limits, on_error)
-    lifespan = hypercorn_compat.make_lifespan(app, config, site.state)
+    server = ServerState(app, settings.limits, on_error, is_expected)
+    lifespan = hypercorn_compat.make_lifespan(app, config, server.state)
     try:
         async with trio.open_nursery() as lifespan_nursery:
             await lifespan_nursery.start(lifespan.handle_lifespan)
             with suppress(trio.ClosedResourceError):  # an application that returned at once has no lifespan
                 await lifespan.wait_for_startup()
             await _serve_until_drained(
-                site,
+                server,
                 listeners,
                 context,
                 drain,
@@ -88,7 +90,7 @@ async def serve(
 
 
 async def _serve_until_drained(
-    site: ServerState,
+    server: ServerState,
     listeners: Sequence[socket.socket],
     context: ssl.SSLContext | None,
     drain: Drain,
@@ -100,19 +102,19 @@ async def _serve_until_drained(
         with trio.CancelScope() as accepting:
             async with trio.open_nursery() as accept_nursery:
                 for sock in listeners:
-                    accept_nursery.start_soon(_accept, sock, site, context, nursery, max_connections)
+                    accept_nursery.start_soon(_accept, sock, server, context, nursery, max_connections)
                 started()
                 await drain.began.wait()
                 accepting.cancel()
         for sock in listeners:
             sock.close()
-        site.is_draining = True
-        for connection in tuple(site.connections):
+        server.is_draining = True
+        for connection in tuple(server.connections):
             connection.begin_drain()
         nursery.start_soon(_cancel_when_stopped, drain, nursery.cancel_scope)
-        while site.connections:
-            site.all_closed = trio.Event()
-            await site.all_closed.wait()
+        while server.connections:
+            server.all_closed = trio.Event()
+            await server.all_closed.wait()
         nursery.cancel_scope.cancel()
 
 
@@ -124,7 +126,7 @@ async def _cancel_when_stopped(drain: Drain, scope: trio.CancelScope) -> None:
 
 async def _accept(
     listener: socket.socket,
-    site: ServerState,
+    server: ServerState,
     context: ssl.SSLContext | None,
     nursery: trio.Nursery,
     max_connections: int,
@@ -136,7 +138,7 @@ async def _accept(
     while True:
         await trio.lowlevel.wait_readable(listener)
         for _ in range(ACCEPT_BATCH):
-            if len(site.connections) >= max_connections:
+            if len(server.connections) >= max_connections:
                 await trio.sleep(ACCEPT_PAUSE_SECONDS)
                 break
             try:
@@ -148,7 +150,7 @@ async def _accept(
                     await trio.sleep(ACCEPT_PAUSE_SECONDS)
                 break  # anything else is a connection that failed before it was one
             sock.setblocking(False)
-            nursery.start_soon(serve_connection, admit(sock, site, context), site)
+            nursery.start_soon(serve_connection, admit(sock, server, context), server)
 
 
 def most_connections() -> int:

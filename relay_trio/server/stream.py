@@ -1,7 +1,8 @@
-"""What the application holds of one request: the two ASGI calls, and the client's presence beside them.
+"""What the application holds of one request: the two ASGI calls, and beside them whether the client is connected.
 
-One ``ServerStream`` per request, the same for HTTP/1.1 and HTTP/2; what differs is how a response gets onto the wire. The
-request body lies here until the application takes it. Every state change is synchronous and comes from the connection.
+One ``ServerStream`` per request, the same for HTTP/1.1 and HTTP/2; what differs is how a response gets onto the wire.
+The request body lies here until the application takes it. Every state change is synchronous and comes from the
+connection.
 
 What the layers above rely on:
 
@@ -14,8 +15,7 @@ What the layers above rely on:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import unquote
 
 import trio
@@ -24,6 +24,8 @@ from relay_trio.server.response_head import BadResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from relay_trio.outcome import DisconnectReason
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -34,27 +36,27 @@ Application = Callable[..., Awaitable[None]]
 SEND_BYTES = 64 * 1024
 
 
-class DisconnectReason(StrEnum):
-    """Why a client is lost."""
+class RequestLine(Protocol):
+    """What a scope needs to know of a request, whatever its protocol."""
 
-    LEFT = "left"  # FIN, RST, half-close, RST_STREAM
-    STALLED = "stalled"  # took no byte for write_timeout_seconds
-    BODY_TIMEOUT = "body_timeout"  # its request body stopped arriving
-    MISBEHAVED = "misbehaved"  # broke the protocol, or a limit
-    ABORTED = "aborted"  # by us: ``abort()``
+    method: str
+    path: bytes
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
 
 
 class ServerStream:
     """One request and its response. The application finds it in ``scope["relay.connection"]``.
 
-    ``disconnected_at`` is ``trio.current_time()`` when the loss of the client was seen, None before; ``loss`` says why.
+    ``disconnected_at`` is ``trio.current_time()`` when the loss of the client was seen, None before;
+    ``disconnect_reason`` says why.
     """
 
     http_version: ClassVar[str]
 
     def __init__(self, *, expects_continue: bool, continue_on_receive: bool, has_body: bool) -> None:
         self.disconnected_at: float | None = None
-        self.loss: DisconnectReason | None = None
+        self.reason: DisconnectReason | None = None
         self._continue_on_receive = continue_on_receive
         self.expects_continue = expects_continue
         self._body: list[bytes] = []
@@ -158,11 +160,11 @@ class ServerStream:
         self._body_is_whole = is_last
         self.wake()
 
-    def lose(self, loss: DisconnectReason) -> None:
+    def lose(self, reason: DisconnectReason) -> None:
         """Note that the client is lost; the first reason stays."""
         if self.disconnected_at is None:
             self.disconnected_at = trio.current_time()
-            self.loss = loss
+            self.disconnect_reason = reason
             self._body.clear()
             self.body_bytes = 0
             self.wake()
@@ -205,7 +207,7 @@ class ServerStream:
 
 
 def make_scope(
-    exchange: ServerStream,
+    stream: ServerStream,
     *,
     http_version: str,
     method: str,
@@ -217,7 +219,7 @@ def make_scope(
     server: tuple[str, int] | None,
     state: dict[str, Any],
 ) -> Scope:
-    """The ASGI scope of one request; ``relay.connection`` in it is the exchange itself."""
+    """The ASGI scope of one request; ``relay.connection`` in it is the stream itself."""
     text = path.decode("ascii")
     return {
         "type": "http",
@@ -234,5 +236,5 @@ def make_scope(
         "server": server,
         "state": state.copy(),
         "extensions": {},
-        "relay.connection": exchange,
+        "relay.connection": stream,
     }

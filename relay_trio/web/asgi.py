@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from quart import Quart
     from quart.wrappers import Request
 
+    from relay_trio.outcome import DisconnectReason
     from relay_trio.relay.channel import Forward
 
 _KEY = "relay.link"
-_TIMEOUTS = ("stalled", "body_timeout")
 
 
 class Connection(Protocol):
     """What our server puts into the scope as ``relay.connection``; other servers have none."""
 
     disconnected_at: float | None
-    loss: str | None
+    disconnect_reason: DisconnectReason | None
 
     def ask_for_body(self) -> None:
         """Tell a client that waits with ``Expect: 100-continue`` to send its body."""
@@ -127,7 +127,11 @@ class RequestLink:
         connection = self._connection
         seen_at = None if connection is None else connection.disconnected_at
         self.presence.left_at = trio.current_time() if seen_at is None else seen_at
-        self.presence.has_timed_out = connection is not None and connection.loss in _TIMEOUTS
+        self.presence.has_timed_out = (
+            connection is not None
+            and connection.disconnect_reason is not None
+            and connection.disconnect_reason.is_timeout
+        )
 
 
 def link_of(scope: Any) -> RequestLink:

@@ -144,7 +144,7 @@ class Line:
     def __init__(self, client: Client) -> None:
         self._client = client
         self.disconnected_at = None
-        self.loss = None
+        self.disconnect_reason = None
 
     def ask_for_body(self) -> None:
         pass

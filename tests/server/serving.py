@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 import trustme
 
-from relay_trio.errors import UpstreamTruncated
+from relay_trio.errors import RelayError, UpstreamTruncated
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
 from relay_trio.server.listen import serve
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 LIMITS = ConnectionLimits()
+
+
+def is_expected(error: BaseException) -> bool:
+    """As in the relay: its errors cut a response on purpose."""
+    return isinstance(error, RelayError)
 
 
 class Application:
@@ -92,7 +97,9 @@ class Application:
     def _lost(self, scope: dict[str, Any]) -> None:
         connection = scope["relay.connection"]
         assert connection.disconnected_at is not None
-        self.losses.append((scope["path"], connection.loss, trio.current_time() - connection.disconnected_at))
+        self.losses.append(
+            (scope["path"], connection.disconnect_reason, trio.current_time() - connection.disconnected_at)
+        )
         self._note()
 
     # --- behaviours ---
@@ -421,7 +428,14 @@ async def open_server(
 
         async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
             try:
-                await serve(app, settings, drain=drain, on_error=errors.append, task_status=task_status)
+                await serve(
+                    app,
+                    settings,
+                    drain=drain,
+                    on_error=errors.append,
+                    is_expected=is_expected,
+                    task_status=task_status,
+                )
             finally:
                 finished.set()
 

@@ -12,12 +12,12 @@ import trio.lowlevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay_trio.errors import UpstreamClosed
-from relay_trio.server.client_connection import ClientConnection, ServerState, admit, serve_connection
+from relay_trio.server.client_connection import ClientConnection, admit, serve_connection
+from relay_trio.server.context import ServerState
 from relay_trio.server.h2_frames import HTTP_1_1_REQUIRED, PREFACE
 from relay_trio.server.limits import ConnectionLimits
 from tests.server.h2_client import connect_h2
-from tests.server.serving import Application, open_server
+from tests.server.serving import Application, is_expected, open_server
 from tests.server.test_http1 import get, post
 
 WEBSOCKET = get(
@@ -95,25 +95,6 @@ async def test_the_scope_says_what_was_asked_and_by_whom() -> None:
             assert (scope["scheme"], scope["http_version"], scope["method"]) == ("http", "1.1", "GET")
 
 
-def test_only_errors_that_are_not_ours_are_reported() -> None:
-    heard: list[BaseException] = []
-    site = ServerState(None, ConnectionLimits(), heard.append)  # type: ignore[arg-type]
-    site.report(UpstreamClosed("x"))
-    site.report(ExceptionGroup("", [UpstreamClosed("x"), ExceptionGroup("", [UpstreamClosed("y")])]))
-    assert heard == []
-    site.report(ExceptionGroup("", [UpstreamClosed("x"), ValueError("y")]))
-    assert len(heard) == 1
-
-
-def test_a_reporter_that_fails_is_contained() -> None:
-    def fail(error: BaseException) -> None:
-        raise RuntimeError("no disk for the log")
-
-    site = ServerState(None, ConnectionLimits(), fail)  # type: ignore[arg-type]
-    site.report(ValueError("x"))
-    assert site.contained == 2
-
-
 async def test_an_exception_of_the_connection_layer_itself_stays_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     """FAULTS 0.1: in the stock server it reached the nursery of all connections."""
 
@@ -123,12 +104,12 @@ async def test_an_exception_of_the_connection_layer_itself_stays_inside(monkeypa
 
     monkeypatch.setattr(ClientConnection, "run", fail)
     heard: list[BaseException] = []
-    site = ServerState(Application(), ConnectionLimits(), heard.append)
+    state = ServerState(Application(), ConnectionLimits(), heard.append)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with theirs:
-        await serve_connection(admit(ours, site, None), site)
-    assert (len(heard), site.contained, site.connections) == (1, 1, set())
+        await serve_connection(admit(ours, state, None), state)
+    assert (len(heard), state.contained, state.connections) == (1, 1, set())
     assert ours.fileno() == -1
 
 
@@ -170,13 +151,13 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
 async def converse(parts: list[bytes], how_it_ends: str) -> None:
     errors: list[BaseException] = []
     app = Application()
-    site = ServerState(app, ConnectionLimits(), errors.append)
+    state = ServerState(app, ConnectionLimits(), errors.append, is_expected)
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     ours.setblocking(False)
     with trio.fail_after(5), theirs:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_connection, admit(ours, site, None), site)
+            nursery.start_soon(serve_connection, admit(ours, state, None), state)
             for part in parts:
                 try:
                     theirs.send(part)
@@ -185,15 +166,15 @@ async def converse(parts: list[bytes], how_it_ends: str) -> None:
                 for _ in range(10):
                     await trio.lowlevel.checkpoint()
             if how_it_ends == "drains":
-                site.is_draining = True
-                for connection in tuple(site.connections):
+                state.is_draining = True
+                for connection in tuple(state.connections):
                     connection.begin_drain()
             elif how_it_ends == "half-closes":
                 theirs.shutdown(socket.SHUT_WR)
             if how_it_ends != "half-closes":
                 await trio.lowlevel.checkpoint()
                 theirs.close()
-    assert site.connections == set()
+    assert state.connections == set()
     assert app.running == 0
     # unknown paths are AttributeErrors of the test's application, and nothing else may be heard of
     assert all(isinstance(error, AttributeError) for error in errors), errors
@@ -207,16 +188,16 @@ def test_garbage_ends_its_connection_and_raises_nothing(parts: list[bytes], how_
 
 async def test_cancel_closes_the_connection_at_once() -> None:
     for request in (b"", b"GET", get(b"wait"), get(b"streamwait"), get(b"flood")):
-        site = ServerState(Application(), ConnectionLimits(), _fail)
+        state = ServerState(Application(), ConnectionLimits(), _fail)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with trio.fail_after(2), theirs:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(serve_connection, admit(ours, site, None), site)
+                nursery.start_soon(serve_connection, admit(ours, state, None), state)
                 theirs.send(request)
                 await trio.sleep(0.01)
                 nursery.cancel_scope.cancel()
-        assert site.connections == set()
+        assert state.connections == set()
         assert ours.fileno() == -1
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import trio
 
-from relay_trio.server.client_connection import ServerState, admit, serve_connection
+from relay_trio.outcome import DisconnectReason
+from relay_trio.server.client_connection import admit, serve_connection
+from relay_trio.server.context import ServerState
 from relay_trio.server.limits import ConnectionLimits
-from relay_trio.server.stream import DisconnectReason
 from tests.explorer import Run, explore
 from tests.server.h2_client import H2Client
-from tests.server.serving import Application, Client, open_server
+from tests.server.serving import Application, Client, is_expected, open_server
 from tests.server.test_http1 import get, post
 
 
@@ -23,7 +24,7 @@ class Stage:
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
         self.app = Application()
-        self.site = ServerState(self.app, ConnectionLimits(), self.errors.append)
+        self.state = ServerState(self.app, ConnectionLimits(), self.errors.append, is_expected)
         self.ours, theirs = socket.socketpair()
         self.ours.setblocking(False)
         self.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -31,7 +32,7 @@ class Stage:
         self.client = Client(trio.SocketStream(self.theirs), self.theirs)
 
     def check(self) -> None:
-        assert self.site.connections == set()
+        assert self.state.connections == set()
         assert self.app.running == 0
         assert self.ours.fileno() == -1
         assert self.errors == []
@@ -77,7 +78,7 @@ def test_cancel_anywhere_closes_the_connection_and_ends_no_response_cleanly(name
 
             nursery.start_soon(listen)
             with run.target():
-                await serve_connection(admit(stage.ours, stage.site, None), stage.site)
+                await serve_connection(admit(stage.ours, stage.state, None), stage.state)
         stage.check()
         undated = b"\r\n".join(line for line in received.split(b"\r\n") if not line.startswith(b"date:"))
         if not run.is_struck:
@@ -120,7 +121,7 @@ def test_cancel_anywhere_in_http2_closes_the_connection() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(speak)
             with run.target():
-                await serve_connection(admit(stage.ours, stage.site, None), stage.site)
+                await serve_connection(admit(stage.ours, stage.state, None), stage.state)
         stage.check()
 
     explore(scenario, autojump_threshold=0.005, max_steps=300)
@@ -186,7 +187,7 @@ async def test_a_disconnect_during_the_last_send_is_heard_after_it() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"x" * 3_000_000})
             sent.set()
-            assert scope["relay.connection"].loss == DisconnectReason.LEFT
+            assert scope["relay.connection"].disconnect_reason == DisconnectReason.LEFT
 
     with trio.fail_after(10):
         async with open_server(app) as served:

@@ -53,7 +53,7 @@ def make_app() -> QuartTrio:
         finally:
             app.waiting -= 1  # type: ignore[attr-defined]
             connection = request.scope["relay.connection"]  # type: ignore[typeddict-item]
-            app.cancelled.append(connection.loss)  # type: ignore[attr-defined]
+            app.cancelled.append(connection.disconnect_reason)  # type: ignore[attr-defined]
         raise AssertionError
 
     async def stream(count: int, failure: Exception | None) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from quart import Response
 from quart.wrappers.response import ResponseBody
 
 from relay_trio.errors import BodyTooLarge
+from relay_trio.outcome import DisconnectReason
 from relay_trio.web.app import bare_app
 from relay_trio.web.asgi import IncomingBody, RequestLink, StreamAborted, http_scope, link_of
 from tests.explorer import Run, Steps, explore
@@ -140,7 +141,7 @@ async def test_what_the_connection_knows_of_the_loss_is_taken_over(autojump_cloc
 
     class Lost:
         disconnected_at: float | None = -5.0
-        loss: str | None = "stalled"
+        disconnect_reason: DisconnectReason | None = DisconnectReason.STALLED
 
         def ask_for_body(self) -> None:
             raise AssertionError
@@ -151,16 +152,16 @@ async def test_what_the_connection_knows_of_the_loss_is_taken_over(autojump_cloc
 
 
 @pytest.mark.parametrize(
-    ("loss", "timed_out"), [("stalled", True), ("body_timeout", True), ("reset", False), (None, False)]
+    ("loss", "timed_out"), [*((reason, reason.is_timeout) for reason in DisconnectReason), (None, False)]
 )
 async def test_only_a_client_that_was_cut_for_its_slowness_timed_out(
-    autojump_clock: MockClock, loss: str | None, timed_out: bool
+    autojump_clock: MockClock, loss: DisconnectReason | None, timed_out: bool
 ) -> None:
     class Connection:
         disconnected_at: float | None = None
 
         def __init__(self) -> None:
-            self.loss = loss
+            self.disconnect_reason = loss
 
         def ask_for_body(self) -> None:
             pass

@@ -1,0 +1,130 @@
+"""What all connections of one server share, and what one connection knows of itself and its server.
+
+Below everything that speaks a protocol, so that a protocol can hold these values and nothing holds a protocol back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from relay_trio.server.stream import make_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relay_trio.server.limits import ConnectionLimits
+    from relay_trio.server.stream import Application, RequestLine, Scope, ServerStream
+
+Address = tuple[str, int]
+
+
+class OpenConnection(Protocol):
+    """What the server asks of a connection that it has admitted."""
+
+    def begin_drain(self) -> None:
+        """Close when idle; end after what is running otherwise."""
+
+
+class ConnectionProtocol(OpenConnection, Protocol):
+    """One connection, once its protocol is known: HTTP/1.1 or HTTP/2."""
+
+    async def run(self) -> None:
+        """Serve until the connection ends. Cancelled here: destroys."""
+
+
+def nothing_is_expected(error: BaseException) -> bool:
+    """For a server whose application raises nothing on purpose."""
+    return False
+
+
+@dataclass(slots=True)
+class ServerState:
+    """What all connections of one server share.
+
+    ``on_error`` is given every exception that nobody expected. ``is_expected`` recognises the errors that the
+    application raises on purpose, to cut a response: they are reported to nobody.
+    """
+
+    app: Application
+    limits: ConnectionLimits
+    on_error: Callable[[BaseException], None]
+    is_expected: Callable[[BaseException], bool] = nothing_is_expected
+    state: dict[str, Any] = field(default_factory=dict)
+    is_draining: bool = False
+    connections: set[OpenConnection] = field(default_factory=set)
+    all_closed: trio.Event = field(default_factory=trio.Event)
+    accepted: int = 0  # connections, ever
+    contained: int = 0  # exceptions that would have ended a stock server
+
+    def report(self, error: BaseException) -> None:
+        """Give ``error`` to ``on_error``, unless all of it is expected."""
+        if self._is_expected(error):
+            return
+        self.contained += 1
+        try:
+            self.on_error(error)
+        except Exception:  # only the counter is left to say so
+            self.contained += 1
+
+    def _is_expected(self, error: BaseException) -> bool:
+        if isinstance(error, BaseExceptionGroup):
+            return all(self._is_expected(member) for member in error.exceptions)
+        return self.is_expected(error)
+
+
+class ConnectionContext:
+    """The addresses of one connection, and what both protocols need of the server."""
+
+    __slots__ = ("_server", "client_address", "limits", "report", "scheme", "server_address")
+
+    def __init__(
+        self, server: ServerState, scheme: str, client_address: Address | None, server_address: Address | None
+    ) -> None:
+        self._server = server
+        self.limits = server.limits
+        self.report = server.report
+        self.scheme = scheme
+        self.client_address = client_address
+        self.server_address = server_address
+
+    @property
+    def is_draining(self) -> bool:
+        return self._server.is_draining
+
+    @property
+    def linger_seconds(self) -> float:
+        """How long a connection that we ended is read on, so that the client sees our last bytes."""
+        return self.limits.drain_linger_seconds if self._server.is_draining else self.limits.linger_seconds
+
+    async def run_application(self, scope: Scope, stream: ServerStream) -> None:
+        """Let the application answer a request; what goes wrong in it is reported, and ends nothing else.
+
+        Cancelled here: destroys, the response may be left in the middle.
+        """
+        try:
+            await self._server.app(scope, stream.receive, stream.send)
+        except Exception as error:
+            self.report(error)
+        except BaseExceptionGroup as group:
+            _, rest = group.split(trio.Cancelled)
+            if rest is None or not isinstance(rest, Exception):
+                raise
+            self.report(rest)
+
+    def make_scope(self, stream: ServerStream, http_version: str, request: RequestLine) -> Scope:
+        """The ASGI scope of a request on this connection."""
+        return make_scope(
+            stream,
+            http_version=http_version,
+            method=request.method,
+            scheme=self.scheme,
+            path=request.path,
+            query=request.query,
+            headers=request.headers,
+            client=self.client_address,
+            server=self.server_address,
+            state=self._server.state,
+        )
