@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.providers.test_bedrock_metering import exact
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.position import Form
@@ -18,6 +17,7 @@ from relay_trio.usage import NO_USAGE
 from relay_trio.vendors.bedrock.provider import Bedrock, exception_of
 from relay_trio.wire.sigv4 import is_signature_of, parse_claim
 from tests.cuts import cuts
+from tests.vendors.bedrock.test_stream import exact
 from tests.vendors.frames import CLAUDE, recordings
 
 if TYPE_CHECKING:

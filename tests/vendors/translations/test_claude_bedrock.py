@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.providers.test_bedrock_metering import exact
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.position import Form
@@ -19,6 +18,7 @@ from relay_trio.vendors.claude.stream import StreamMeter
 from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
 from relay_trio.wire.sse import EventBlocks, parse_block
 from tests.cuts import cuts
+from tests.vendors.bedrock.test_stream import exact
 from tests.vendors.frames import CLAUDE, CLAUDE_EVENTS, chunk, event, exception, recordings
 
 if TYPE_CHECKING:

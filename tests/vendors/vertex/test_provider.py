@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.providers.test_gemini import JSON, VERTEX_PATH, incoming
 
 from relay_trio.api.credential import Credential
 from relay_trio.errors import UpstreamRefused
@@ -14,6 +13,7 @@ from relay_trio.settings import AccountSettings
 from relay_trio.vendors.gemini import provider as gemini
 from relay_trio.vendors.gemini.stream import ArrayMeter
 from relay_trio.vendors.vertex.provider import Vertex
+from tests.vendors.gemini.test_provider import JSON, VERTEX_PATH, incoming
 
 if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
