@@ -172,7 +172,7 @@ class Attempt:
                 limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
                 await sink.progress()
             if data:
-                sink.put_nowait(data)
+                sink.write(data)
             if not meter.tells_its_error and meter.error is not None:
                 break  # nothing more comes out of it: the client is told now, whatever the upstream goes on with
             limit.rearm(idle_seconds, went_idle)
@@ -207,7 +207,7 @@ class Attempt:
         _, ours, _ = self._asked.route.dialect.error_response(failure.error, self._asked.request_id)
         ours = [pair for pair in ours if pair[0] not in theirs]
         self._start(failure.head, [*headers, *ours, (b"content-length", str(len(body)).encode())])
-        self._sink.put_nowait(body)
+        self._sink.write(body)
 
 
 def client_stalled() -> ClientStalled:

@@ -2,18 +2,18 @@
 
 ::
 
-    pump ── put(bytes) ──► [ trio memory channel │ held_bytes <= limit ] ──► receive() ── body ──► client
+    pump ─ write(bytes) ─► [ trio memory channel │ held_bytes <= limit ] ──► receive() ── body ──► client
          └─ forward(bytes) ──────────── while the body waits and nothing is held ─────────────────►
 
 The channel itself is unbounded, because counting items bounds nothing: a hundred chunks of 64 KiB are 6.5 MB for one
-client that stopped reading. What bounds it is the byte count beside it, which ``put`` waits for.
+client that stopped reading. What bounds it is the byte count beside it, which the pump waits for.
 
 A stream that is slower than its client is nearly always in the state in which the body waits for one more chunk. Then
 the pump writes it to the client itself: the same bytes to the same socket, without waking a task for it. Whatever the
 socket does not take at once, and every end, goes through the channel, so that waiting and judging stay the body's.
 
-The end of the channel means nothing. A good end is a ``Usage``, a bad one an ``Error``, and a channel that ends with
-neither was cut: its body must not look finished.
+The end of the channel means nothing. A good end is a ``StreamDone``, a bad one an ``StreamFailed``, and a channel that
+ends with neither was cut: its body must not look finished.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
-from relay_trio.relay.chunks import Chunk, Data, Error, Usage
+from relay_trio.relay.chunks import Chunk, Data, StreamDone, StreamFailed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,7 +41,7 @@ PIECE_BYTES = 64 * 1024
 
 
 class ResponseChannel:
-    """Both ends and their byte count. The pump holds ``sink``, the body ``source``."""
+    """Both ends and their byte count. The pump holds ``sender``, the body ``receiver``."""
 
     def __init__(self, limit_bytes: int = CHANNEL_BYTES, forward: Forward | None = None) -> None:
         self.limit_bytes = limit_bytes
@@ -49,8 +49,8 @@ class ResponseChannel:
         self.held_bytes = 0
         send, receive = trio.open_memory_channel[Chunk](math.inf)
         self._lot = trio.lowlevel.ParkingLot()  # at most the pump, waiting for room or for the flush
-        self.sink = ChunkSender(self, send)
-        self.source = ChunkReceiver(self, receive)
+        self.sender = ChunkSender(self, send)
+        self.receiver = ChunkReceiver(self, receive)
 
     def _wake_pump(self) -> None:
         self._lot.unpark_all()
@@ -59,8 +59,8 @@ class ResponseChannel:
 class ChunkSender:
     """The pump's end. Leaving its ``with`` closes the channel."""
 
-    def __init__(self, handover: ResponseChannel, channel: trio.MemorySendChannel[Chunk]) -> None:
-        self._handover = handover
+    def __init__(self, response: ResponseChannel, channel: trio.MemorySendChannel[Chunk]) -> None:
+        self._response = response
         self._channel = channel
 
     def __enter__(self) -> Self:
@@ -73,30 +73,40 @@ class ChunkSender:
 
     @property
     def has_room(self) -> bool:
-        """Whether ``put`` would not have to wait."""
-        return self._handover.held_bytes < self._handover.limit_bytes
+        """Whether the limit allows another chunk."""
+        return self._response.held_bytes < self._response.limit_bytes
 
-    def put_nowait(self, data: bytes) -> None:
-        """Hand over ``data``, room or not; callers ask ``has_room`` first. One chunk may exceed the limit.
+    def write(self, data: bytes) -> None:
+        """Give ``data`` to the client, room or not; callers ask ``has_room`` first. One chunk may exceed the limit.
+
+        One of three things happens to it:
+
+        - *written through*: the body waits and nothing is held, and the client's socket took all of it. Nothing is
+          left to do, and the body was not woken.
+        - *owed*: the same, but the socket took only a part. The bytes are where they belong; what is unsent of them
+          counts as held, and an empty chunk wakes the body, whose next ``send`` waits until the client took them.
+        - *queued*: everything else. The bytes lie in the channel and count as held until the body sent them.
+
+        So ``held_bytes`` is never less than what the client's socket has not taken, and none of it overtakes another.
 
         Raises:
             trio.BrokenResourceError: the body is gone.
         """
-        handover = self._handover
+        response = self._response
         unsent: int | None = None
-        if handover.forward is not None and handover.source.is_asking and not handover.held_bytes:
-            unsent = handover.forward(data)
+        if response.forward is not None and response.receiver.is_waiting and not response.held_bytes:
+            unsent = response.forward(data)
         if unsent is None:
             self._channel.send_nowait(Data(data))
-            handover.held_bytes += len(data)
+            response.held_bytes += len(data)
         elif unsent:
-            self._channel.send_nowait(Data(b""))  # the body waits until the client took the rest
-            handover.source.owe(unsent)
+            self._channel.send_nowait(Data(b""))
+            response.receiver.charge(unsent)
 
     @property
     def is_flushed(self) -> bool:
         """Whether the body has sent everything it was given and asks for more."""
-        return not self._handover.held_bytes and self._handover.source.is_asking
+        return not self._response.held_bytes and self._response.receiver.is_waiting
 
     async def progress(self) -> None:
         """Wait until the body took or sent something. The caller limits how long.
@@ -106,38 +116,38 @@ class ChunkSender:
 
         Cancelled here: atomic, nothing was handed over.
         """
-        if not self._handover.source.is_closed:
-            await self._handover._lot.park()
-        if self._handover.source.is_closed:
+        if not self._response.receiver.is_closed:
+            await self._response._lot.park()
+        if self._response.receiver.is_closed:
             raise trio.BrokenResourceError("the body was given up")
 
-    def finish(self, usage: Usage) -> None:
+    def finish(self, done: StreamDone) -> None:
         """The explicit good end."""
-        self._channel.send_nowait(usage)
+        self._channel.send_nowait(done)
 
-    def fail(self, error: Error) -> None:
+    def fail(self, failed: StreamFailed) -> None:
         """The explicit bad end; what was handed over before it is still delivered."""
-        self._channel.send_nowait(error)
+        self._channel.send_nowait(failed)
 
 
 class ChunkReceiver:
     """The body's end."""
 
-    def __init__(self, handover: ResponseChannel, channel: trio.MemoryReceiveChannel[Chunk]) -> None:
-        self.is_asking = False
+    def __init__(self, response: ResponseChannel, channel: trio.MemoryReceiveChannel[Chunk]) -> None:
+        self.is_waiting = False
         """Whether the body waits for more, having sent all it was given."""
         self.is_closed = False
-        self._handover = handover
+        self._response = response
         self._channel = channel
-        self._ended: Usage | Error | None = None
+        self._ended: StreamDone | StreamFailed | None = None
         self._unsent = 0
 
-    def owe(self, size: int) -> None:
+    def charge(self, size: int) -> None:
         """``size`` bytes were forwarded that the client's socket has not taken: held until the body asks again."""
         self._unsent += size
-        self._handover.held_bytes += size
+        self._response.held_bytes += size
 
-    async def receive(self) -> bytes | Usage | Error:
+    async def receive(self) -> bytes | StreamDone | StreamFailed:
         """The bytes that are waiting, as one piece of ``PIECE_BYTES`` or little more; or the end.
 
         Asking for more is what tells the pump that the last piece was sent.
@@ -147,22 +157,22 @@ class ChunkReceiver:
 
         Cancelled here: safe to retry, nothing is lost.
         """
-        handover = self._handover
+        response = self._response
         if self._unsent:
-            handover.held_bytes -= self._unsent
+            response.held_bytes -= self._unsent
             self._unsent = 0
-            handover._wake_pump()
+            response._wake_pump()
         if self._ended is not None:
             return self._ended
         try:
             chunk = self._channel.receive_nowait()
         except trio.WouldBlock:
-            self.is_asking = True
-            handover._wake_pump()
+            self.is_waiting = True
+            response._wake_pump()
             try:
                 chunk = await self._channel.receive()
             finally:
-                self.is_asking = False
+                self.is_waiting = False
         if not isinstance(chunk, Data):
             self._ended = chunk
             return chunk
@@ -188,6 +198,6 @@ class ChunkReceiver:
     def close(self) -> None:
         """The body is done or given up. Synchronous, so that it works in a cancelled task."""
         self.is_closed = True
-        self._handover.held_bytes = 0
+        self._response.held_bytes = 0
         self._channel.close()
-        self._handover._wake_pump()
+        self._response._wake_pump()

@@ -1,7 +1,7 @@
-"""What travels from the upstream reader to the client's body, and the token record a stream ends with.
+"""What travels from the pump to the response body of the client.
 
-The channel's own end means nothing. A stream that ended well sends ``Usage`` last; one that failed sends ``Error``;
-a channel that closes with neither was cut, and the client must not take it for complete.
+The end of the channel means nothing by itself. A stream that ended well sends ``StreamDone`` last; one that failed
+sends ``StreamFailed``; a channel that closes with neither was cut, and the client must not take it for complete.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class StreamDone:
     """The explicit good end of a stream."""
 
-    stats: UsageStats
+    usage: UsageStats
 
 
 @dataclass(frozen=True, slots=True)
-class Error:
+class StreamFailed:
     """The explicit bad end of a stream.
 
-    ``last_words`` are the dialect's own way of saying so inside the stream, for the client to get last. ``is_told``
-    when the upstream's own error event already went out, so that the stream may end as the upstream ended it.
+    ``closing_event`` is what the dialect has for an error inside a stream; the client gets it last.
+    ``is_error_forwarded`` when the upstream's own error event already went out: then the stream ends as the upstream
+    ended it.
     """
 
     error: RelayError
-    last_words: bytes = b""
-    is_told: bool = False
+    closing_event: bytes = b""
+    is_error_forwarded: bool = False
 
 
-Chunk = Data | Usage | Error
+Chunk = Data | StreamDone | StreamFailed

@@ -33,7 +33,7 @@ from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word
 from relay_trio.pool.account import is_match
 from relay_trio.relay.attempt import Attempt, Failure, client_stalled
-from relay_trio.relay.chunks import Error, Usage
+from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.relay.read_request import read_request
 from relay_trio.relay.record import RequestRecord
 
@@ -60,7 +60,7 @@ async def pump(core: Relay, asked: Asked, handover: ResponseChannel, *, task_sta
         route=asked.route.name,
         client_request_id=asked.client_request_id,
     )
-    with handover.sink as sink, RequestRecord(row, asked.presence, handover, core.live) as exchange:
+    with handover.sender as sink, RequestRecord(row, asked.presence, handover, core.live) as exchange:
         life = _Life(core, asked, exchange, handover)
         try:
             await life.run(task_status)
@@ -73,7 +73,7 @@ async def pump(core: Relay, asked: Asked, handover: ResponseChannel, *, task_sta
                 raise
             sink.fail(life.last_word(error))
         else:
-            sink.finish(Usage(exchange.settle_usage()))
+            sink.finish(StreamDone(exchange.settle_usage()))
 
 
 class _Life:
@@ -84,7 +84,7 @@ class _Life:
         self._core = core
         self._asked = asked
         self._exchange = exchange
-        self._sink = handover.sink
+        self._sink = handover.sender
 
     async def run(self, started: trio.TaskStatus[Answer]) -> None:
         core, exchange, timeouts = self._core, self._exchange, self._core.settings.timeouts
@@ -169,14 +169,14 @@ class _Life:
         with self._exchange.clock.limit(seconds, timed_out):
             return await self._core.admission.acquire(want)
 
-    def last_word(self, error: RelayError) -> Error:
+    def last_word(self, error: RelayError) -> StreamFailed:
         """How the client is told, inside the stream."""
         meter = self._exchange.meter
         if meter is None:
-            return Error(error)
+            return StreamFailed(error)
         if meter.error is error and meter.tells_its_error:
-            return Error(error, is_told=True)
-        return Error(error, self._asked.route.dialect.error_chunk(error, self._asked.request_id, meter))
+            return StreamFailed(error, is_error_forwarded=True)
+        return StreamFailed(error, self._asked.route.dialect.error_chunk(error, self._asked.request_id, meter))
 
 
 def _passed_on(failure: Failure) -> Outcome:

@@ -100,7 +100,7 @@ async def relay(
         (b"x-relay-attempts", str(answer.row.attempts).encode()),
         (b"server-timing", server_timing(answer.row)),
     ]
-    return _response(answer.status, [*answer.headers, *ids, *timing], ClientBody(handover.source))
+    return _response(answer.status, [*answer.headers, *ids, *timing], ClientBody(handover.receiver))
 
 
 def error_answer(

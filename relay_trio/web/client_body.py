@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 from quart.wrappers.response import ResponseBody
 
-from relay_trio.relay.chunks import Error, Usage
+from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.web.asgi import StreamAborted
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class ClientBody(ResponseBody):
             raise StreamAborted from None
         if isinstance(chunk, bytes):
             return chunk
-        if isinstance(chunk, Usage) or chunk.is_told:
+        if isinstance(chunk, StreamDone) or chunk.is_error_forwarded:
             raise StopAsyncIteration
-        assert isinstance(chunk, Error)
-        if chunk.last_words and not self._has_spoken:
+        assert isinstance(chunk, StreamFailed)
+        if chunk.closing_event and not self._has_spoken:
             self._has_spoken = True
-            return chunk.last_words
+            return chunk.closing_event
         raise StreamAborted

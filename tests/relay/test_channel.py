@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from relay_trio.errors import UpstreamClosed
 from relay_trio.relay.channel import CHANNEL_BYTES, PIECE_BYTES, ResponseChannel
-from relay_trio.relay.chunks import Error, Usage
+from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.usage import NO_USAGE
 from tests.explorer import Run, Steps, explore
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-GOOD_END = Usage(NO_USAGE)
-BAD_END = Error(UpstreamClosed("the upstream closed the connection"))
+GOOD_END = StreamDone(NO_USAGE)
+BAD_END = StreamFailed(UpstreamClosed("the upstream closed the connection"))
 
 
 # --- bytes --------------------------------------------------------------------------------------------------------
@@ -29,22 +29,22 @@ BAD_END = Error(UpstreamClosed("the upstream closed the connection"))
 async def test_what_is_put_is_held_until_the_body_asks_for_more() -> None:
     """Taking bytes is not sending them: they leave the count when the body comes back."""
     handover = ResponseChannel(10)
-    handover.sink.put_nowait(b"abcd")
-    handover.sink.put_nowait(b"efg")
+    handover.sender.write(b"abcd")
+    handover.sender.write(b"efg")
     assert handover.held_bytes == 7
-    assert await handover.source.receive() == b"abcdefg"
+    assert await handover.receiver.receive() == b"abcdefg"
     assert handover.held_bytes == 7
-    handover.sink.put_nowait(b"h")
-    assert await handover.source.receive() == b"h"
+    handover.sender.write(b"h")
+    assert await handover.receiver.receive() == b"h"
     assert handover.held_bytes == 1
 
 
 async def test_one_chunk_may_exceed_the_limit_and_then_there_is_no_room() -> None:
     handover = ResponseChannel(10)
-    handover.sink.put_nowait(b"x" * 9)
-    assert handover.sink.has_room
-    handover.sink.put_nowait(b"x" * 500)
-    assert not handover.sink.has_room
+    handover.sender.write(b"x" * 9)
+    assert handover.sender.has_room
+    handover.sender.write(b"x" * 500)
+    assert not handover.sender.has_room
     assert handover.held_bytes == 509
 
 
@@ -56,11 +56,11 @@ async def test_what_waits_is_gathered_to_one_piece_and_the_rest_stays() -> None:
     """A slow client shows progress with each piece, so a piece is not the whole limit."""
     handover = ResponseChannel()
     for _ in range(6):
-        handover.sink.put_nowait(b"x" * 30_000)
-    first = await handover.source.receive()
+        handover.sender.write(b"x" * 30_000)
+    first = await handover.receiver.receive()
     assert isinstance(first, bytes)
     assert PIECE_BYTES <= len(first) < PIECE_BYTES + 30_000
-    second = await handover.source.receive()
+    second = await handover.receiver.receive()
     assert isinstance(second, bytes)
     assert handover.held_bytes == 180_000 - len(first)
 
@@ -68,36 +68,36 @@ async def test_what_waits_is_gathered_to_one_piece_and_the_rest_stays() -> None:
 async def test_a_single_chunk_is_passed_on_without_a_copy() -> None:
     handover = ResponseChannel()
     data = b"x" * 1000
-    handover.sink.put_nowait(data)
-    assert await handover.source.receive() is data
+    handover.sender.write(data)
+    assert await handover.receiver.receive() is data
 
 
 # --- ends ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", [GOOD_END, BAD_END], ids=["good", "bad"])
-async def test_an_end_comes_after_all_bytes_and_again_whenever_it_is_asked_for(end: Usage | Error) -> None:
+async def test_an_end_comes_after_all_bytes_and_again_whenever_it_is_asked_for(end: StreamDone | StreamFailed) -> None:
     handover = ResponseChannel()
-    with handover.sink as sink:
-        sink.put_nowait(b"ab")
-        if isinstance(end, Usage):
+    with handover.sender as sink:
+        sink.write(b"ab")
+        if isinstance(end, StreamDone):
             sink.finish(end)
         else:
             sink.fail(end)
-    assert await handover.source.receive() == b"ab"
-    assert await handover.source.receive() is end
-    assert await handover.source.receive() is end
+    assert await handover.receiver.receive() == b"ab"
+    assert await handover.receiver.receive() is end
+    assert await handover.receiver.receive() is end
     assert handover.held_bytes == 0
 
 
 async def test_a_channel_that_closes_without_an_end_was_cut() -> None:
     """What came before the cut is still delivered; then there is no end, and the body must not look finished."""
     handover = ResponseChannel()
-    with handover.sink as sink:
-        sink.put_nowait(b"ab")
-    assert await handover.source.receive() == b"ab"
+    with handover.sender as sink:
+        sink.write(b"ab")
+    assert await handover.receiver.receive() == b"ab"
     with pytest.raises(trio.EndOfChannel):
-        await handover.source.receive()
+        await handover.receiver.receive()
 
 
 async def test_a_pump_that_crashes_cuts_the_channel(autojump_clock: MockClock) -> None:
@@ -105,12 +105,12 @@ async def test_a_pump_that_crashes_cuts_the_channel(autojump_clock: MockClock) -
 
     async def body() -> None:
         with pytest.raises(trio.EndOfChannel):
-            await handover.source.receive()
+            await handover.receiver.receive()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(body)
         await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(ZeroDivisionError), handover.sink:
+        with pytest.raises(ZeroDivisionError), handover.sender:
             raise ZeroDivisionError
 
 
@@ -119,21 +119,21 @@ async def test_a_pump_that_crashes_cuts_the_channel(autojump_clock: MockClock) -
 
 async def test_progress_ends_when_the_body_asks_for_more_having_sent(autojump_clock: MockClock) -> None:
     handover = ResponseChannel(10)
-    handover.sink.put_nowait(b"x" * 10)
+    handover.sender.write(b"x" * 10)
     moments = []
 
     async def pump() -> None:
-        while not handover.sink.has_room:
-            await handover.sink.progress()
+        while not handover.sender.has_room:
+            await handover.sender.progress()
         moments.append(trio.current_time())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
         start = trio.current_time()
-        await handover.source.receive()
+        await handover.receiver.receive()
         await trio.sleep(3)  # the client takes it
-        handover.sink.put_nowait(b"y")
-        await handover.source.receive()
+        handover.sender.write(b"y")
+        await handover.receiver.receive()
         await trio.testing.wait_all_tasks_blocked()
         assert moments == [start + 3]
 
@@ -141,94 +141,94 @@ async def test_progress_ends_when_the_body_asks_for_more_having_sent(autojump_cl
 async def test_it_is_flushed_only_when_the_body_asks_again(autojump_clock: MockClock) -> None:
     """Not when it took the last bytes: a client that leaves now has not got them."""
     handover = ResponseChannel()
-    handover.sink.put_nowait(b"last")
+    handover.sender.write(b"last")
     moments = []
 
     async def pump() -> None:
-        while not handover.sink.is_flushed:
-            await handover.sink.progress()
+        while not handover.sender.is_flushed:
+            await handover.sender.progress()
         moments.append(trio.current_time())
-        handover.sink.finish(GOOD_END)
+        handover.sender.finish(GOOD_END)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
         start = trio.current_time()
-        assert not handover.sink.is_flushed
-        assert await handover.source.receive() == b"last"
-        assert not handover.sink.is_flushed
+        assert not handover.sender.is_flushed
+        assert await handover.receiver.receive() == b"last"
+        assert not handover.sender.is_flushed
         await trio.sleep(5)
         assert not moments
-        assert await handover.source.receive() is GOOD_END
+        assert await handover.receiver.receive() is GOOD_END
         assert moments == [start + 5]
 
 
 async def test_an_empty_answer_is_flushed_when_the_body_asks_the_first_time(autojump_clock: MockClock) -> None:
     handover = ResponseChannel()
-    assert not handover.sink.is_flushed
+    assert not handover.sender.is_flushed
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(handover.source.receive)
-        await handover.sink.progress()
-        assert handover.sink.is_flushed
-        handover.sink.finish(GOOD_END)
+        nursery.start_soon(handover.receiver.receive)
+        await handover.sender.progress()
+        assert handover.sender.is_flushed
+        handover.sender.finish(GOOD_END)
 
 
 async def test_bytes_put_while_the_body_asks_are_not_flushed_before_it_ran(autojump_clock: MockClock) -> None:
     """The body is already on its way to them, and still looks as if it were asking."""
     handover = ResponseChannel()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(handover.source.receive)
-        await handover.sink.progress()
-        handover.sink.put_nowait(b"x")
-        assert handover.source.is_asking
-        assert not handover.sink.is_flushed
+        nursery.start_soon(handover.receiver.receive)
+        await handover.sender.progress()
+        handover.sender.write(b"x")
+        assert handover.receiver.is_waiting
+        assert not handover.sender.is_flushed
 
 
 async def test_a_body_that_gave_up_breaks_the_next_put(autojump_clock: MockClock) -> None:
     handover = ResponseChannel()
-    handover.source.close()
+    handover.receiver.close()
     with pytest.raises(trio.BrokenResourceError):
-        handover.sink.put_nowait(b"x")
+        handover.sender.write(b"x")
     assert handover.held_bytes == 0
 
 
 async def test_a_body_that_gives_up_wakes_a_pump_that_waits_for_room(autojump_clock: MockClock) -> None:
     """It learns there that the body is gone, and again if it puts all the same: no bytes stay counted."""
     handover = ResponseChannel(4)
-    handover.sink.put_nowait(b"x" * 4)
+    handover.sender.write(b"x" * 4)
 
     async def pump() -> None:
         with pytest.raises(trio.BrokenResourceError):
-            await handover.sink.progress()
+            await handover.sender.progress()
         with pytest.raises(trio.BrokenResourceError):
-            handover.sink.put_nowait(b"y")
+            handover.sender.write(b"y")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
         await trio.testing.wait_all_tasks_blocked()
-        handover.source.close()
+        handover.receiver.close()
     assert handover.held_bytes == 0
 
 
 async def test_a_body_that_gives_up_breaks_a_pump_that_waits_for_the_flush(autojump_clock: MockClock) -> None:
     """Nobody will ask again: waiting for it until the stall limit helps nobody."""
     handover = ResponseChannel()
-    handover.sink.put_nowait(b"last")
+    handover.sender.write(b"last")
 
     async def pump() -> None:
         with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
-            while not handover.sink.is_flushed:
-                await handover.sink.progress()
+            while not handover.sender.is_flushed:
+                await handover.sender.progress()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
         await trio.testing.wait_all_tasks_blocked()
-        handover.source.close()
+        handover.receiver.close()
 
 
 async def test_closing_twice_is_closing_once() -> None:
     handover = ResponseChannel()
-    handover.source.close()
-    handover.source.close()
+    handover.receiver.close()
+    handover.receiver.close()
 
 
 # --- cancellation -------------------------------------------------------------------------------------------------
@@ -242,18 +242,18 @@ def test_cancel_anywhere_in_receive_loses_nothing() -> None:
         received: list[bytes] = []
 
         async def pump() -> None:
-            with handover.sink as sink:
+            with handover.sender as sink:
                 for piece in (b"abcd", b"efgh", b"ij", b"kl"):
                     while not sink.has_room:
                         await sink.progress()
-                    sink.put_nowait(piece)
+                    sink.write(piece)
                     await trio.lowlevel.checkpoint()
                 while not sink.is_flushed:
                     await sink.progress()
                 sink.finish(GOOD_END)
 
         async def drain() -> None:
-            while isinstance(chunk := await handover.source.receive(), bytes):
+            while isinstance(chunk := await handover.receiver.receive(), bytes):
                 received.append(chunk)
                 await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -273,21 +273,21 @@ def test_cancel_anywhere_in_progress_leaves_the_count_as_it_was() -> None:
 
     async def scenario(run: Run) -> None:
         handover = ResponseChannel(4)
-        handover.sink.put_nowait(b"abcd")
+        handover.sender.write(b"abcd")
 
         async def body() -> None:
             for _ in range(2):
-                await handover.source.receive()
-            handover.source.close()
+                await handover.receiver.receive()
+            handover.receiver.close()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(body)
             with run.target():
-                while not handover.sink.has_room:
-                    await handover.sink.progress()
-            while not handover.sink.has_room:
-                await handover.sink.progress()
-            handover.sink.put_nowait(b"e")
+                while not handover.sender.has_room:
+                    await handover.sender.progress()
+            while not handover.sender.has_room:
+                await handover.sender.progress()
+            handover.sender.write(b"e")
         assert handover.held_bytes == 0
 
     explore(scenario, counted=(Steps.TARGET, Steps.RUN), seeds=(0, 1))
@@ -300,16 +300,70 @@ def test_in_any_order_of_putting_and_taking_the_count_is_what_was_not_sent(sizes
         unsent = 0
         while waiting or taken < put:
             if waiting and (put == taken or draw.random() < 0.5):  # type: ignore[attr-defined]
-                handover.sink.put_nowait(b"x" * waiting[0])
+                handover.sender.write(b"x" * waiting[0])
                 put += waiting.pop(0)
             else:
-                chunk = await handover.source.receive()
+                chunk = await handover.receiver.receive()
                 assert isinstance(chunk, bytes)
                 taken += len(chunk)
                 unsent = len(chunk)
             assert handover.held_bytes == put - taken + unsent
 
     trio.run(check)
+
+
+# --- the three ways of a chunk ------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.sampled_from([None, 0, 1, 20, 50]), st.booleans()), max_size=20))
+def test_whatever_way_chunks_go_they_arrive_in_order_and_what_is_not_taken_is_held(
+    steps: list[tuple[int, int | None, bool]],
+) -> None:
+    """Each step writes a chunk; the socket refuses it (None) or leaves so many of its bytes; the body runs, or not."""
+
+    async def scenario() -> None:
+        arrived = bytearray()
+        written = bytearray()
+        unsent = 0
+        left: int | None = None
+
+        def forward(data: bytes) -> int | None:
+            nonlocal unsent
+            assert not unsent, "the socket is written to although it has not taken what was written before"
+            if left is None:
+                return None
+            arrived.extend(data)
+            unsent = min(left, len(data))
+            return unsent
+
+        response = ResponseChannel(forward=forward)
+
+        async def body() -> None:
+            nonlocal unsent
+            while True:
+                piece = await response.receiver.receive()
+                if not isinstance(piece, bytes):
+                    return
+                arrived.extend(piece)  # as ``send``: it returns when the socket has all of it
+                unsent = 0
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(body)
+            await trio.testing.wait_all_tasks_blocked()
+            for number, (size, leaves, body_runs) in enumerate(steps):
+                left = leaves
+                data = bytes([number]) * size
+                response.sender.write(data)
+                written.extend(data)
+                assert response.held_bytes >= len(written) - len(arrived) + unsent
+                if body_runs:
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert response.sender.is_flushed
+                    assert arrived == written
+            response.sender.finish(GOOD_END)
+        assert arrived == written
+
+    trio.run(scenario)
 
 
 # --- forwarding ---------------------------------------------------------------------------------------------------
@@ -331,7 +385,7 @@ class Socket:
 
 async def gather(handover: ResponseChannel, seen: list[object]) -> None:
     """A body that sends what it receives without waiting."""
-    while isinstance(item := await handover.source.receive(), bytes):
+    while isinstance(item := await handover.receiver.receive(), bytes):
         seen.append(item)
     seen.append(item)
 
@@ -344,9 +398,9 @@ async def test_what_the_body_waits_for_is_written_without_waking_it(autojump_clo
         nursery.start_soon(gather, handover, seen)
         await trio.testing.wait_all_tasks_blocked()
         for piece in (b"one", b"two"):
-            handover.sink.put_nowait(piece)
-            assert (handover.held_bytes, handover.sink.is_flushed) == (0, True)
-        handover.sink.finish(GOOD_END)
+            handover.sender.write(piece)
+            assert (handover.held_bytes, handover.sender.is_flushed) == (0, True)
+        handover.sender.finish(GOOD_END)
     assert line.written == [b"one", b"two"]
     assert seen == [GOOD_END]
 
@@ -356,18 +410,18 @@ async def test_nothing_overtakes_what_the_body_has_not_sent(autojump_clock: Mock
     line = Socket(100)
     handover = ResponseChannel(forward=line.forward)
     seen: list[object] = []
-    handover.sink.put_nowait(b"first")
+    handover.sender.write(b"first")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(gather, handover, seen)
         await trio.testing.wait_all_tasks_blocked()
         line.takes = None
-        handover.sink.put_nowait(b"second")
+        handover.sender.write(b"second")
         line.takes = 100
-        handover.sink.put_nowait(b"third")
+        handover.sender.write(b"third")
         assert line.written == []
         await trio.testing.wait_all_tasks_blocked()
-        handover.sink.put_nowait(b"fourth")
-        handover.sink.finish(GOOD_END)
+        handover.sender.write(b"fourth")
+        handover.sender.finish(GOOD_END)
     assert seen == [b"first", b"secondthird", GOOD_END]
     assert line.written == [b"fourth"]
 
@@ -380,20 +434,20 @@ async def test_what_the_socket_did_not_take_is_held_until_the_body_has_waited_fo
         pieces: list[object] = []
 
         async def body() -> None:
-            pieces.append(await handover.source.receive())
+            pieces.append(await handover.receiver.receive())
 
         nursery.start_soon(body)
         await trio.testing.wait_all_tasks_blocked()
-        handover.sink.put_nowait(b"abcde")
-        assert (handover.held_bytes, handover.sink.is_flushed) == (3, False)
-        handover.sink.put_nowait(b"fg")
+        handover.sender.write(b"abcde")
+        assert (handover.held_bytes, handover.sender.is_flushed) == (3, False)
+        handover.sender.write(b"fg")
         assert handover.held_bytes == 5
         await trio.testing.wait_all_tasks_blocked()
         assert pieces == [b"fg"]
-        assert (handover.held_bytes, handover.sink.is_flushed) == (5, False)
+        assert (handover.held_bytes, handover.sender.is_flushed) == (5, False)
         nursery.start_soon(body)
         await trio.testing.wait_all_tasks_blocked()
-        assert (handover.held_bytes, handover.sink.is_flushed) == (0, True)
+        assert (handover.held_bytes, handover.sender.is_flushed) == (0, True)
         nursery.cancel_scope.cancel()
     assert line.written == [b"abcde"]
 
@@ -401,7 +455,7 @@ async def test_what_the_socket_did_not_take_is_held_until_the_body_has_waited_fo
 async def test_nothing_is_written_for_a_body_that_gave_up(autojump_clock: MockClock) -> None:
     line = Socket(100)
     handover = ResponseChannel(forward=line.forward)
-    handover.source.close()
+    handover.receiver.close()
     with pytest.raises(trio.BrokenResourceError):
-        handover.sink.put_nowait(b"x")
+        handover.sender.write(b"x")
     assert line.written == []

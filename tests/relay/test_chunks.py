@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from relay_trio.errors import UpstreamClosed
-from relay_trio.relay.chunks import Data, Error, Usage
+from relay_trio.relay.chunks import Data, StreamDone, StreamFailed
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 
 
@@ -26,16 +26,16 @@ def test_an_explicit_zero_is_a_value_and_no_usage_is_none() -> None:
 
 def test_an_error_says_nothing_to_the_client_unless_it_is_given_words() -> None:
     """Last words are the dialect's; bytes in the wrong dialect would be worse than a cut."""
-    error = Error(UpstreamClosed("gone"))
-    assert (error.last_words, error.is_told) == (b"", False)
+    error = StreamFailed(UpstreamClosed("gone"))
+    assert (error.closing_event, error.is_error_forwarded) == (b"", False)
 
 
 @pytest.mark.parametrize(
     ("chunk", "field"),
     [
         (Data(b"x"), "content"),
-        (Usage(NO_USAGE), "stats"),
-        (Error(UpstreamClosed("gone")), "error"),
+        (StreamDone(NO_USAGE), "usage"),
+        (StreamFailed(UpstreamClosed("gone")), "error"),
         (NO_USAGE, "source"),
     ],
 )

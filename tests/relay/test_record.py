@@ -285,8 +285,8 @@ async def test_phases_attempts_and_bytes_are_of_what_is_open_now() -> None:
     office, account = Office(), make_account("a")
     with office.exchange("req_1") as first, office.exchange("req_2") as second:
         second.phase, second.attempt_account = Phase.DATA, account
-        first.handover.sink.put_nowait(b"abc")
-        second.handover.sink.put_nowait(b"abcdefg")
+        first.handover.sender.write(b"abc")
+        second.handover.sender.write(b"abcdefg")
         assert office.live.by_phase() == {"reading": 1, "data": 1}
         assert office.live.attempts() == {"a": 1}
         assert office.live.held_bytes() == (10, 7)

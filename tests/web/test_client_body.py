@@ -10,7 +10,7 @@ import trio.testing
 
 from relay_trio.errors import UpstreamClosed
 from relay_trio.relay.channel import ResponseChannel
-from relay_trio.relay.chunks import Error, Usage
+from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.usage import NO_USAGE
 from relay_trio.web.asgi import StreamAborted
 from relay_trio.web.client_body import ClientBody
@@ -26,7 +26,7 @@ async def sent(handover: ResponseChannel) -> tuple[list[bytes], str]:
     """What a client is sent, and how it ends."""
     pieces = []
     try:
-        async with ClientBody(handover.source) as body:
+        async with ClientBody(handover.receiver) as body:
             async for piece in body:
                 pieces.append(piece)
                 await trio.lowlevel.checkpoint()
@@ -37,73 +37,73 @@ async def sent(handover: ResponseChannel) -> tuple[list[bytes], str]:
 
 async def test_a_good_end_finishes_the_response() -> None:
     handover = ResponseChannel()
-    with handover.sink as sink:
-        sink.put_nowait(b"a")
-        sink.finish(Usage(NO_USAGE))
+    with handover.sender as sink:
+        sink.write(b"a")
+        sink.finish(StreamDone(NO_USAGE))
     assert await sent(handover) == ([b"a"], "finished")
 
 
 async def test_an_answer_without_a_byte_is_finished_too() -> None:
     handover = ResponseChannel()
-    with handover.sink as sink:
-        sink.finish(Usage(NO_USAGE))
+    with handover.sender as sink:
+        sink.finish(StreamDone(NO_USAGE))
     assert await sent(handover) == ([], "finished")
 
 
 async def test_a_failure_with_last_words_says_them_once_and_is_aborted() -> None:
     handover = ResponseChannel()
-    with handover.sink as sink:
-        sink.put_nowait(b"a")
-        sink.fail(Error(GONE, b"event: error\n\n"))
+    with handover.sender as sink:
+        sink.write(b"a")
+        sink.fail(StreamFailed(GONE, b"event: error\n\n"))
     assert await sent(handover) == ([b"a", b"event: error\n\n"], "aborted")
 
 
 async def test_a_failure_without_words_is_aborted_in_silence() -> None:
     handover = ResponseChannel()
-    with handover.sink as sink:
-        sink.put_nowait(b"a")
-        sink.fail(Error(GONE))
+    with handover.sender as sink:
+        sink.write(b"a")
+        sink.fail(StreamFailed(GONE))
     assert await sent(handover) == ([b"a"], "aborted")
 
 
 async def test_a_failure_that_the_upstream_told_itself_ends_as_the_upstream_ended() -> None:
     handover = ResponseChannel()
-    with handover.sink as sink:
-        sink.put_nowait(b"event: error\n\n")
-        sink.fail(Error(GONE, b"never sent", is_told=True))
+    with handover.sender as sink:
+        sink.write(b"event: error\n\n")
+        sink.fail(StreamFailed(GONE, b"never sent", is_error_forwarded=True))
     assert await sent(handover) == ([b"event: error\n\n"], "finished")
 
 
 async def test_a_channel_that_ends_without_a_word_is_aborted() -> None:
     handover = ResponseChannel()
-    with handover.sink as sink:
-        sink.put_nowait(b"a")
+    with handover.sender as sink:
+        sink.write(b"a")
     assert await sent(handover) == ([b"a"], "aborted")
 
 
 async def test_leaving_the_body_early_gives_up_what_is_waiting() -> None:
     handover = ResponseChannel()
-    handover.sink.put_nowait(b"x" * 1000)
-    async with ClientBody(handover.source):
+    handover.sender.write(b"x" * 1000)
+    async with ClientBody(handover.receiver):
         pass
     assert handover.held_bytes == 0
     with pytest.raises(trio.BrokenResourceError):
-        handover.sink.put_nowait(b"y")
+        handover.sender.write(b"y")
 
 
 async def test_a_body_that_is_never_entered_owes_nothing(autojump_clock: MockClock) -> None:
     """A cancel can fall between handler and body."""
     handover = ResponseChannel()
-    ClientBody(handover.source)
-    handover.sink.put_nowait(b"x")
+    ClientBody(handover.receiver)
+    handover.sender.write(b"x")
     assert handover.held_bytes == 1
 
 
 async def test_leaving_works_in_a_cancelled_task() -> None:
     handover = ResponseChannel()
-    handover.sink.put_nowait(b"x")
+    handover.sender.write(b"x")
     with trio.CancelScope() as scope:
-        async with ClientBody(handover.source):
+        async with ClientBody(handover.receiver):
             scope.cancel()
             await trio.lowlevel.checkpoint()
     assert handover.held_bytes == 0
@@ -114,15 +114,15 @@ def test_cancel_anywhere_in_the_next_piece_loses_nothing() -> None:
 
     async def scenario(run: Run) -> None:
         handover = ResponseChannel()
-        body = ClientBody(handover.source)
+        body = ClientBody(handover.receiver)
         pieces: list[bytes] = []
 
         async def pump() -> None:
-            with handover.sink as sink:
+            with handover.sender as sink:
                 for piece in (b"a", b"b", b"c"):
-                    sink.put_nowait(piece)
+                    sink.write(piece)
                     await trio.lowlevel.checkpoint()
-                sink.fail(Error(GONE, b"!"))
+                sink.fail(StreamFailed(GONE, b"!"))
 
         async def drain() -> None:
             async for piece in body:
