@@ -196,6 +196,12 @@ class UpstreamRefused(UpstreamError):
     """The upstream answered with an error status that is not passed to clients (401, 403, 3xx)."""
 
 
+class UpstreamRejected(UpstreamError):
+    """The upstream answered that the client must change its request; the client gets that answer as it came."""
+
+    word = Word.REJECTED_REQUEST
+
+
 class UpstreamRateLimited(UpstreamError):
     """The upstream answered 429, 503 or 529, or said so inside the stream."""
 

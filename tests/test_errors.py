@@ -33,6 +33,7 @@ EXPECTED = {
     "UpstreamProtocolError": ("upstream", "upstream_failed", "upstream_error", "S"),
     "UpstreamTruncated": ("upstream", "upstream_failed", "upstream_error", "S"),
     "UpstreamRefused": ("upstream", "upstream_failed", "upstream_error", "S"),
+    "UpstreamRejected": ("upstream", "upstream_failed", "rejected_request", "S"),
     "UpstreamRateLimited": ("upstream", "overloaded", "upstream_rate_limited", "S"),
     "UpstreamErrorEvent": ("upstream", "upstream_failed", "upstream_error", "S"),
     "UpstreamTimeout": ("upstream", "upstream_timeout", "upstream_timeout", "s"),

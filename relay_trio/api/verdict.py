@@ -1,23 +1,50 @@
-"""What an upstream's error status means."""
+"""What an upstream's error status means for the request and for the account: one judge, and a table for each vendor.
+
+A vendor's provider reads the error's own name out of headers or body, and looks status and name up in its ``Table``.
+What follows from each meaning is the same for all of them, and is decided here alone: also the outcome that the ledger
+books when the answer is passed on to the client.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from relay_trio.errors import (
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
+
 if TYPE_CHECKING:
-    from relay_trio.errors import UpstreamError
+    from collections.abc import Mapping
+
+
+class Meaning(Enum):
+    """What an error status says."""
+
+    LIMITED = auto()  # the account is to be left alone for a while
+    UNPAID = auto()  # the account has run out of money
+    CREDENTIAL_REFUSED = auto()  # the account's credential is wrong, or has run out
+    FORBIDDEN = auto()  # a redirect, or a refusal that may be the request's own fault (a model this account lacks)
+    TIMED_OUT = auto()  # the model took too long
+    FAILED_ONCE = auto()  # the call failed, by no fault of the account: another one's may not
+    FAILED = auto()  # the upstream failed
+    REJECTED = auto()  # the client must change its request
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an upstream's error status means for the request and for the account.
 
-    ``retryable``: another account may do better. ``cooldown_seconds``: how long the account asked to be left alone.
-    ``strike``: counts against the account's breaker. ``disable``: the account's credential is bad;
-    one that can be resolved again is.
-    ``is_passed_through``: the client may see the upstream's own body. ``told``: status and body that it is told instead
-    of the upstream's, where its dialect is another.
+    ``error`` decides the outcome of a request that ends with it. ``retryable``: another account may do better.
+    ``cooldown_seconds``: how long the account asked to be left alone. ``strike``: counts against the account's breaker.
+    ``disable``: the account's credential is bad; one that can be resolved again is. ``is_passed_through``: the client
+    may see the upstream's own body. ``told``: status and body that it gets instead, in its own dialect.
     """
 
     error: UpstreamError
@@ -28,6 +55,59 @@ class Verdict:
     is_passed_through: bool = True
     told: tuple[int, bytes] | None = None
 
-    def told_as(self, status: int, body: bytes) -> Verdict:
-        """The same verdict, told in the client's dialect."""
-        return replace(self, told=(status, body))
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one vendor's statuses and error names mean.
+
+    ``cooldowns``: seconds that an account rests after these statuses where the upstream names no time. ``statuses``
+    and ``names`` are what differs from the common meaning of a status; a name counts before its status.
+    ``named_cooldown_seconds``: for a name that means LIMITED with another status.
+    """
+
+    cooldowns: Mapping[int, float]
+    statuses: Mapping[int, Meaning] = field(default_factory=lambda: MappingProxyType({}))
+    names: Mapping[str, Meaning] = field(default_factory=lambda: MappingProxyType({}))
+    named_cooldown_seconds: float = 5.0
+    unpaid_cooldown_seconds: float = 300.0
+
+    def meaning_of(self, status: int, name: str = "") -> Meaning:
+        """What an answer with ``status`` says, whose error has ``name`` (empty: none)."""
+        if status in self.cooldowns:
+            return Meaning.LIMITED
+        found = self.names.get(name) or self.statuses.get(status)
+        if found is not None:
+            return found
+        if status == 401:
+            return Meaning.CREDENTIAL_REFUSED
+        if status == 403 or status < 400:
+            return Meaning.FORBIDDEN
+        return Meaning.FAILED if status >= 500 else Meaning.REJECTED
+
+    def judge(self, status: int, name: str = "", retry_after: float | None = None) -> Verdict:
+        """The verdict. ``retry_after``: seconds for which the upstream asked to be left alone, or None."""
+        answered = f"the upstream answered {status}"
+        match self.meaning_of(status, name):
+            case Meaning.LIMITED:
+                usual = self.cooldowns.get(status, self.named_cooldown_seconds)
+                limited = UpstreamRateLimited(answered, retry_after=retry_after)
+                seconds = usual if retry_after is None else retry_after
+                return Verdict(limited, retryable=True, cooldown_seconds=seconds)
+            case Meaning.UNPAID:
+                unpaid = UpstreamRefused("the upstream asks for payment")
+                seconds = self.unpaid_cooldown_seconds
+                return Verdict(unpaid, retryable=True, cooldown_seconds=seconds, is_passed_through=False)
+            case Meaning.CREDENTIAL_REFUSED:
+                refused = UpstreamRefused("the upstream did not accept the account's credential")
+                return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
+            case Meaning.FORBIDDEN:
+                # One 403 may be the request's own fault, so it does not disable the account.
+                return Verdict(UpstreamRefused(answered), retryable=True, strike=True, is_passed_through=False)
+            case Meaning.TIMED_OUT:
+                return Verdict(UpstreamTimeout("the model took too long"), retryable=True)
+            case Meaning.FAILED_ONCE:
+                return Verdict(UpstreamError(answered), retryable=True)
+            case Meaning.FAILED:
+                return Verdict(UpstreamError(answered), retryable=True, strike=True)
+            case Meaning.REJECTED:
+                return Verdict(UpstreamRejected(answered))

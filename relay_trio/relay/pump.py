@@ -30,7 +30,7 @@ import trio
 
 from relay_trio.errors import CapacityError, QueueTimeout, RelayError
 from relay_trio.ledger.row import LedgerRow
-from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word
+from relay_trio.outcome import COMPLETED, Phase
 from relay_trio.pool.account import is_match
 from relay_trio.relay.attempt import Attempt, Failure, client_stalled
 from relay_trio.relay.chunks import StreamDone, StreamFailed
@@ -154,7 +154,7 @@ class _Life:
         exchange.phase = failure.phase
         if failure.head is None or account is None:
             raise failure.error
-        exchange.ended(_passed_on(failure))
+        exchange.ended(failure.error.outcome_in(Phase.HEAD))
         attempt.pass_on(failure, account)
 
     async def _wait_turn(self, want: SlotRequest) -> Lease:
@@ -177,11 +177,3 @@ class _Life:
         if meter.error is error and meter.tells_its_error:
             return StreamFailed(error, is_error_forwarded=True)
         return StreamFailed(error, self._asked.route.dialect.error_chunk(error, self._asked.request_id, meter))
-
-
-def _passed_on(failure: Failure) -> Outcome:
-    """The outcome of a request that was answered with the upstream's own error."""
-    assert failure.head is not None
-    if 400 <= failure.head.status < 500 and failure.head.status != 429:
-        return Outcome(Word.REJECTED_REQUEST, Who.UPSTREAM, Phase.HEAD)
-    return failure.error.outcome_in(Phase.HEAD)

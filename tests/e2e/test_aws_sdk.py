@@ -274,6 +274,25 @@ async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, 
                 relay.relay.core.admission.accounts[0].health.succeed()
 
 
+async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(simulator: Simulator, relay: House) -> None:
+    """A status of 4xx is not the client's fault by itself: the verdict decides what is booked."""
+    pair = await client_pair(relay)
+    with aws_client(relay.url, pair) as client:
+        for status, outcome, code in (
+            (400, "rejected_request", "SH"),
+            (404, "rejected_request", "SH"),
+            (408, "upstream_timeout", "sH"),
+            (424, "upstream_error", "SH"),
+            (429, "upstream_rate_limited", "SH"),
+        ):
+            failing = partial(invoke, model=f"anthropic.claude-sim-v1:0:fault={status}:none")
+            with case(status):
+                assert (await trio.to_thread.run_sync(code_of, failing, client))[0] == status
+                row = (await relay.rows())[-1]
+                assert (row["outcome"], row["code"], row["status"]) == (outcome, code, status)
+            relay.relay.core.admission.accounts[0].health.succeed()
+
+
 async def test_errors_of_the_relay_have_boto3s_classes(relay: House) -> None:
     """A wrong secret, a stranger's pair, another region, a model the key may not use, no such model."""
     pair = await client_pair(relay)

@@ -8,20 +8,18 @@ whatever the client proved itself with stays here, with every ``x-amz-`` header.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay_trio import __version__
 from relay_trio.api.metering import NullMeter
 from relay_trio.api.retry_after import retry_after_seconds
-from relay_trio.api.verdict import Verdict
+from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.errors import (
     BadRequest,
-    UpstreamError,
     UpstreamProtocolError,
-    UpstreamRateLimited,
     UpstreamRefused,
-    UpstreamTimeout,
 )
 from relay_trio.http import UpstreamRequest, header
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
@@ -68,9 +66,16 @@ _INVOKE_FIELDS = {
 }
 """``usage`` of whole answers, in the models' own formats: Claude, Nova, and those that follow OpenAI."""
 
-_COOLDOWN_SECONDS = {429: 5.0, 503: 2.0}
-_BAD_CREDENTIAL = frozenset(
-    {"UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException"}
+_VERDICTS = Table(
+    cooldowns={429: 5.0, 503: 2.0},
+    statuses={408: Meaning.TIMED_OUT, 424: Meaning.FAILED_ONCE},  # 424: the model failed, which another's may not
+    names={
+        "ServiceQuotaExceededException": Meaning.LIMITED,
+        **dict.fromkeys(
+            ("UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException"),
+            Meaning.CREDENTIAL_REFUSED,
+        ),
+    },
 )
 _ACCEPTED_PROBES = frozenset({"ValidationException", "ResourceNotFoundException"})
 
@@ -167,37 +172,17 @@ class Bedrock:
     def classify_error(self, head: ResponseHead, body: bytes, incoming: CheckedRequest, now: float) -> Verdict:
         """Judge an error status, by the exception's name where it has one (Bedrock API reference, "Common errors")."""
         exception = exception_of(head)
-        verdict = _verdict(head, exception, now)
+        wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
+        verdict = _VERDICTS.judge(head.status, exception, wait)
         if incoming.operation != MESSAGES or not verdict.is_passed_through:
             return verdict
         status, envelope = translated_error(exception, head.status, body)
-        return verdict.told_as(status, envelope)
+        return replace(verdict, told=(status, envelope))
 
 
 def exception_of(head: ResponseHead) -> str:
     """The name in ``x-amzn-errortype``, which a link may follow; empty where there is none."""
     return (header(head.headers, b"x-amzn-errortype") or b"").decode("latin-1").partition(":")[0].strip()
-
-
-def _verdict(head: ResponseHead, exception: str, now: float) -> Verdict:
-    status = head.status
-    wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
-    if status in _COOLDOWN_SECONDS or exception == "ServiceQuotaExceededException":
-        limited = UpstreamRateLimited(f"the upstream answered {status}", retry_after=wait)
-        return Verdict(
-            limited, retryable=True, cooldown_seconds=_COOLDOWN_SECONDS.get(status, 5.0) if wait is None else wait
-        )
-    if status == 401 or exception in _BAD_CREDENTIAL:
-        refused = UpstreamRefused("the upstream did not accept the account's credential")
-        return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
-    if status == 403 or status < 400:
-        refused = UpstreamRefused(f"the upstream answered {status}")
-        return Verdict(refused, retryable=True, strike=True, is_passed_through=False)
-    if status == 408:
-        return Verdict(UpstreamTimeout("the model took too long"), retryable=True)
-    # 424: the model failed, which another account's may not; it is no fault of the account's.
-    failed = UpstreamError(f"the upstream answered {status}")
-    return Verdict(failed, retryable=status >= 500 or status == 424, strike=status >= 500)
 
 
 def _request(

@@ -18,13 +18,10 @@ from relay_trio.api.metering import Inflater, NullMeter
 from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.position import Form
 from relay_trio.api.retry_after import retry_after_seconds
-from relay_trio.api.verdict import Verdict
+from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.errors import (
     ErrorKind,
-    UpstreamError,
     UpstreamProtocolError,
-    UpstreamRateLimited,
-    UpstreamRefused,
 )
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, is_event_stream
 from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
@@ -50,8 +47,7 @@ _RESPONSE_HEADERS = frozenset(
 )
 _RESPONSE_PREFIX = b"anthropic-ratelimit-"
 
-_DEFAULT_COOLDOWN_SECONDS = {429: 10.0, 503: 2.0, 529: 2.0}
-_BILLING_COOLDOWN_SECONDS = 300.0
+_VERDICTS = Table(cooldowns={429: 10.0, 503: 2.0, 529: 2.0}, statuses={402: Meaning.UNPAID})
 _CLIENT_RETRY_AFTER_MAX_SECONDS = 60.0
 """Current SDKs obey any ``retry-after`` and would sleep as long as it says; older ones ignore those above 60 s."""
 
@@ -149,24 +145,8 @@ class Claude:
 
     def classify_error(self, head: ResponseHead, body: bytes, incoming: CheckedRequest, now: float) -> Verdict:
         """Judge an error status (Anthropic's API reference, "Errors")."""
-        status = head.status
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
-        if status in _DEFAULT_COOLDOWN_SECONDS:
-            error = UpstreamRateLimited(f"the upstream answered {status}", retry_after=wait)
-            cooldown = _DEFAULT_COOLDOWN_SECONDS[status] if wait is None else wait
-            return Verdict(error, retryable=True, cooldown_seconds=cooldown)
-        if status == 401:
-            refused = UpstreamRefused("the upstream did not accept the account's credential")
-            return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
-        if status == 402:
-            refused = UpstreamRefused("the upstream asks for payment")
-            return Verdict(refused, retryable=True, cooldown_seconds=_BILLING_COOLDOWN_SECONDS, is_passed_through=False)
-        if status == 403 or status < 400:
-            # One 403 may be the request's own fault (a model this account lacks), so it does not disable the account.
-            refused = UpstreamRefused(f"the upstream answered {status}")
-            return Verdict(refused, retryable=True, strike=True, is_passed_through=False)
-        failed = UpstreamError(f"the upstream answered {status}")
-        return Verdict(failed, retryable=status >= 500, strike=status >= 500)
+        return _VERDICTS.judge(head.status, retry_after=wait)
 
 
 def _target(raw_path: bytes, query: bytes) -> bytes:

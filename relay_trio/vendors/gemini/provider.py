@@ -14,8 +14,8 @@ from relay_trio import __version__
 from relay_trio.api.credential import Credential
 from relay_trio.api.metering import Inflater, NullMeter
 from relay_trio.api.model_list import ModelListFilter
-from relay_trio.api.verdict import Verdict
-from relay_trio.errors import UpstreamError, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused
+from relay_trio.api.verdict import Meaning, Table, Verdict
+from relay_trio.errors import UpstreamProtocolError
 from relay_trio.http import UpstreamRequest, header, is_event_stream
 from relay_trio.vendors.claude.stream import MessageMeter
 from relay_trio.vendors.gemini.dialect import details_of, error_in
@@ -41,7 +41,13 @@ _USER_AGENT = f"relay-trio/{__version__}".encode()
 _REQUEST_HEADERS = frozenset({b"content-type", b"accept", b"x-server-timeout"})
 _RESPONSE_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-length", b"cache-control"})
 
-_DEFAULT_COOLDOWN_SECONDS = {429: 10.0, 503: 2.0}
+_ABOUT_THE_KEY = "API_KEY"
+_VERDICTS = Table(
+    cooldowns={429: 10.0, 503: 2.0},
+    statuses={499: Meaning.FAILED_ONCE},  # Google's own call was cancelled
+    # FAILED_PRECONDITION is about the account's billing or country.
+    names={_ABOUT_THE_KEY: Meaning.CREDENTIAL_REFUSED, "FAILED_PRECONDITION": Meaning.FAILED_ONCE},
+)
 
 
 class Gemini:
@@ -161,24 +167,15 @@ def new_meter(head: ResponseHead, incoming: CheckedRequest) -> AnswerReader:
 
 def verdict(head: ResponseHead, body: bytes) -> Verdict:
     """What an error status means (Gemini API, "Troubleshooting"; Vertex AI, "API errors")."""
-    status, error = head.status, _error_of(head, body)
-    wait = retry_delay(error)
-    if status in _DEFAULT_COOLDOWN_SECONDS:
-        limited = UpstreamRateLimited(f"the upstream answered {status}", retry_after=wait)
-        return Verdict(
-            limited, retryable=True, cooldown_seconds=_DEFAULT_COOLDOWN_SECONDS[status] if wait is None else wait
-        )
-    if status == 401 or (status == 400 and _is_about_the_key(error)):
-        refused = UpstreamRefused("the upstream did not accept the account's credential")
-        return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
-    if status == 403 or status < 400:
-        # One 403 may be the request's own fault (a model this account lacks), so it does not disable the account.
-        refused = UpstreamRefused(f"the upstream answered {status}")
-        return Verdict(refused, retryable=True, strike=True, is_passed_through=False)
-    failed = UpstreamError(f"the upstream answered {status}")
-    # FAILED_PRECONDITION is about the account's billing or country, 499 about Google's own call being cancelled.
-    is_accounts = status == 499 or (status == 400 and error.get("status") == "FAILED_PRECONDITION")
-    return Verdict(failed, retryable=status >= 500 or is_accounts, strike=status >= 500)
+    error = _error_of(head, body)
+    return _VERDICTS.judge(head.status, _name_of(head.status, error), retry_delay(error))
+
+
+def _name_of(status: int, error: dict[str, object]) -> str:
+    """The error's name where its status, 400, does not tell what it is about."""
+    if status != 400:
+        return ""
+    return _ABOUT_THE_KEY if _is_about_the_key(error) else str(error.get("status"))
 
 
 def retry_delay(error: dict[str, object]) -> float | None:

@@ -12,6 +12,7 @@ from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.position import Form
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused
 from relay_trio.http import ResponseHead
+from relay_trio.outcome import Phase, Word
 from relay_trio.settings import AccountSettings
 from relay_trio.usage import NO_USAGE
 from relay_trio.vendors.bedrock.provider import Bedrock, exception_of
@@ -257,6 +258,19 @@ def test_an_error_is_judged_by_its_name(
     assert (verdict.disable, verdict.is_passed_through) == (disable, passed)
     assert verdict.told is None
     assert isinstance(verdict.error, UpstreamRefused) is not passed
+
+
+@pytest.mark.parametrize(
+    ("head", "word"),
+    [
+        (refusal(400, "ValidationException"), Word.REJECTED_REQUEST),
+        (refusal(400, "ServiceQuotaExceededException"), Word.UPSTREAM_RATE_LIMITED),
+        (refusal(408, "ModelTimeoutException"), Word.UPSTREAM_TIMEOUT),
+        (refusal(424, "ModelErrorException"), Word.UPSTREAM_ERROR),
+    ],
+)
+def test_the_verdict_decides_what_is_booked(head: ResponseHead, word: Word) -> None:
+    assert BEDROCK.classify_error(head, b"{}", incoming(), 0).error.outcome_in(Phase.HEAD).word is word
 
 
 def test_to_claudes_clients_an_error_is_told_as_anthropic_tells_it() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.model_list import ModelListFilter
-from relay_trio.errors import BadRequest, UpstreamError, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused
+from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused, UpstreamRejected
 from relay_trio.http import ResponseHead, UpstreamRequest, header
+from relay_trio.outcome import Phase, Word
 from relay_trio.settings import AccountSettings
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.gemini import provider as gemini
@@ -282,7 +283,7 @@ def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) 
         False,
         True,
     )
-    assert type(verdict.error) is UpstreamError
+    assert type(verdict.error) is UpstreamRejected
 
 
 @pytest.mark.parametrize(("status", "word"), [(400, "FAILED_PRECONDITION"), (499, "CANCELLED")])
@@ -290,6 +291,7 @@ def test_what_is_about_the_account_is_tried_elsewhere(status: int, word: str) ->
     """Its country or its billing; or Google's own call, cancelled."""
     verdict = GEMINI.classify_error(ResponseHead(status, []), envelope(word), incoming(), 0)
     assert (verdict.strike, verdict.retryable, verdict.is_passed_through) == (False, True, True)
+    assert verdict.error.outcome_in(Phase.HEAD).word is Word.UPSTREAM_ERROR
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])

@@ -1,0 +1,39 @@
+"""One operation at one provider: passed through, or translated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.credential import Credential
+    from relay_trio.http import Headers, ResponseHead, UpstreamRequest
+    from relay_trio.settings import AccountSettings
+
+
+class Call(Protocol):
+    """How one operation is served by accounts of one provider. Plain functions over bytes, without I/O."""
+
+    hashes_body: bool
+    """``request`` goes through the whole body, so a large one is built in a thread."""
+
+    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+        """The request for ``account``: its credential in, the client's out, everything else by allow-list.
+
+        Raises:
+            BadRequest: the client's request cannot be made one for this upstream.
+        """
+
+    def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
+        """The response headers that a client may see."""
+
+    def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+        """A reader for one answer.
+
+        Raises:
+            UpstreamProtocolError: the answer is in no form that was asked for.
+        """
+
+    def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
+        """Status and body in the client's dialect for an upstream's error; None where it passes as it came."""

@@ -1,0 +1,65 @@
+"""What an error status means, and what follows from it: also the outcome that is booked when a client gets it."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay_trio.api.verdict import Meaning, Table
+from relay_trio.outcome import Phase
+
+TABLE = Table(
+    cooldowns={429: 10.0},
+    statuses={402: Meaning.UNPAID, 408: Meaning.TIMED_OUT, 424: Meaning.FAILED_ONCE},
+    names={"Quota": Meaning.LIMITED, "Expired": Meaning.CREDENTIAL_REFUSED},
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "meaning", "outcome"),
+    [
+        (429, "", Meaning.LIMITED, "upstream_rate_limited"),
+        (429, "Expired", Meaning.LIMITED, "upstream_rate_limited"),
+        (400, "Quota", Meaning.LIMITED, "upstream_rate_limited"),
+        (402, "", Meaning.UNPAID, "upstream_error"),
+        (401, "", Meaning.CREDENTIAL_REFUSED, "upstream_error"),
+        (403, "Expired", Meaning.CREDENTIAL_REFUSED, "upstream_error"),
+        (403, "", Meaning.FORBIDDEN, "upstream_error"),
+        (302, "", Meaning.FORBIDDEN, "upstream_error"),
+        (408, "", Meaning.TIMED_OUT, "upstream_timeout"),
+        (424, "", Meaning.FAILED_ONCE, "upstream_error"),
+        (500, "", Meaning.FAILED, "upstream_error"),
+        (400, "", Meaning.REJECTED, "rejected_request"),
+        (404, "Other", Meaning.REJECTED, "rejected_request"),
+    ],
+)
+def test_a_status_and_a_name_have_one_meaning_and_one_outcome(
+    status: int, name: str, meaning: Meaning, outcome: str
+) -> None:
+    assert TABLE.meaning_of(status, name) is meaning
+    assert TABLE.judge(status, name).error.outcome_in(Phase.HEAD).word.value == outcome
+
+
+def test_only_what_is_the_accounts_or_the_upstreams_is_tried_elsewhere() -> None:
+    assert not TABLE.judge(400).retryable
+    assert all(TABLE.judge(status).retryable for status in (401, 402, 403, 408, 424, 429, 500))
+
+
+def test_only_faults_of_the_upstream_and_refusals_strike() -> None:
+    assert {status for status in (302, 400, 401, 402, 403, 408, 424, 429, 500) if TABLE.judge(status).strike} == {
+        302,
+        403,
+        500,
+    }
+
+
+def test_an_account_rests_for_what_the_upstream_asks_else_for_the_tables_time() -> None:
+    assert TABLE.judge(429).cooldown_seconds == 10.0
+    assert TABLE.judge(429, retry_after=7.0).cooldown_seconds == 7.0
+    assert TABLE.judge(400, "Quota").cooldown_seconds == 5.0
+    assert TABLE.judge(402).cooldown_seconds == 300.0
+    assert TABLE.judge(500).cooldown_seconds is None
+
+
+def test_what_names_the_accounts_credential_or_bill_is_kept_from_the_client() -> None:
+    kept = [status for status in (302, 400, 401, 402, 403, 408, 424, 429, 500) if TABLE.judge(status).is_passed_through]
+    assert kept == [400, 408, 424, 429, 500]
