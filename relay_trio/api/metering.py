@@ -6,11 +6,14 @@ import zlib
 from typing import TYPE_CHECKING, Protocol
 
 from relay_trio.api.position import Form
+from relay_trio.errors import UpstreamProtocolError
+from relay_trio.http import ResponseHead, header
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.errors import UpstreamError
 
 LARGEST_COUNT = 2**53
@@ -94,6 +97,21 @@ class Inflater:
             data = self._inflate.unused_data
         self._left -= len(inflated)
         return inflated
+
+
+def inflater_for(head: ResponseHead, checked: CheckedRequest) -> Inflater | None:
+    """What looks into an answer's body; None where it is not compressed.
+
+    Raises:
+        UpstreamProtocolError: it is in an encoding that was not asked for.
+    """
+    encoding = (header(head.headers, b"content-encoding") or b"identity").lower()
+    if encoding == b"identity":
+        return None
+    accepted = (header(checked.headers, b"accept-encoding") or b"").lower()
+    if encoding == b"gzip" and b"gzip" in accepted and checked.is_listed is None:
+        return Inflater()
+    raise UpstreamProtocolError(f"the upstream used content-encoding {encoding[:40]!r}, which was not asked for")
 
 
 class NullMeter:

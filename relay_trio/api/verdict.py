@@ -44,7 +44,7 @@ class Verdict:
     ``error`` decides the outcome of a request that ends with it. ``retryable``: another account may do better.
     ``cooldown_seconds``: how long the account asked to be left alone. ``strike``: counts against the account's breaker.
     ``disable``: the account's credential is bad; one that can be resolved again is. ``is_passed_through``: the client
-    may see the upstream's own body. ``told``: status and body that it gets instead, in its own dialect.
+    may see the upstream's own body.
     """
 
     error: UpstreamError
@@ -53,7 +53,6 @@ class Verdict:
     strike: bool = False
     disable: bool = False
     is_passed_through: bool = True
-    told: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

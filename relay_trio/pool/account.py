@@ -11,6 +11,7 @@ import trio
 from relay_trio.pool.credentials import CredentialCache
 
 if TYPE_CHECKING:
+    from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.provider import Provider
     from relay_trio.http import UpstreamRequest
@@ -40,18 +41,22 @@ class Account:
 
     def serves(self, model: str | None, operation: str | None = None) -> bool:
         """Whether the provider can do it and one of the account's patterns matches; None stands for any."""
-        if operation is not None and operation not in self.provider.operations:
+        if operation is not None and operation not in self.provider.calls:
             return False
         return model is None or is_match(model, self.settings.models)
 
-    def build_nowait(self, incoming: CheckedRequest) -> UpstreamRequest | None:
+    def call_for(self, checked: CheckedRequest) -> Call:
+        """How the account serves ``checked``; ``serves`` has said that it does."""
+        return self.provider.calls[checked.operation]
+
+    def build_nowait(self, checked: CheckedRequest) -> UpstreamRequest | None:
         """The request for this account, if it can be built here and now. None: ``build``."""
         credential = self.credentials.current_nowait()
-        if credential is None or self._is_costly(incoming):
+        if credential is None or self._is_costly(checked):
             return None
-        return self.provider.build_request(self.settings, incoming, credential)
+        return self.call_for(checked).request(self.settings, checked, credential)
 
-    async def build(self, incoming: CheckedRequest) -> UpstreamRequest:
+    async def build(self, checked: CheckedRequest) -> UpstreamRequest:
         """The request for this account, once it has a credential.
 
         Raises:
@@ -60,14 +65,14 @@ class Account:
         Cancelled here: safe to retry; a refresh goes on for the others who wait for it.
         """
         credential = await self.credentials.current()
-        if not self._is_costly(incoming):
-            return self.provider.build_request(self.settings, incoming, credential)
+        if not self._is_costly(checked):
+            return self.call_for(checked).request(self.settings, checked, credential)
         return await trio.to_thread.run_sync(
-            self.provider.build_request, self.settings, incoming, credential, abandon_on_cancel=True
+            self.call_for(checked).request, self.settings, checked, credential, abandon_on_cancel=True
         )
 
-    def _is_costly(self, incoming: CheckedRequest) -> bool:
-        return self.provider.hashes_bodies and len(incoming.body) > _BUILT_INLINE_BYTES
+    def _is_costly(self, checked: CheckedRequest) -> bool:
+        return self.call_for(checked).hashes_body and len(checked.body) > _BUILT_INLINE_BYTES
 
 
 def is_match(model: str, patterns: tuple[str, ...]) -> bool:

@@ -137,11 +137,12 @@ class Attempt:
         body = bytearray()
         while len(body) < _ERROR_BODY_BYTES and (data := await response.receive_some()):
             body += data
-        verdict = account.provider.classify_error(head, bytes(body), self._incoming, time.time())
+        verdict = account.provider.judge(head, bytes(body), time.time())
         _apply(verdict, account, head)
         self._exchange.end_is_seen()
-        if verdict.is_passed_through and verdict.told is not None:
-            status, told = verdict.told
+        translated = account.call_for(self._incoming).error(head, bytes(body)) if verdict.is_passed_through else None
+        if translated is not None:
+            status, told = translated
             return Failure(verdict.error, Phase.HEAD, verdict.retryable, ResponseHead(status, head.headers), told)
         if verdict.is_passed_through:
             told = bytes(body[:_ERROR_BODY_BYTES])
@@ -152,13 +153,13 @@ class Attempt:
 
     async def _stream(self, account: Account, response: UpstreamResponse, limit: Limit) -> None:
         exchange, sink, row = self._exchange, self._sink, self._exchange.row
-        meter = account.provider.new_meter(response.head, self._incoming)
+        meter = account.call_for(self._incoming).answer(response.head, self._incoming)
         data = await response.receive_some()  # the answer begins with its first byte: up to here another may be tried
         exchange.meter = meter
         exchange.phase = Phase.DATA
         exchange.first_byte()
         account.health.succeed()
-        self._start(response.head, account.provider.client_headers(response.head, self._incoming))
+        self._start(response.head, account.call_for(self._incoming).client_headers(response.head, self._incoming))
         idle_seconds = account.timeouts.idle_timeout_seconds
 
         def went_idle() -> UpstreamIdle:
@@ -201,7 +202,9 @@ class Attempt:
         body = self._asked.route.dialect.upstream_error_body(failure.body, failure.error, self._asked.request_id)
         dropped = (b"content-length", b"content-encoding", b"content-type", b"retry-after")
         headers = [
-            pair for pair in account.provider.client_headers(failure.head, self._incoming) if pair[0] not in dropped
+            pair
+            for pair in account.call_for(self._incoming).client_headers(failure.head, self._incoming)
+            if pair[0] not in dropped
         ]
         theirs = {name for name, _ in headers}
         _, ours, _ = self._asked.route.dialect.error_response(failure.error, self._asked.request_id)

@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay_trio.vendors.bedrock.provider import Bedrock
-from relay_trio.vendors.claude.provider import Claude
+from relay_trio.vendors.claude.provider import MESSAGES, Claude
 from relay_trio.vendors.gemini.provider import Gemini
+from relay_trio.vendors.translations.claude_bedrock import ClaudeOnBedrock
 from relay_trio.vendors.vertex.provider import Vertex
 
 if TYPE_CHECKING:
     from relay_trio.api.provider import Provider
 
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (Claude(), Bedrock(), Gemini(), Vertex())}
+PROVIDERS: dict[str, Provider] = {
+    provider.name: provider
+    for provider in (
+        Claude(),
+        Bedrock({MESSAGES: ClaudeOnBedrock()}),
+        Gemini(),
+        Vertex(),
+    )
+}
 
 
 def provider_named(name: str) -> Provider:

@@ -40,11 +40,14 @@ def test_an_event_stream_is_known_by_its_content_type(headers: list[tuple[bytes,
 def test_every_provider_is_one(name: str) -> None:
     """What the protocol asks for is there; a missing method would be found only by its first request."""
     provider = provider_named(name)
-    for method in ("build_request", "client_headers", "new_meter", "classify_error", "probe_request"):
+    for method in ("static_credential", "resolve_credential", "judge", "probe_request", "accepts_probe"):
         assert callable(getattr(provider, method))
+    for call in provider.calls.values():
+        for method in ("request", "client_headers", "answer", "error"):
+            assert callable(getattr(call, method))
     assert provider.default_base_url.startswith("https://")
 
-    assert provider.operations
+    assert provider.calls
     assert 401 in provider.key_refusals
 
 

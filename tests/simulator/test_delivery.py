@@ -18,6 +18,7 @@ from relay_trio.simulator.request import Request
 from relay_trio.usage import UsageSource, UsageStats
 from relay_trio.vendors.claude.provider import Claude as ClaudeMetering
 from tests.explorer import Run, explore
+from tests.support.vendor_calls import new_reader
 
 if TYPE_CHECKING:
     from relay_trio.simulator.connection import Connection
@@ -74,7 +75,7 @@ def folded(taken: bytes) -> UsageStats | None:
         body += rest[: int(size, 16)]
         rest = rest[int(size, 16) + 2 :]
     incoming = CheckedRequest("claude.messages", "POST", b"/v1/messages", b"", [], BODY)
-    meter = ClaudeMetering().new_meter(ResponseHead(200, [(b"content-type", b"text/event-stream")]), incoming)
+    meter = new_reader(ClaudeMetering(), ResponseHead(200, [(b"content-type", b"text/event-stream")]), incoming)
     meter.feed(body)
     usage = meter.finish()
     return None if usage.source is UsageSource.NONE else usage

@@ -8,7 +8,7 @@ whatever the client proved itself with stays here, with every ``x-amz-`` header.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -25,12 +25,13 @@ from relay_trio.http import UpstreamRequest, header
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
 from relay_trio.vendors.bedrock.signing import AwsKeys, signed_headers, signing
 from relay_trio.vendors.bedrock.stream import CONVERSE_FIELDS, ConverseStreamMeter, InvokeStreamMeter
-from relay_trio.vendors.claude.provider import MESSAGES
 from relay_trio.vendors.claude.stream import USAGE_FIELDS, MessageMeter
-from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.credential import Credential
     from relay_trio.http import Headers, ResponseHead
@@ -49,7 +50,7 @@ _EVENT_STREAM = b"application/vnd.amazon.eventstream"
 
 _REQUEST_HEADERS = frozenset({b"content-type", b"accept"})
 _OWN_PREFIX = b"x-amzn-bedrock-"
-_RESPONSE_HEADERS = frozenset({b"content-type", b"content-length", b"cache-control", b"retry-after"})
+RESPONSE_HEADERS = frozenset({b"content-type", b"content-length", b"cache-control", b"retry-after"})
 
 _SIGNABLE_VALUE = re.compile(rb"[\x21-\x7e](?:[ \x21-\x7e]*[\x21-\x7e])?|")
 _SIGNABLE_QUERY = re.compile(rb"(?:[A-Za-z0-9._~=&-]|%[0-9A-F]{2})*")
@@ -80,16 +81,82 @@ _VERDICTS = Table(
 _ACCEPTED_PROBES = frozenset({"ValidationException", "ResourceNotFoundException"})
 
 
+class PassThrough:
+    """An operation of the Bedrock runtime: path, query, body and frames byte for byte, signed by the account."""
+
+    hashes_body = True
+
+    def __init__(
+        self, reader: Callable[[], AnswerReader], *, is_stream: bool = False, service: str = "bedrock-runtime"
+    ) -> None:
+        """``service`` is the first part of AWS's own host names."""
+        self._reader = reader
+        self._is_stream = is_stream
+        self._service = service
+
+    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+        """
+        Raises:
+            BadRequest: something in it could not be signed so that AWS is sure to agree.
+        """
+        headers = [
+            (name, value) for name, value in checked.headers if name in _REQUEST_HEADERS or name.startswith(_OWN_PREFIX)
+        ]
+        if not all(_SIGNABLE_VALUE.fullmatch(value) for _, value in headers):
+            raise BadRequest("a header holds characters that are not ASCII")
+        if not _SIGNABLE_QUERY.fullmatch(checked.query):
+            raise BadRequest("the query must be percent-encoded, with capital letters")
+        target = checked.raw_path + (b"?" + checked.query if checked.query else b"")
+        return signed_request(account, credential, checked.method, target, headers, checked.body, self._service)
+
+    def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
+        """By allow-list."""
+        return [
+            (name, value)
+            for name, value in head.headers
+            if name in RESPONSE_HEADERS or name.startswith(_OWN_PREFIX) or name == b"x-amzn-errortype"
+        ]
+
+    def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+        check_form(head, is_stream=self._is_stream)
+        return self._reader()
+
+    def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
+        return None
+
+
+def check_form(head: ResponseHead, *, is_stream: bool) -> None:
+    """
+    Raises:
+        UpstreamProtocolError: an encoding nobody asked for, or no event stream where one was asked for.
+    """
+    if header(head.headers, b"content-encoding") not in (None, b"identity"):
+        raise UpstreamProtocolError("the upstream used a content-encoding, and none was asked for")
+    if is_stream and not (header(head.headers, b"content-type") or b"").lower().startswith(_EVENT_STREAM):
+        raise UpstreamProtocolError("the upstream answered with something else than an event stream")
+
+
+NATIVE_CALLS: Mapping[str, Call] = {
+    INVOKE: PassThrough(partial(MessageMeter, fields=_INVOKE_FIELDS)),
+    INVOKE_STREAM: PassThrough(InvokeStreamMeter, is_stream=True),
+    CONVERSE: PassThrough(partial(MessageMeter, fields=CONVERSE_FIELDS)),
+    CONVERSE_STREAM: PassThrough(ConverseStreamMeter, is_stream=True),
+    COUNT_TOKENS: PassThrough(NullMeter),
+    INFERENCE_PROFILES: PassThrough(NullMeter, service="bedrock"),
+}
+"""What Bedrock's own clients can ask for."""
+
+
 class Bedrock:
     """The provider ``bedrock``."""
 
     name = "bedrock"
     default_base_url = "https://bedrock-runtime.us-east-1.amazonaws.com"
-    operations = frozenset(
-        {MESSAGES, INVOKE, INVOKE_STREAM, CONVERSE, CONVERSE_STREAM, COUNT_TOKENS, INFERENCE_PROFILES}
-    )
-    hashes_bodies = True
     key_refusals = frozenset({401, 403})
+
+    def __init__(self, translations: Mapping[str, Call] | None = None) -> None:
+        """``translations``: operations of other dialects that its accounts serve too."""
+        self.calls: Mapping[str, Call] = {**NATIVE_CALLS, **(translations or {})}
 
     def static_credential(self, account: AccountSettings) -> Credential | None:
         """A Bedrock API key, or a fixed pair. Called when the account is made, which is when signing is imported."""
@@ -101,83 +168,19 @@ class Bedrock:
         """What botocore's chain finds; blocking."""
         return fixed_credential(account) or chained_credential(account)
 
-    def build_request(
-        self, account: AccountSettings, incoming: CheckedRequest, credential: Credential
-    ) -> UpstreamRequest:
-        """The client's request, or its translation, with the account's credential.
-
-        Raises:
-            BadRequest: something in it could not be signed so that AWS is sure to agree.
-        """
-        if incoming.operation == MESSAGES:
-            headers: Headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
-            return _request(
-                account, credential, "POST", invoke_target(account, incoming), headers, invoke_body(incoming)
-            )
-        headers = [
-            (name, value)
-            for name, value in incoming.headers
-            if name in _REQUEST_HEADERS or name.startswith(_OWN_PREFIX)
-        ]
-        if not all(_SIGNABLE_VALUE.fullmatch(value) for _, value in headers):
-            raise BadRequest("a header holds characters that are not ASCII")
-        if not _SIGNABLE_QUERY.fullmatch(incoming.query):
-            raise BadRequest("the query must be percent-encoded, with capital letters")
-        target = incoming.raw_path + (b"?" + incoming.query if incoming.query else b"")
-        service = "bedrock" if incoming.operation == INFERENCE_PROFILES else "bedrock-runtime"
-        return _request(account, credential, incoming.method, target, headers, incoming.body, service)
+    def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
+        """By the exception's name where it has one (Bedrock API reference, "Common errors")."""
+        wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
+        return _VERDICTS.judge(head.status, exception_of(head), wait)
 
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """An empty request for a model that there is not: free, on the host that serves, and authenticated first."""
         headers: Headers = [(b"content-type", b"application/json")]
-        return _request(account, credential, "POST", b"/model/relay-trio-check/invoke", headers, b"{}")
+        return signed_request(account, credential, "POST", b"/model/relay-trio-check/invoke", headers, b"{}")
 
     def accepts_probe(self, head: ResponseHead) -> bool:
         """Whether the answer to the probe shows that the credential is good: no such model."""
         return 200 <= head.status < 300 or exception_of(head) in _ACCEPTED_PROBES
-
-    def client_headers(self, head: ResponseHead, incoming: CheckedRequest) -> Headers:
-        """By allow-list; of a translated answer only what Anthropic's API would send."""
-        if incoming.operation == MESSAGES:
-            if head.status == 200 and incoming.stream:
-                return [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-            return [pair for pair in head.headers if pair[0] in _RESPONSE_HEADERS]
-        return [
-            (name, value)
-            for name, value in head.headers
-            if name in _RESPONSE_HEADERS or name.startswith(_OWN_PREFIX) or name == b"x-amzn-errortype"
-        ]
-
-    def new_meter(self, head: ResponseHead, incoming: CheckedRequest) -> AnswerReader:
-        """A tee for what Bedrock's clients asked, a translator for the streams of Claude's.
-
-        Raises:
-            UpstreamProtocolError: an encoding nobody asked for, or no event stream where one was asked for.
-        """
-        if header(head.headers, b"content-encoding") not in (None, b"identity"):
-            raise UpstreamProtocolError("the upstream used a content-encoding, and none was asked for")
-        operation = incoming.operation
-        if incoming.stream and not (header(head.headers, b"content-type") or b"").lower().startswith(_EVENT_STREAM):
-            raise UpstreamProtocolError("the upstream answered with something else than an event stream")
-        if operation == MESSAGES:
-            return SseTranslator() if incoming.stream else MessageMeter()
-        if operation == INVOKE_STREAM:
-            return InvokeStreamMeter()
-        if operation == CONVERSE_STREAM:
-            return ConverseStreamMeter()
-        if operation == INVOKE:
-            return MessageMeter(fields=_INVOKE_FIELDS)
-        return MessageMeter(fields=CONVERSE_FIELDS) if operation == CONVERSE else NullMeter()
-
-    def classify_error(self, head: ResponseHead, body: bytes, incoming: CheckedRequest, now: float) -> Verdict:
-        """Judge an error status, by the exception's name where it has one (Bedrock API reference, "Common errors")."""
-        exception = exception_of(head)
-        wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
-        verdict = _VERDICTS.judge(head.status, exception, wait)
-        if incoming.operation != MESSAGES or not verdict.is_passed_through:
-            return verdict
-        status, envelope = translated_error(exception, head.status, body)
-        return replace(verdict, told=(status, envelope))
 
 
 def exception_of(head: ResponseHead) -> str:
@@ -185,7 +188,7 @@ def exception_of(head: ResponseHead) -> str:
     return (header(head.headers, b"x-amzn-errortype") or b"").decode("latin-1").partition(":")[0].strip()
 
 
-def _request(
+def signed_request(
     account: AccountSettings,
     credential: Credential,
     method: str,
@@ -194,6 +197,8 @@ def _request(
     body: bytes,
     service: str = "bedrock-runtime",
 ) -> UpstreamRequest:
+    """One request for ``account``, with its signature or its API key. Of the client's headers nothing is in ``headers``
+    that was not put there on purpose."""
     scheme, host, port, prefix = _address(account, service)
     target = prefix + target
     if isinstance(credential.value, AwsKeys):

@@ -14,20 +14,22 @@ from urllib.parse import urlsplit
 
 from relay_trio import __version__
 from relay_trio.api.credential import Credential
-from relay_trio.api.metering import Inflater, NullMeter
+from relay_trio.api.metering import Inflater, NullMeter, inflater_for
 from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.position import Form
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.errors import (
     ErrorKind,
-    UpstreamProtocolError,
 )
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, is_event_stream
 from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.errors import RelayError
     from relay_trio.settings import AccountSettings
@@ -37,6 +39,8 @@ COUNT_TOKENS = "claude.count_tokens"
 MODELS = "claude.models"
 BATCHES = "claude.batches"
 """What a client can ask for; a route has the same name."""
+
+DEFAULT_BASE_URL = "https://api.anthropic.com"
 
 _OAUTH_BETA = b"oauth-2025-04-20"
 _USER_AGENT = f"relay-trio/{__version__}".encode()
@@ -52,13 +56,57 @@ _CLIENT_RETRY_AFTER_MAX_SECONDS = 60.0
 """Current SDKs obey any ``retry-after`` and would sleep as long as it says; older ones ignore those above 60 s."""
 
 
+class PassThrough:
+    """An operation of Anthropic's API: path, query and body byte for byte, with the account's credential."""
+
+    hashes_body = False
+
+    def __init__(self, whole: Callable[[Inflater | None], AnswerReader]) -> None:
+        """``whole`` makes the reader of an answer that is no stream."""
+        self._whole = whole
+
+    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+        headers = [(name, value) for name, value in checked.headers if name in _REQUEST_HEADERS]
+        accepted = header(checked.headers, b"accept-encoding") or b""
+        is_compressible = b"gzip" in accepted.lower() and checked.is_listed is None
+        headers.append((b"accept-encoding", b"gzip" if is_compressible else b"identity"))
+        target = _target(checked.raw_path, checked.query)
+        return _request(account, credential, checked.method, target, headers, checked.body)
+
+    def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
+        """By allow-list; upstream ids, cookies and hop-by-hop fields stay behind."""
+        return [
+            (name, value)
+            for name, value in head.headers
+            if (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_PREFIX))
+            and (name != b"content-length" or checked.is_listed is None)  # a list may be shortened
+        ]
+
+    def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+        inflater = inflater_for(head, checked)
+        if is_event_stream(head):
+            return StreamMeter(inflater)
+        if checked.is_listed is not None:
+            return ModelListFilter({"data": "id"}, checked.is_listed)
+        return self._whole(inflater)
+
+    def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
+        return None
+
+
+def _without_tokens(inflater: Inflater | None) -> AnswerReader:
+    return NullMeter()
+
+
 class Claude:
     """The provider ``anthropic``."""
 
     name = "anthropic"
-    default_base_url = "https://api.anthropic.com"
-    operations = frozenset({MESSAGES, COUNT_TOKENS, MODELS, BATCHES})
-    hashes_bodies = False
+    default_base_url = DEFAULT_BASE_URL
+    calls: Mapping[str, Call] = {
+        MESSAGES: PassThrough(MessageMeter),
+        **dict.fromkeys((COUNT_TOKENS, MODELS, BATCHES), PassThrough(_without_tokens)),
+    }
     key_refusals = frozenset({401, 403})
 
     def static_credential(self, account: AccountSettings) -> Credential:
@@ -70,83 +118,42 @@ class Claude:
         """As ``static_credential``."""
         return self.static_credential(account)
 
-    def build_request(
-        self, account: AccountSettings, incoming: CheckedRequest, credential: Credential
-    ) -> UpstreamRequest:
-        """The client's request with the account's credential; path, query and body byte for byte."""
-        headers = [(name, value) for name, value in incoming.headers if name in _REQUEST_HEADERS]
-        accepted = header(incoming.headers, b"accept-encoding") or b""
-        is_compressible = b"gzip" in accepted.lower() and incoming.is_listed is None
-        headers.append((b"accept-encoding", b"gzip" if is_compressible else b"identity"))
-        target = _target(incoming.raw_path, incoming.query)
-        return self._request(account, credential, incoming.method, target, headers, incoming.body)
-
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """One page of the model list: authenticated, and free."""
         headers = [(b"anthropic-version", b"2023-06-01"), (b"accept-encoding", b"identity")]
-        return self._request(account, credential, "GET", b"/v1/models?limit=1", headers, b"")
+        return _request(account, credential, "GET", b"/v1/models?limit=1", headers, b"")
 
     def accepts_probe(self, head: ResponseHead) -> bool:
         """Whether the list came."""
         return 200 <= head.status < 300
 
-    def _request(
-        self,
-        account: AccountSettings,
-        credential: Credential,
-        method: str,
-        target: bytes,
-        headers: Headers,
-        body: bytes,
-    ) -> UpstreamRequest:
-        base = urlsplit(account.base_url or self.default_base_url)
-        assert base.hostname is not None  # configuration has checked it
-        headers.append((b"user-agent", _USER_AGENT))
-        _add_credential(headers, credential)
-        return UpstreamRequest(
-            method=method,
-            scheme=base.scheme,
-            host=base.hostname,
-            port=base.port or (443 if base.scheme == "https" else 80),
-            target=base.path.rstrip("/").encode() + target,
-            headers=headers,
-            body=body,
-        )
-
-    def client_headers(self, head: ResponseHead, incoming: CheckedRequest) -> Headers:
-        """By allow-list; upstream ids, cookies and hop-by-hop fields stay behind."""
-        return [
-            (name, value)
-            for name, value in head.headers
-            if (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_PREFIX))
-            and (name != b"content-length" or incoming.is_listed is None)  # a list may be shortened
-        ]
-
-    def new_meter(self, head: ResponseHead, incoming: CheckedRequest) -> AnswerReader:
-        """An event meter for streams, a member meter for whole messages, none for what carries no tokens.
-
-        Raises:
-            UpstreamProtocolError: the body is in an encoding that was not asked for.
-        """
-        encoding = (header(head.headers, b"content-encoding") or b"identity").lower()
-        accepted = (header(incoming.headers, b"accept-encoding") or b"").lower()
-        if encoding != b"identity" and not (encoding == b"gzip" and b"gzip" in accepted and incoming.is_listed is None):
-            raise UpstreamProtocolError(
-                f"the upstream used content-encoding {encoding[:40]!r}, which was not asked for"
-            )
-        inflater = Inflater() if encoding == b"gzip" else None
-        if is_event_stream(head):
-            return StreamMeter(inflater)
-        if incoming.operation == MESSAGES:
-            return MessageMeter(inflater)
-        if incoming.is_listed is not None:
-            return ModelListFilter({"data": "id"}, incoming.is_listed)
-        return NullMeter()
-
-    def classify_error(self, head: ResponseHead, body: bytes, incoming: CheckedRequest, now: float) -> Verdict:
-        """Judge an error status (Anthropic's API reference, "Errors")."""
+    def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
+        """By the status alone (Anthropic's API reference, "Errors")."""
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
         return _VERDICTS.judge(head.status, retry_after=wait)
+
+
+def _request(
+    account: AccountSettings,
+    credential: Credential,
+    method: str,
+    target: bytes,
+    headers: Headers,
+    body: bytes,
+) -> UpstreamRequest:
+    base = urlsplit(account.base_url or DEFAULT_BASE_URL)
+    assert base.hostname is not None  # configuration has checked it
+    headers.append((b"user-agent", _USER_AGENT))
+    _add_credential(headers, credential)
+    return UpstreamRequest(
+        method=method,
+        scheme=base.scheme,
+        host=base.hostname,
+        port=base.port or (443 if base.scheme == "https" else 80),
+        target=base.path.rstrip("/").encode() + target,
+        headers=headers,
+        body=body,
+    )
 
 
 def _target(raw_path: bytes, query: bytes) -> bytes:

@@ -13,14 +13,17 @@ from urllib.parse import quote
 
 from relay_trio.api.position import Form
 from relay_trio.errors import BadRequest, UpstreamError, UpstreamProtocolError
-from relay_trio.http import header
+from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header
+from relay_trio.vendors.bedrock.provider import RESPONSE_HEADERS, check_form, exception_of, signed_request
 from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
-from relay_trio.vendors.claude.stream import EventFold
+from relay_trio.vendors.claude.stream import EventFold, MessageMeter
 from relay_trio.wire.event_stream import RawFrames, parse_frame
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
+    from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.credential import Credential
     from relay_trio.settings import AccountSettings
     from relay_trio.usage import UsageStats
     from relay_trio.wire.event_stream import Frame
@@ -38,6 +41,34 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # numbers of any le
 
 _TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([a-z0-9_]{1,64})"')
 _OWN = b'"' + OWN_MEMBERS.encode()
+
+
+class ClaudeOnBedrock:
+    """``claude.messages`` at a Bedrock account."""
+
+    hashes_body = True
+
+    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+        """
+        Raises:
+            BadRequest: a header that goes into the body is not what it should be.
+        """
+        headers: Headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
+        target = invoke_target(account, checked)
+        return signed_request(account, credential, "POST", target, headers, invoke_body(checked))
+
+    def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
+        """Only what Anthropic's API would send."""
+        if head.status == 200 and checked.stream:
+            return [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        return [pair for pair in head.headers if pair[0] in RESPONSE_HEADERS]
+
+    def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+        check_form(head, is_stream=checked.stream)
+        return SseTranslator() if checked.stream else MessageMeter()
+
+    def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
+        return translated_error(exception_of(head), head.status, body)
 
 
 # --- the request --------------------------------------------------------------------------------------------------

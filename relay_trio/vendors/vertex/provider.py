@@ -17,7 +17,6 @@ from relay_trio.vendors.gemini.paths import parse_path
 from relay_trio.vendors.vertex.credentials import access_token
 
 if TYPE_CHECKING:
-    from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import Headers, ResponseHead
@@ -25,64 +24,6 @@ if TYPE_CHECKING:
     from relay_trio.vendors.gemini.provider import Base
 
 _PROBE_BODY = b'{"contents": [{"role": "user", "parts": [{"text": "a"}]}]}'
-
-
-class Vertex:
-    """The provider ``vertex``."""
-
-    name = "vertex"
-    default_base_url = "https://aiplatform.googleapis.com"
-    operations = frozenset({gemini.GENERATE, gemini.STREAM, gemini.COUNT_TOKENS, gemini.EMBED, gemini.PUBLISHER_MODELS})
-    hashes_bodies = False
-    key_refusals = frozenset({400, 401, 403})
-
-    def static_credential(self, account: AccountSettings) -> Credential | None:
-        """The API key of express mode."""
-        return None if account.api_key is None else Credential(account.api_key.get_secret_value())
-
-    def resolve_credential(self, account: AccountSettings) -> Credential:
-        """An access token; blocking."""
-        return self.static_credential(account) or access_token(account)
-
-    def build_request(
-        self, account: AccountSettings, incoming: CheckedRequest, credential: Credential
-    ) -> UpstreamRequest:
-        """The client's request at the account's project and location; query and body byte for byte."""
-        path = parse_path(incoming.raw_path)
-        assert path is not None  # the route has checked it
-        has_project = incoming.operation != gemini.PUBLISHER_MODELS
-        target = path.for_vertex(account.project if has_project else None, account.location)
-        return gemini.request_of(_base(account), target, incoming, _proof(account, credential))
-
-    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
-        """Counting a token with a model that there is not: free, and authenticated first."""
-        path = parse_path(b"/v1/publishers/google/models/relay-trio-check:countTokens")
-        assert path is not None
-        scheme, host, port, prefix = _base(account)
-        headers: Headers = [
-            (b"content-type", b"application/json"),
-            (b"accept-encoding", b"identity"),
-            _proof(account, credential),
-        ]
-        target = prefix + path.for_vertex(account.project, account.location)
-        return UpstreamRequest("POST", scheme, host, port, target, headers, _PROBE_BODY)
-
-    def accepts_probe(self, head: ResponseHead) -> bool:
-        """Whether the answer to the probe shows that the credential is good: no such model, in Google's format."""
-        is_json = (header(head.headers, b"content-type") or b"").startswith(b"application/json")
-        return 200 <= head.status < 300 or (head.status == 404 and is_json)
-
-    def client_headers(self, head: ResponseHead, incoming: CheckedRequest) -> Headers:
-        """As the Gemini API's."""
-        return gemini.client_headers(head, incoming)
-
-    def new_meter(self, head: ResponseHead, incoming: CheckedRequest) -> AnswerReader:
-        """As the Gemini API's."""
-        return gemini.new_meter(head, incoming)
-
-    def classify_error(self, head: ResponseHead, body: bytes, incoming: CheckedRequest, now: float) -> Verdict:
-        """As the Gemini API's. A token that is refused is resolved again."""
-        return gemini.verdict(head, body)
 
 
 def _base(account: AccountSettings) -> Base:
@@ -98,7 +39,58 @@ def _base(account: AccountSettings) -> Base:
     return gemini.base_of(account, f"https://{host}")
 
 
-def _proof(account: AccountSettings, credential: Credential) -> tuple[bytes, bytes]:
+def _authorization(account: AccountSettings, credential: Credential) -> tuple[bytes, bytes]:
     if account.api_key is not None:
         return gemini.key_field(credential)
     return b"authorization", b"Bearer " + str(credential.value).encode()
+
+
+def _address(
+    account: AccountSettings, checked: CheckedRequest, credential: Credential
+) -> tuple[Base, bytes, tuple[bytes, bytes]]:
+    path = parse_path(checked.raw_path)
+    assert path is not None  # the route has checked it
+    has_project = checked.operation != gemini.PUBLISHER_MODELS
+    target = path.for_vertex(account.project if has_project else None, account.location)
+    return _base(account), target, _authorization(account, credential)
+
+
+class Vertex:
+    """The provider ``vertex``."""
+
+    name = "vertex"
+    default_base_url = "https://aiplatform.googleapis.com"
+    calls = gemini.calls_by(
+        _address, (gemini.GENERATE, gemini.STREAM, gemini.COUNT_TOKENS, gemini.EMBED, gemini.PUBLISHER_MODELS)
+    )
+    key_refusals = frozenset({400, 401, 403})
+
+    def static_credential(self, account: AccountSettings) -> Credential | None:
+        """The API key of express mode."""
+        return None if account.api_key is None else Credential(account.api_key.get_secret_value())
+
+    def resolve_credential(self, account: AccountSettings) -> Credential:
+        """An access token; blocking."""
+        return self.static_credential(account) or access_token(account)
+
+    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
+        """Counting a token with a model that there is not: free, and authenticated first."""
+        path = parse_path(b"/v1/publishers/google/models/relay-trio-check:countTokens")
+        assert path is not None
+        scheme, host, port, prefix = _base(account)
+        headers: Headers = [
+            (b"content-type", b"application/json"),
+            (b"accept-encoding", b"identity"),
+            _authorization(account, credential),
+        ]
+        target = prefix + path.for_vertex(account.project, account.location)
+        return UpstreamRequest("POST", scheme, host, port, target, headers, _PROBE_BODY)
+
+    def accepts_probe(self, head: ResponseHead) -> bool:
+        """Whether the answer to the probe shows that the credential is good: no such model, in Google's format."""
+        is_json = (header(head.headers, b"content-type") or b"").startswith(b"application/json")
+        return 200 <= head.status < 300 or (head.status == 404 and is_json)
+
+    def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
+        """As the Gemini API's. A token that is refused is resolved again."""
+        return gemini.judge(head, body)

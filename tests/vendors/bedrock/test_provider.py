@@ -10,14 +10,16 @@ import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.position import Form
-from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused
+from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRefused
 from relay_trio.http import ResponseHead
 from relay_trio.outcome import Phase, Word
 from relay_trio.settings import AccountSettings
 from relay_trio.usage import NO_USAGE
-from relay_trio.vendors.bedrock.provider import Bedrock, exception_of
+from relay_trio.vendors.bedrock.provider import exception_of
+from relay_trio.vendors.registry import PROVIDERS
 from relay_trio.wire.sigv4 import is_signature_of, parse_claim
 from tests.cuts import cuts
+from tests.support.vendor_calls import build_request, client_headers, new_reader
 from tests.vendors.bedrock.test_stream import exact
 from tests.vendors.frames import CLAUDE, recordings
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
     from relay_trio.http import UpstreamRequest
 
-BEDROCK = Bedrock()
+BEDROCK = PROVIDERS["bedrock"]
+"""With what is translated for it, as it is configured."""
 STREAM = ResponseHead(200, [(b"content-type", b"application/vnd.amazon.eventstream")])
 JSON = ResponseHead(200, [(b"content-type", b"application/json")])
 HOST = "bedrock-runtime.eu-central-1.amazonaws.com"
@@ -55,7 +58,7 @@ def incoming(
 def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
     credential = BEDROCK.static_credential(settings)
     assert credential is not None
-    return BEDROCK.build_request(settings, asked, credential)
+    return build_request(BEDROCK, settings, asked, credential)
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -163,19 +166,19 @@ def test_only_listed_headers_reach_the_client() -> None:
         (b"date", b"now"),
     ]
     kept = [sent[0], sent[1], sent[3]]
-    assert BEDROCK.client_headers(ResponseHead(200, sent), incoming()) == kept
+    assert client_headers(BEDROCK, ResponseHead(200, sent), incoming()) == kept
     translated = incoming(operation="claude.messages")
-    assert BEDROCK.client_headers(ResponseHead(200, sent), translated) == sent[:1]
+    assert client_headers(BEDROCK, ResponseHead(200, sent), translated) == sent[:1]
 
 
 def test_a_translated_stream_has_the_headers_of_one() -> None:
     asked = incoming(operation="claude.messages", stream=True)
     head = ResponseHead(200, [*STREAM.headers, (b"content-length", b"99")])
-    assert BEDROCK.client_headers(head, asked) == [
+    assert client_headers(BEDROCK, head, asked) == [
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache"),
     ]
-    assert BEDROCK.new_meter(STREAM, asked).form is Form.EVENTS
+    assert new_reader(BEDROCK, STREAM, asked).form is Form.EVENTS
 
 
 @pytest.mark.parametrize(
@@ -186,14 +189,14 @@ def test_every_recorded_answer_gives_its_usage_at_any_cut(corpus: Path, kind: st
     assert len(answers) >= 8
     for name, _, body, usage in answers:
         for pieces in cuts(body, drawn=4):
-            meter = BEDROCK.new_meter(JSON, incoming(operation=operation))
+            meter = new_reader(BEDROCK, JSON, incoming(operation=operation))
             assert b"".join(map(meter.feed, pieces)) == body
             assert meter.finish() == exact(usage), name
 
 
 def test_what_costs_no_tokens_is_not_metered() -> None:
     for operation in ("bedrock.count_tokens", "bedrock.inference_profiles"):
-        meter = BEDROCK.new_meter(JSON, incoming(operation=operation))
+        meter = new_reader(BEDROCK, JSON, incoming(operation=operation))
         meter.feed(b'{"inputTokens": 5, "usage": {"inputTokens": 5}}')
         assert meter.finish() == NO_USAGE
 
@@ -201,16 +204,16 @@ def test_what_costs_no_tokens_is_not_metered() -> None:
 @pytest.mark.parametrize("operation", ["bedrock.invoke_stream", "bedrock.converse_stream", "claude.messages"])
 def test_a_stream_that_is_none_is_the_upstreams_mistake(operation: str) -> None:
     with pytest.raises(UpstreamProtocolError):
-        BEDROCK.new_meter(JSON, incoming(operation=operation, stream=True))
+        new_reader(BEDROCK, JSON, incoming(operation=operation, stream=True))
     compressed = ResponseHead(200, [*STREAM.headers, (b"content-encoding", b"gzip")])
     with pytest.raises(UpstreamProtocolError):
-        BEDROCK.new_meter(compressed, incoming((b"accept-encoding", b"gzip"), operation=operation, stream=True))
+        new_reader(BEDROCK, compressed, incoming((b"accept-encoding", b"gzip"), operation=operation, stream=True))
 
 
 def test_a_native_stream_is_passed_and_a_whole_translated_message_too() -> None:
-    meter = BEDROCK.new_meter(STREAM, incoming(operation="bedrock.invoke_stream", stream=True))
+    meter = new_reader(BEDROCK, STREAM, incoming(operation="bedrock.invoke_stream", stream=True))
     assert (meter.feed(CLAUDE[0]), meter.form) == (CLAUDE[0], Form.FRAMES)
-    whole = BEDROCK.new_meter(JSON, incoming(operation="claude.messages"))
+    whole = new_reader(BEDROCK, JSON, incoming(operation="claude.messages"))
     assert whole.feed(b'{"usage":{"input_tokens":3}}') == b'{"usage":{"input_tokens":3}}'
     assert whole.finish().input_tokens == 3
 
@@ -253,10 +256,9 @@ def test_the_name_of_an_exception_ends_at_its_link() -> None:
 def test_an_error_is_judged_by_its_name(
     head: ResponseHead, retryable: bool, cooldown: float | None, strike: bool, disable: bool, passed: bool
 ) -> None:
-    verdict = BEDROCK.classify_error(head, b"{}", incoming(), 0)
+    verdict = BEDROCK.judge(head, b"{}", 0)
     assert (verdict.retryable, verdict.cooldown_seconds, verdict.strike) == (retryable, cooldown, strike)
     assert (verdict.disable, verdict.is_passed_through) == (disable, passed)
-    assert verdict.told is None
     assert isinstance(verdict.error, UpstreamRefused) is not passed
 
 
@@ -270,17 +272,16 @@ def test_an_error_is_judged_by_its_name(
     ],
 )
 def test_the_verdict_decides_what_is_booked(head: ResponseHead, word: Word) -> None:
-    assert BEDROCK.classify_error(head, b"{}", incoming(), 0).error.outcome_in(Phase.HEAD).word is word
+    assert BEDROCK.judge(head, b"{}", 0).error.outcome_in(Phase.HEAD).word is word
 
 
 def test_to_claudes_clients_an_error_is_told_as_anthropic_tells_it() -> None:
-    asked = incoming(operation="claude.messages")
-    verdict = BEDROCK.classify_error(refusal(503, "ServiceUnavailableException"), b'{"message":"busy"}', asked, 0)
-    assert isinstance(verdict.error, UpstreamRateLimited)
-    assert verdict.told is not None
-    status, body = verdict.told
+    head = refusal(503, "ServiceUnavailableException")
+    translated = BEDROCK.calls["claude.messages"].error(head, b'{"message":"busy"}')
+    assert translated is not None
+    status, body = translated
     assert (status, json.loads(body)["error"]) == (529, {"type": "overloaded_error", "message": "busy"})
-    assert BEDROCK.classify_error(refusal(403, "AccessDeniedException"), b"{}", asked, 0).told is None
+    assert BEDROCK.calls["bedrock.invoke"].error(head, b'{"message":"busy"}') is None
 
 
 def test_every_recorded_error_is_the_clients_to_read(corpus: Path) -> None:
@@ -288,7 +289,7 @@ def test_every_recorded_error_is_the_clients_to_read(corpus: Path) -> None:
     assert errors
     for name, meta, body, _ in errors:
         headers = [(n.lower().encode(), v.encode()) for n, v in meta["response"]["headers"].items()]
-        verdict = BEDROCK.classify_error(ResponseHead(meta["response"]["status"], headers), body, incoming(), 0)
+        verdict = BEDROCK.judge(ResponseHead(meta["response"]["status"], headers), body, 0)
         assert verdict.is_passed_through, name
         assert not verdict.strike, name
 

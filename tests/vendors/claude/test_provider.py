@@ -19,6 +19,7 @@ from relay_trio.errors import (
 from relay_trio.http import ResponseHead, UpstreamRequest
 from relay_trio.settings import AccountSettings
 from relay_trio.vendors.claude.provider import Claude, ClaudeDialect
+from tests.support.vendor_calls import build_request, client_headers, new_reader
 
 CLAUDE = Claude()
 SSE = ResponseHead(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
@@ -40,7 +41,7 @@ def incoming(
 def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
     credential = CLAUDE.static_credential(settings)
     assert credential is not None
-    return CLAUDE.build_request(settings, asked, credential)
+    return build_request(CLAUDE, settings, asked, credential)
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -106,7 +107,7 @@ def test_only_listed_response_headers_reach_the_client() -> None:
             (b"transfer-encoding", b"chunked"),
         ],
     )
-    assert CLAUDE.client_headers(head, incoming()) == [
+    assert client_headers(CLAUDE, head, incoming()) == [
         (b"content-type", b"text/event-stream"),
         (b"anthropic-ratelimit-requests-remaining", b"9"),
     ]
@@ -116,7 +117,7 @@ def test_only_listed_response_headers_reach_the_client() -> None:
 def test_an_encoding_nobody_asked_for_is_refused(encoding: bytes) -> None:
     head = ResponseHead(200, [(b"content-type", b"application/json"), (b"content-encoding", encoding)])
     with pytest.raises(UpstreamProtocolError, match="not asked for"):
-        CLAUDE.new_meter(head, incoming((b"accept-encoding", b"identity")))
+        new_reader(CLAUDE, head, incoming((b"accept-encoding", b"identity")))
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------
@@ -129,28 +130,28 @@ def test_an_encoding_nobody_asked_for_is_refused(encoding: bytes) -> None:
 )  # fmt: skip
 def test_a_429_cools_the_account_for_what_it_asks(retry_after: bytes | None, cooldown: float) -> None:
     headers = [] if retry_after is None else [(b"retry-after", retry_after)]
-    verdict = CLAUDE.classify_error(ResponseHead(429, headers), b"", incoming(), now=100.0)
+    verdict = CLAUDE.judge(ResponseHead(429, headers), b"", now=100.0)
     assert verdict.retryable
     assert verdict.cooldown_seconds == cooldown
     assert isinstance(verdict.error, UpstreamRateLimited)
 
 
 def test_a_refused_credential_disables_the_account_and_its_text_is_kept_from_the_client() -> None:
-    verdict = CLAUDE.classify_error(ResponseHead(401, []), b"your key sk-secret", incoming(), now=0)
+    verdict = CLAUDE.judge(ResponseHead(401, []), b"your key sk-secret", now=0)
     assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
     assert isinstance(verdict.error, UpstreamRefused)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 403])
 def test_a_redirect_or_a_403_is_hidden_and_struck(status: int) -> None:
-    verdict = CLAUDE.classify_error(ResponseHead(status, []), b"", incoming(), now=0)
+    verdict = CLAUDE.judge(ResponseHead(status, []), b"", now=0)
     assert (verdict.strike, verdict.disable) == (True, False)
     assert (verdict.retryable, verdict.is_passed_through) == (True, False)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
 def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) -> None:
-    verdict = CLAUDE.classify_error(ResponseHead(status, []), b"", incoming(), now=0)
+    verdict = CLAUDE.judge(ResponseHead(status, []), b"", now=0)
     assert (verdict.strike, verdict.disable, verdict.retryable, verdict.is_passed_through) == (
         False,
         False,
@@ -162,7 +163,7 @@ def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 599])
 def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
-    verdict = CLAUDE.classify_error(ResponseHead(status, []), b"", incoming(), now=0)
+    verdict = CLAUDE.judge(ResponseHead(status, []), b"", now=0)
     assert (verdict.strike, verdict.retryable) == (True, True)
 
 
@@ -199,7 +200,7 @@ def test_an_upstream_error_that_is_no_envelope_becomes_ours(body: bytes) -> None
 def test_a_compressed_stream_has_no_place_for_an_error() -> None:
     """Plain text appended to a gzip body would be read as damage, not as an error event."""
     compressed = ResponseHead(200, [*SSE.headers, (b"content-encoding", b"gzip")])
-    meter = CLAUDE.new_meter(compressed, incoming((b"accept-encoding", b"gzip")))
+    meter = new_reader(CLAUDE, compressed, incoming((b"accept-encoding", b"gzip")))
     assert ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", meter) == b""
 
 
@@ -207,7 +208,7 @@ def test_an_error_in_the_middle_of_an_event_turns_that_event_into_the_error() ->
     from relay_trio.wire.sse import EventParser
 
     cut = b'event: content_block_delta\ndata: {"type":"content_bl'
-    meter = CLAUDE.new_meter(SSE, incoming())
+    meter = new_reader(CLAUDE, SSE, incoming())
     assert meter.feed(cut) == cut
     chunk = ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", meter)
     (told,) = EventParser().feed(cut + chunk)

@@ -22,6 +22,7 @@ from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.claude.provider import Claude
 from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
 from tests.cuts import cuts
+from tests.support.vendor_calls import build_request, new_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ def incoming(
 def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
     credential = CLAUDE.static_credential(settings)
     assert credential is not None
-    return CLAUDE.build_request(settings, asked, credential)
+    return build_request(CLAUDE, settings, asked, credential)
 
 
 def recorded(corpus: Path, kind: str) -> Iterator[tuple[str, bytes, UsageStats | None]]:
@@ -103,7 +104,7 @@ def test_every_recorded_message_still_compressed_gives_its_usage(corpus: Path) -
     for name, body, usage in recorded(corpus, "json"):
         for pieces in cuts(gzip.compress(body), drawn=3):
             head = ResponseHead(200, [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")])
-            meter = CLAUDE.new_meter(head, incoming((b"accept-encoding", b"gzip")))
+            meter = new_reader(CLAUDE, head, incoming((b"accept-encoding", b"gzip")))
             for piece in pieces:
                 meter.feed(piece)
             assert meter.finish() == (usage or NO_USAGE), name
@@ -216,7 +217,7 @@ def test_no_bytes_make_a_meter_raise(garbage: bytes, at: int) -> None:
 
 def test_a_gzip_bomb_is_looked_into_only_so_far() -> None:
     head = ResponseHead(200, [(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")])
-    meter = CLAUDE.new_meter(head, incoming((b"accept-encoding", b"gzip")))
+    meter = new_reader(CLAUDE, head, incoming((b"accept-encoding", b"gzip")))
     bomb = gzip.compress(bytes(100 * 1024 * 1024))
     meter.feed(bomb)
     assert meter.finish() == NO_USAGE

@@ -19,6 +19,7 @@ from relay_trio.vendors.gemini import provider as gemini
 from relay_trio.vendors.gemini.provider import Gemini, retry_delay
 from relay_trio.vendors.gemini.stream import ArrayMeter, StreamMeter
 from tests.cuts import cuts
+from tests.support.vendor_calls import build_request, client_headers, new_reader
 from tests.vendors.gemini_answers import counts
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def incoming(
 
 
 def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
-    return GEMINI.build_request(settings, asked, GEMINI.static_credential(settings))
+    return build_request(GEMINI, settings, asked, GEMINI.static_credential(settings))
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -135,10 +136,10 @@ def test_response_headers_pass_by_allow_list() -> None:
             (b"x-goog-ext", b"x"), (b"content-encoding", b"gzip"),
         ],
     )  # fmt: skip
-    names = [name for name, _ in GEMINI.client_headers(head, incoming())]
+    names = [name for name, _ in client_headers(GEMINI, head, incoming())]
     assert names == [b"content-type", b"content-length", b"content-encoding"]
     listing = incoming(operation=gemini.MODELS, is_listed=bool)
-    assert b"content-length" not in dict(GEMINI.client_headers(head, listing))
+    assert b"content-length" not in dict(client_headers(GEMINI, head, listing))
 
 
 @pytest.mark.parametrize(
@@ -152,26 +153,26 @@ def test_response_headers_pass_by_allow_list() -> None:
 )
 def test_each_form_has_its_meter(head: ResponseHead, operation: str, kind: type[object]) -> None:
     listed = bool if operation == gemini.MODELS else None
-    assert isinstance(GEMINI.new_meter(head, incoming(operation=operation, is_listed=listed)), kind)
+    assert isinstance(new_reader(GEMINI, head, incoming(operation=operation, is_listed=listed)), kind)
 
 
 def test_a_stream_in_no_known_form_is_refused_before_it_begins() -> None:
     head = ResponseHead(200, [(b"content-type", b"text/html")])
     with pytest.raises(UpstreamProtocolError, match="neither"):
-        GEMINI.new_meter(head, incoming())
+        new_reader(GEMINI, head, incoming())
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"zstd"])
 def test_an_encoding_nobody_asked_for_is_refused(encoding: bytes) -> None:
     head = ResponseHead(200, [*JSON.headers, (b"content-encoding", encoding)])
     with pytest.raises(UpstreamProtocolError, match="not asked for"):
-        GEMINI.new_meter(head, incoming((b"accept-encoding", b"identity")))
+        new_reader(GEMINI, head, incoming((b"accept-encoding", b"identity")))
 
 
 def metered(operation: str, body: bytes, head: ResponseHead = JSON, *headers: tuple[bytes, bytes]) -> UsageStats:
     usage = NO_USAGE
     for cut in cuts(body, drawn=2):
-        meter = GEMINI.new_meter(head, incoming(*headers, operation=operation))
+        meter = new_reader(GEMINI, head, incoming(*headers, operation=operation))
         for piece in cut:
             assert meter.feed(piece) == piece
         assert meter.is_complete
@@ -232,9 +233,7 @@ def retry_info(delay: object) -> dict[str, Any]:
 )  # fmt: skip
 def test_a_429_cools_the_account_for_what_its_body_asks(delay: object, seconds: float) -> None:
     """Google sends no ``retry-after``."""
-    verdict = GEMINI.classify_error(
-        ResponseHead(429, []), envelope("RESOURCE_EXHAUSTED", retry_info(delay)), incoming(), 0
-    )
+    verdict = GEMINI.judge(ResponseHead(429, []), envelope("RESOURCE_EXHAUSTED", retry_info(delay)), 0)
     assert (verdict.retryable, verdict.cooldown_seconds) == (True, seconds)
     assert isinstance(verdict.error, UpstreamRateLimited)
 
@@ -242,13 +241,13 @@ def test_a_429_cools_the_account_for_what_its_body_asks(delay: object, seconds: 
 def test_the_recorded_429_is_understood(corpus: Path) -> None:
     body = json.dumps(json.loads((corpus / "errors" / "gemini-429.json").read_text())["body"]).encode()
     for sent in (body, b"[" + body + b"]"):
-        assert GEMINI.classify_error(ResponseHead(429, []), sent, incoming(), 0).cooldown_seconds == 34.4
+        assert GEMINI.judge(ResponseHead(429, []), sent, 0).cooldown_seconds == 34.4
     head = ResponseHead(429, [(b"content-encoding", b"gzip")])
-    assert GEMINI.classify_error(head, gzip.compress(body), incoming(), 0).cooldown_seconds == 34.4
+    assert GEMINI.judge(head, gzip.compress(body), 0).cooldown_seconds == 34.4
 
 
 def test_an_overload_cools_for_a_moment() -> None:
-    verdict = GEMINI.classify_error(ResponseHead(503, []), b"<html>", incoming(), 0)
+    verdict = GEMINI.judge(ResponseHead(503, []), b"<html>", 0)
     assert (verdict.retryable, verdict.cooldown_seconds, verdict.is_passed_through) == (True, 2.0, True)
 
 
@@ -263,20 +262,20 @@ def test_an_overload_cools_for_a_moment() -> None:
 )
 def test_a_refused_key_disables_the_account_and_its_text_is_kept_from_the_client(status: int, body: bytes) -> None:
     """A wrong key is a 400, which no other provider says."""
-    verdict = GEMINI.classify_error(ResponseHead(status, []), body, incoming(), 0)
+    verdict = GEMINI.judge(ResponseHead(status, []), body, 0)
     assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
     assert isinstance(verdict.error, UpstreamRefused)
 
 
 @pytest.mark.parametrize("status", [301, 302, 403])
 def test_a_redirect_or_a_403_is_hidden_and_struck(status: int) -> None:
-    verdict = GEMINI.classify_error(ResponseHead(status, []), b"", incoming(), 0)
+    verdict = GEMINI.judge(ResponseHead(status, []), b"", 0)
     assert (verdict.strike, verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, False, True, False)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413])
 def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) -> None:
-    verdict = GEMINI.classify_error(ResponseHead(status, []), envelope("INVALID_ARGUMENT"), incoming(), 0)
+    verdict = GEMINI.judge(ResponseHead(status, []), envelope("INVALID_ARGUMENT"), 0)
     assert (verdict.strike, verdict.disable, verdict.retryable, verdict.is_passed_through) == (
         False,
         False,
@@ -289,14 +288,14 @@ def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) 
 @pytest.mark.parametrize(("status", "word"), [(400, "FAILED_PRECONDITION"), (499, "CANCELLED")])
 def test_what_is_about_the_account_is_tried_elsewhere(status: int, word: str) -> None:
     """Its country or its billing; or Google's own call, cancelled."""
-    verdict = GEMINI.classify_error(ResponseHead(status, []), envelope(word), incoming(), 0)
+    verdict = GEMINI.judge(ResponseHead(status, []), envelope(word), 0)
     assert (verdict.strike, verdict.retryable, verdict.is_passed_through) == (False, True, True)
     assert verdict.error.outcome_in(Phase.HEAD).word is Word.UPSTREAM_ERROR
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
-    verdict = GEMINI.classify_error(ResponseHead(status, []), b"", incoming(), 0)
+    verdict = GEMINI.judge(ResponseHead(status, []), b"", 0)
     assert (verdict.strike, verdict.retryable) == (True, True)
 
 

@@ -13,6 +13,7 @@ from relay_trio.settings import AccountSettings
 from relay_trio.vendors.gemini import provider as gemini
 from relay_trio.vendors.gemini.stream import ArrayMeter
 from relay_trio.vendors.vertex.provider import Vertex
+from tests.support.vendor_calls import build_request, client_headers, new_reader
 from tests.vendors.gemini.test_provider import JSON, VERTEX_PATH, incoming
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def account(**changes: Any) -> AccountSettings:
 
 def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
     credential = VERTEX.static_credential(settings) or Credential("ya29.token")
-    return VERTEX.build_request(settings, asked, credential)
+    return build_request(VERTEX, settings, asked, credential)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +91,8 @@ def test_the_catalogue_is_nobodys_project() -> None:
 
 
 def test_it_serves_what_means_the_same_and_nothing_else() -> None:
-    assert {gemini.GENERATE, gemini.STREAM, gemini.COUNT_TOKENS, gemini.EMBED} < VERTEX.operations
-    assert not {gemini.BATCH_EMBED, gemini.MODELS} & VERTEX.operations
+    assert {gemini.GENERATE, gemini.STREAM, gemini.COUNT_TOKENS, gemini.EMBED} < VERTEX.calls.keys()
+    assert not {gemini.BATCH_EMBED, gemini.MODELS} & VERTEX.calls.keys()
 
 
 def test_the_probe_counts_a_token_with_a_model_that_there_is_not() -> None:
@@ -105,13 +106,13 @@ def test_the_probe_counts_a_token_with_a_model_that_there_is_not() -> None:
 
 
 def test_a_token_that_is_refused_is_not_the_clients_business() -> None:
-    verdict = VERTEX.classify_error(ResponseHead(401, []), b"", incoming(), 0)
+    verdict = VERTEX.judge(ResponseHead(401, []), b"", 0)
     assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
 
 
 def test_answers_are_read_as_the_gemini_apis() -> None:
-    assert isinstance(VERTEX.new_meter(JSON, incoming()), ArrayMeter)
-    assert VERTEX.client_headers(ResponseHead(200, [*JSON.headers, (b"alt-svc", b"h3")]), incoming()) == JSON.headers
+    assert isinstance(new_reader(VERTEX, JSON, incoming()), ArrayMeter)
+    assert client_headers(VERTEX, ResponseHead(200, [*JSON.headers, (b"alt-svc", b"h3")]), incoming()) == JSON.headers
 
 
 def test_a_token_is_not_in_the_configuration() -> None:
