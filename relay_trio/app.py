@@ -18,12 +18,13 @@ import trio
 from relay_trio.errors import RelayError, ShuttingDown
 from relay_trio.keys.ring import open_key_ring
 from relay_trio.ledger.writer import open_ledger
-from relay_trio.observe.log import log_defect, log_request
+from relay_trio.observe.log import log_defect
 from relay_trio.pool.account import Account
 from relay_trio.pool.admission import Admission
 from relay_trio.pool.health import Health
 from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
+from relay_trio.relay.events import Events
 from relay_trio.relay.live import LiveRequests
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
@@ -34,14 +35,14 @@ from relay_trio.web.admin import admin_app
 from relay_trio.web.app import client_app
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Iterable
 
     from quart_trio import QuartTrio
 
     from relay_trio.config import Settings
     from relay_trio.keys.ring import KeyRing
-    from relay_trio.ledger.row import LedgerRow
     from relay_trio.ledger.writer import Ledger
+    from relay_trio.relay.events import Observer
 
 
 _AFTER_THE_RELAY_SECONDS = 1.0
@@ -69,10 +70,10 @@ class Bound:
 
 
 @asynccontextmanager
-async def open_relay(
-    settings: Settings, *, on_settled: Callable[[LedgerRow], None] = log_request
-) -> AsyncIterator[App]:
+async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) -> AsyncIterator[App]:
     """Everything but sockets. Leaving it writes what the ledger still holds and closes idle upstream connections.
+
+    ``observers`` hear of what happens in it; an error of theirs is logged as a defect.
 
     Raises:
         DatabaseError: the ledger cannot be opened.
@@ -91,7 +92,8 @@ async def open_relay(
             for account in settings.account
         ]
         admission = Admission(accounts, SlotTable(), max_waiting=settings.queue.max_waiting)
-        core = Relay(settings, admission, client, LiveRequests(ledger, on_settled))
+        events = Events(observers, log_defect)
+        core = Relay(settings, admission, client, LiveRequests(ledger, events), events)
         yield App(settings, core, ledger, ring, client_app(core, ring), admin_app(core))
 
 

@@ -15,7 +15,7 @@ from relay_trio import __version__
 from relay_trio.app import App, Bound, open_relay, run_relay
 from relay_trio.cli.problems import print_problems
 from relay_trio.config import ConfigError, Settings, load, public_bind_problems
-from relay_trio.observe.log import configure_log
+from relay_trio.observe.log import Log, configure_log
 from relay_trio.server.drain import Drain, obey_signals
 from relay_trio.storage.sqlite import DatabaseError, inspect
 
@@ -74,7 +74,7 @@ def _calm_collector() -> None:
 async def _open_and_run(settings: Settings, drain: Drain) -> int:
     """The exit status. Cancelled here: as ``open_relay``."""
     status = 0
-    async with open_relay(settings) as relay:
+    async with open_relay(settings, observers=[Log()]) as relay:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_tell_of_the_drain, relay, drain)

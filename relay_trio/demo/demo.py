@@ -35,6 +35,7 @@ from relay_trio.demo.clients import DemoClient, Sent
 from relay_trio.demo.dialects import DIALECTS, KEY
 from relay_trio.demo.table import AccountTable, show
 from relay_trio.ledger.row import LedgerRow
+from relay_trio.relay.events import Observer
 from relay_trio.server.drain import Drain
 from relay_trio.simulator import ServedRequest, Simulator, SimulatorSettings, SpecError, open_simulator
 from relay_trio.simulator.faults import parse_rates
@@ -111,28 +112,36 @@ def demo(
     return 1 if problems else 0
 
 
+class _Settled(Observer):
+    """Counts the requests that ended, and keeps the ids that their clients gave them."""
+
+    def __init__(self, table: AccountTable, result: _Result) -> None:
+        self.ids: set[str] = set()
+        self._table = table
+        self._result = result
+
+    def request_settled(self, row: LedgerRow) -> None:
+        self._table.settled(row)
+        self.ids.add(row.client_request_id)
+        self._result.settled += 1
+
+
 async def _run(plan: _Plan) -> _Result | None:
     """The demo up to the point where everything is closed; None if it was stopped twice.
 
     Cancelled here: destroys.
     """
     result, table = _Result(), AccountTable()
-    settled: set[str] = set()
-
-    def on_settled(row: LedgerRow) -> None:
-        table.settled(row)
-        settled.add(row.client_request_id)
-        result.settled += 1
-
+    settled = _Settled(table, result)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as everything:
         stop = trio.Event()
         async with open_simulator(SimulatorSettings(seed=plan.seed, faults=plan.fault, keep_bodies=False)) as simulator:
             for account in ACCOUNTS:
                 simulator.plan_account(account.credential, account.pace)
             settings = _settings(plan, simulator)
-            async with open_relay(settings, on_settled=on_settled) as relay, trio.open_nursery() as nursery:
+            async with open_relay(settings, observers=[settled]) as relay, trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, stop, everything)
-                await _serve(plan, relay, table, settled, stop, result)
+                await _serve(plan, relay, table, settled.ids, stop, result)
                 nursery.cancel_scope.cancel()
             await _check_closed(simulator, result)
             result.served = simulator.truth.records

@@ -1,4 +1,7 @@
-"""One log line per ended request: JSON for machines, readable on a terminal. Allow-listed fields, never a body."""
+"""The log: one line per ended request and per change of an account; JSON for machines, readable on a terminal.
+
+Fields are listed one by one: no body, no secret, no client address.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,18 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay_trio.outcome import Who, Word
+from relay_trio.pool.health import Change
+from relay_trio.relay.events import Observer
 
 if TYPE_CHECKING:
     from relay_trio.ledger.row import LedgerRow
+    from relay_trio.pool.health import AccountChange
 
 _log = structlog.get_logger("relay_trio.requests")
 
 _UPSTREAM = (Who.UPSTREAM, Who.UPSTREAM_TIMEOUT)
+
+_LEVELS = {Change.BACK: logging.INFO, Change.DISABLED: logging.ERROR}
 
 
 def configure_log(log_format: str) -> None:
@@ -48,50 +56,65 @@ def _encode(fields: object, **_: object) -> str:
     return _encoder.encode(fields)
 
 
-def log_request(row: LedgerRow) -> None:
-    """The line of one ended request. A full disk loses lines, never a request."""
-    assert row.outcome is not None
-    fields = {
-        "request_id": row.request_id,
-        "key": row.key_id,
-        "account": row.account,
-        "provider": row.provider,
-        "model": row.model,
-        "outcome": row.outcome.word.value,
-        "code": row.outcome.code,
-        "status": row.status,
-        "ttft_ms": _rounded(row.ttft_ms),
-        "duration_ms": _rounded(row.duration_ms),
-        "queue_ms": _rounded(row.queue_ms),
-        "bytes": row.sent_bytes,
-        "chunks": row.chunks,
-        "input_tokens": row.usage.input_tokens,
-        "cache_creation_tokens": row.usage.cache_creation_tokens,
-        "cache_read_tokens": row.usage.cache_read_tokens,
-        "output_tokens": row.usage.output_tokens,
-        "total_tokens": row.usage.total_tokens,
-        "usage_source": row.usage.source.value,
-        "attempts": row.attempts,
-        "slot_release_ms": _rounded(row.release_ms),
-        "upstream_close_ms": _rounded(row.upstream_close_ms),
-        "cancelled_by": row.cancelled_by,
-    }
-    try:
+class Log(Observer):
+    """One line per ended request, and one per change of an account."""
+
+    def request_settled(self, row: LedgerRow) -> None:
+        """An alarm where the relay failed, a warning where the upstream did."""
+        assert row.outcome is not None
+        level = logging.INFO
         if row.outcome.word is Word.INTERNAL:
-            _log.error("request", **fields)
+            level = logging.ERROR
         elif row.outcome.who in _UPSTREAM and row.outcome.word is not Word.REJECTED_REQUEST:
-            _log.warning("request", **fields)
-        else:
-            _log.info("request", **fields)
-    except OSError:
-        LOST_LINES.count += 1
+            level = logging.WARNING
+        _write(
+            level,
+            "request",
+            request_id=row.request_id,
+            key=row.key_id,
+            account=row.account,
+            provider=row.provider,
+            model=row.model,
+            outcome=row.outcome.word.value,
+            code=row.outcome.code,
+            status=row.status,
+            ttft_ms=_rounded(row.ttft_ms),
+            duration_ms=_rounded(row.duration_ms),
+            queue_ms=_rounded(row.queue_ms),
+            bytes=row.sent_bytes,
+            chunks=row.chunks,
+            input_tokens=row.usage.input_tokens,
+            cache_creation_tokens=row.usage.cache_creation_tokens,
+            cache_read_tokens=row.usage.cache_read_tokens,
+            output_tokens=row.usage.output_tokens,
+            total_tokens=row.usage.total_tokens,
+            usage_source=row.usage.source.value,
+            attempts=row.attempts,
+            slot_release_ms=_rounded(row.release_ms),
+            upstream_close_ms=_rounded(row.upstream_close_ms),
+            cancelled_by=row.cancelled_by,
+        )
+
+    def account_changed(self, change: AccountChange) -> None:
+        """A warning, until the account is back; an alarm where an operator has to act."""
+        fields: dict[str, object] = {"account": change.account, "change": change.change.value}
+        if change.reason:
+            fields["reason"] = change.reason
+        if change.seconds is not None:
+            fields["seconds"] = round(change.seconds, 1)
+        _write(_LEVELS.get(change.change, logging.WARNING), "account", **fields)
 
 
 def log_defect(error: BaseException, request_id: str = "") -> None:
     """An exception of ours that ended one request or connection. Never its message: it may hold a prompt."""
+    _write(logging.ERROR, "defect", request_id=request_id, error=type(error).__name__, where=_where(error))
+
+
+def _write(level: int, event: str, **fields: object) -> None:
+    """Write a line. A full disk and a closed stream lose lines, which are counted, and never a request."""
     try:
-        _log.error("defect", request_id=request_id, error=type(error).__name__, where=_where(error))
-    except OSError:
+        _log.log(level, event, **fields)
+    except (OSError, ValueError):
         LOST_LINES.count += 1
 
 

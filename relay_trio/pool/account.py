@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -9,17 +10,22 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.pool.credentials import CredentialCache
+from relay_trio.pool.health import AccountChange, Change
 
 if TYPE_CHECKING:
     from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.provider import Provider
+    from relay_trio.api.verdict import Verdict
     from relay_trio.http import UpstreamRequest
     from relay_trio.pool.health import Health
     from relay_trio.settings import AccountSettings, TimeoutSettings
 
 _BUILT_INLINE_BYTES = 128 * 1024
 """A larger body is hashed in a thread: SHA-256 takes some 2 ms for a megabyte."""
+
+_RENEWAL_SECONDS = 10.0
+"""How long an account rests whose credential was refused and can be resolved again."""
 
 
 @dataclass(eq=False, slots=True)
@@ -31,6 +37,7 @@ class Account:
     timeouts: TimeoutSettings
     health: Health
     credentials: CredentialCache = field(init=False)
+    _was_out: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.credentials = CredentialCache(self.provider, self.settings)
@@ -73,6 +80,39 @@ class Account:
 
     def _is_costly(self, checked: CheckedRequest) -> bool:
         return self.call_for(checked).hashes_body and len(checked.body) > _BUILT_INLINE_BYTES
+
+    # --- health: changed here and nowhere else ---------------------------------------------------------------------
+
+    def note(self, verdict: Verdict) -> AccountChange | None:
+        """Apply the verdict on a failed attempt. Returns the change if it took the account out of rotation just now."""
+        health, now, reason = self.health, trio.current_time(), verdict.error.message
+        before = health.available_at()
+        change = Change.COOLED_DOWN
+        if verdict.disable and self.credentials.forget():
+            health.cool_down(now, _RENEWAL_SECONDS, reason)
+        elif verdict.disable:
+            health.disable(reason)
+            change = Change.DISABLED
+        elif verdict.cooldown_seconds is not None:
+            health.cool_down(now, verdict.cooldown_seconds, reason)
+        elif verdict.strike:
+            health.strike(now)
+            change = Change.EJECTED
+        after = health.available_at()
+        has_left = before <= now < after
+        is_newly_disabled = before < after == math.inf
+        if not (has_left or is_newly_disabled):
+            return None
+        self._was_out = True
+        return AccountChange(self.name, change, health.reason, None if health.is_disabled else after - now)
+
+    def note_success(self) -> AccountChange | None:
+        """An attempt was answered. Returns the change if it is the first since the account came back into rotation."""
+        self.health.succeed()
+        if not self._was_out or self.health.available_at() > trio.current_time():
+            return None
+        self._was_out = False
+        return AccountChange(self.name, Change.BACK)
 
 
 def is_match(model: str, patterns: tuple[str, ...]) -> bool:

@@ -1,7 +1,7 @@
 """Whether an account may be used now: cool-downs, the breaker, and a credential that was refused.
 
-Only verdicts on attempts of that account reach this file. A client that hangs up raises ``Cancelled``, which is no
-verdict, so it cannot.
+Only ``Account.note`` and ``Account.note_success`` change it, and only what the upstream did reaches them. A client that
+hangs up raises ``Cancelled``, which is no verdict, so it cannot.
 """
 
 from __future__ import annotations
@@ -21,6 +21,28 @@ class AccountState(StrEnum):
     READY = "ready"
     COOLING = "cooling"
     AUTH_FAILED = "auth_failed"
+
+
+class Change(StrEnum):
+    """What happened to an account."""
+
+    EJECTED = "ejected"  # failures in a row
+    COOLED_DOWN = "cooled_down"  # the upstream asked to be left alone, or the credential has to be resolved again
+    DISABLED = "disabled"  # the credential was refused; an operator has to act
+    BACK = "back"  # the first attempt was answered since the account came back into rotation
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """A change of an account's state, for whoever watches the pool.
+
+    ``seconds``: how long the account is out of rotation; None when it is back, or out until an operator acts.
+    """
+
+    account: str
+    change: Change
+    reason: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +65,8 @@ class Health:
         self._cool_until = -math.inf  # the upstream asked for it: always honoured
         self._ejected_until = -math.inf  # our own guess: waived when no other account is left
         self._is_disabled = False
-        self._reason = ""
+        self.reason = ""
+        """Why it was taken out of rotation last."""
 
     @property
     def is_disabled(self) -> bool:
@@ -71,7 +94,7 @@ class Health:
             self._ejections += 1
             seconds = min(self._breaker.eject_seconds * self._ejections, self._breaker.eject_max_seconds)
             self._ejected_until = max(self._ejected_until, now + seconds)
-            self._reason = f"{self._breaker.strikes} failures in a row"
+            self.reason = f"{self._breaker.strikes} failures in a row"
 
     def cool_down(self, now: float, seconds: float, reason: str) -> None:
         """The upstream asked to be left alone for ``seconds`` (capped by ``retry_after_max_seconds``)."""
@@ -80,12 +103,12 @@ class Health:
         seconds = min(max(seconds, 0.0), self._breaker.retry_after_max_seconds)
         if now + seconds > self._cool_until:
             self._cool_until = now + seconds
-            self._reason = reason
+            self.reason = reason
 
     def disable(self, reason: str) -> None:
         """Take the account out until an operator acts."""
         self._is_disabled = True
-        self._reason = reason
+        self.reason = reason
 
     def statistics(self, now: float) -> HealthStatistics:
         """What to show."""
@@ -93,4 +116,4 @@ class Health:
         state = AccountState.COOLING if wait else AccountState.READY
         if self._is_disabled:
             state = AccountState.AUTH_FAILED
-        return HealthStatistics(state, wait, self._strikes, self._reason if state is not AccountState.READY else "")
+        return HealthStatistics(state, wait, self._strikes, self.reason if state is not AccountState.READY else "")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.api.metering import Inflater
+from relay_trio.api.verdict import Verdict
 from relay_trio.errors import (
     ClientStalled,
     UpstreamError,
@@ -28,9 +29,9 @@ from relay_trio.relay.asked import Answer
 
 if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
-    from relay_trio.api.verdict import Verdict
     from relay_trio.http import Headers
     from relay_trio.pool.account import Account
+    from relay_trio.pool.health import AccountChange
     from relay_trio.relay.asked import Asked
     from relay_trio.relay.channel import ChunkSender
     from relay_trio.relay.core import Relay
@@ -42,8 +43,6 @@ _ERROR_BODY_BYTES = 64 * 1024
 """What is read of an upstream's error body; the rest is closed away."""
 
 _IN_STREAM_COOLDOWN_SECONDS = 2.0
-_RENEWAL_SECONDS = 10.0
-"""How long an account rests whose credential was refused and can be resolved again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class Attempt:
             exchange.end_is_seen()
             if self.has_started:
                 raise
-            account.health.strike(trio.current_time())
+            self._note(account, Verdict(error, retryable=True, strike=True))
             return Failure(error, exchange.phase, is_retryable=True)
         finally:
             exchange.upstream_closed()
@@ -138,7 +137,7 @@ class Attempt:
         while len(body) < _ERROR_BODY_BYTES and (data := await response.receive_some()):
             body += data
         verdict = account.provider.judge(head, bytes(body), time.time())
-        _apply(verdict, account, head)
+        self._note(account, verdict)
         self._exchange.end_is_seen()
         translated = account.call_for(self._incoming).error(head, bytes(body)) if verdict.is_passed_through else None
         if translated is not None:
@@ -158,7 +157,7 @@ class Attempt:
         exchange.meter = meter
         exchange.phase = Phase.DATA
         exchange.first_byte()
-        account.health.succeed()
+        self._announce(account.note_success())
         self._start(response.head, account.call_for(self._incoming).client_headers(response.head, self._incoming))
         idle_seconds = account.timeouts.idle_timeout_seconds
 
@@ -181,12 +180,19 @@ class Attempt:
         exchange.end_is_seen()
         if meter.error is not None:
             if isinstance(meter.error, UpstreamRateLimited):
-                account.health.cool_down(trio.current_time(), _IN_STREAM_COOLDOWN_SECONDS, meter.error.message)
+                self._note(account, Verdict(meter.error, cooldown_seconds=_IN_STREAM_COOLDOWN_SECONDS))
             else:
-                account.health.strike(trio.current_time())
+                self._note(account, Verdict(meter.error, strike=True))
             raise meter.error
         if not meter.is_complete:
             raise UpstreamTruncated("the upstream ended its stream without the last event of its dialect")
+
+    def _note(self, account: Account, verdict: Verdict) -> None:
+        self._announce(account.note(verdict))
+
+    def _announce(self, change: AccountChange | None) -> None:
+        if change is not None:
+            self._core.events.account_changed(change)
 
     def _start(self, head: ResponseHead, headers: Headers) -> None:
         self.has_started = True
@@ -216,18 +222,6 @@ class Attempt:
 def client_stalled() -> ClientStalled:
     """What a limit on the client's reading ends a request with."""
     return ClientStalled("the client stopped reading the answer")
-
-
-def _apply(verdict: Verdict, account: Account, head: ResponseHead) -> None:
-    now = trio.current_time()
-    if verdict.disable and account.credentials.forget():
-        account.health.cool_down(now, _RENEWAL_SECONDS, f"the upstream answered {head.status}")
-    elif verdict.disable:
-        account.health.disable(f"the upstream answered {head.status}")
-    elif verdict.cooldown_seconds is not None:
-        account.health.cool_down(now, verdict.cooldown_seconds, f"the upstream answered {head.status}")
-    elif verdict.strike:
-        account.health.strike(now)
 
 
 def _text(value: bytes | None) -> str:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from relay_trio.config import Settings
     from relay_trio.pool.admission import Admission
+    from relay_trio.relay.events import Events
     from relay_trio.relay.live import LiveRequests
     from relay_trio.upstream.client import UpstreamClient
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """The pool's door, the client towards upstreams, and the requests that are open."""
+    """Admission to the pool, the client towards upstreams, the requests that are open, and what is said of them."""
 
     settings: Settings
     admission: Admission
     client: UpstreamClient
     live: LiveRequests
+    events: Events

@@ -11,23 +11,20 @@ import trio
 from relay_trio.errors import RelayError, ShuttingDown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from relay_trio.ledger.row import LedgerRow
     from relay_trio.ledger.writer import Ledger
+    from relay_trio.relay.events import Events
     from relay_trio.relay.record import RequestRecord
 
 
 class LiveRequests:
-    """Every exchange that is open: the one place that opens and closes ledger rows.
+    """Every exchange that is open: the one place that opens and closes ledger rows."""
 
-    ``on_settled`` is told of each row after it was closed (the log, the metrics); it must not raise.
-    """
-
-    def __init__(self, ledger: Ledger, on_settled: Callable[[LedgerRow], None] = lambda row: None) -> None:
+    def __init__(self, ledger: Ledger, events: Events) -> None:
         self.is_stopping = False
         self._ledger = ledger
-        self._on_settled = on_settled
+        self._events = events
         self._open: dict[str, RequestRecord] = {}
         self._idle = trio.Event()
         self._idle.set()
@@ -66,7 +63,7 @@ class LiveRequests:
         """Close the row."""
         del self._open[exchange.row.request_id]
         self._ledger.close_row(exchange.row)
-        self._on_settled(exchange.row)
+        self._events.request_settled(exchange.row)
         if not self._open:
             self._idle.set()
 

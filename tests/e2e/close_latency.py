@@ -24,6 +24,7 @@ from relay_trio.app import App, Bound, open_relay, run_relay
 from relay_trio.config import Settings
 from relay_trio.demo.clients import Sent, Way
 from relay_trio.outcome import Phase
+from relay_trio.relay.events import Observer
 from relay_trio.server.drain import Drain
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
 from tests.e2e.storm import KEY, StormWire, quantiles
@@ -183,13 +184,14 @@ async def open_bench(folder: Path) -> AsyncIterator[Bench]:
     """App and simulator, listening. Cancelled here: destroys."""
     settled: dict[str, float] = {}
 
-    def on_settled(row: LedgerRow) -> None:
-        settled[row.client_request_id] = time.monotonic()
+    class Times(Observer):
+        def request_settled(self, row: LedgerRow) -> None:
+            settled[row.client_request_id] = time.monotonic()
 
     with full_listener() as port:
         async with open_simulator(SimulatorSettings(keep_bodies=False)) as simulator:
             settings = _settings(folder, simulator.base_url, f"http://127.0.0.1:{port}")
-            async with open_relay(settings, on_settled=on_settled) as relay, trio.open_nursery() as nursery:
+            async with open_relay(settings, observers=[Times()]) as relay, trio.open_nursery() as nursery:
                 drain = Drain()
                 bound: Bound = await nursery.start(run_relay, relay, drain)
                 yield Bench(relay, simulator, bound, settled)

@@ -12,8 +12,9 @@ import pytest
 import structlog
 
 from relay_trio.ledger.row import LedgerRow
-from relay_trio.observe.log import LOST_LINES, configure_log, log_defect, log_request
+from relay_trio.observe.log import LOST_LINES, Log, configure_log, log_defect
 from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word, ended_by_client, ended_by_defect
+from relay_trio.pool.health import AccountChange, Change
 from relay_trio.usage import UsageSource, UsageStats
 from tests.relay import scripts
 from tests.relay.house import open_house
@@ -79,7 +80,9 @@ def row(outcome: Outcome = COMPLETED, **fields: object) -> LedgerRow:
 
 def test_a_line_has_the_listed_fields_and_no_other(stderr: Stderr) -> None:
     usage = UsageStats(1, 2, 3, 4, UsageSource.EXACT)
-    log_request(row(model="m", account="a", status=200, usage=usage, ttft_ms=12.3456, release_ms=None, sent_bytes=77))
+    Log().request_settled(
+        row(model="m", account="a", status=200, usage=usage, ttft_ms=12.3456, release_ms=None, sent_bytes=77)
+    )
     (line,) = stderr.lines
     assert set(line) == FIELDS
     assert (line["outcome"], line["code"], line["status"], line["bytes"]) == ("completed", "--", 200, 77)
@@ -91,7 +94,7 @@ def test_a_line_has_the_listed_fields_and_no_other(stderr: Stderr) -> None:
 
 def test_a_field_that_is_added_to_the_row_does_not_come_into_the_log_by_itself(stderr: Stderr) -> None:
     """The list allows; what a client chose freely (its own id) and what upstreams chose stay out."""
-    log_request(row(client_request_id=CANARY, upstream_request_id=CANARY))
+    Log().request_settled(row(client_request_id=CANARY, upstream_request_id=CANARY))
     assert CANARY not in stderr.getvalue()
 
 
@@ -113,12 +116,12 @@ def test_a_field_that_is_added_to_the_row_does_not_come_into_the_log_by_itself(s
 )
 def test_the_level_is_whose_fault_it_is(stderr: Stderr, outcome: Outcome, level: str) -> None:
     """A client that leaves wakes nobody at night; an upstream is worth a look; a defect of ours is an alarm."""
-    log_request(row(outcome))
+    Log().request_settled(row(outcome))
     assert stderr.lines[0]["level"] == level
 
 
 def test_a_line_is_one_line_whatever_stands_in_it(stderr: Stderr) -> None:
-    log_request(row(model='m"\n{"level": "error"}\r\n\x1b[31m\u2028'))
+    Log().request_settled(row(model='m"\n{"level": "error"}\r\n\x1b[31m\u2028'))
     assert len(stderr.getvalue().split("\n")) == 2
     assert stderr.lines[0]["level"] == "info"
     assert "\x1b" not in stderr.getvalue()
@@ -126,13 +129,56 @@ def test_a_line_is_one_line_whatever_stands_in_it(stderr: Stderr) -> None:
 
 def test_a_full_disk_loses_lines_which_are_counted_and_nothing_else(stderr: Stderr) -> None:
     stderr.is_full = True
-    log_request(row())
-    log_request(row(ended_by_defect(Phase.DATA)))
+    Log().request_settled(row())
+    Log().request_settled(row(ended_by_defect(Phase.DATA)))
     log_defect(RuntimeError())
     assert LOST_LINES.count == 3
     stderr.is_full = False
-    log_request(row())
+    Log().request_settled(row())
     assert len(stderr.lines) == 1
+
+
+# --- accounts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "fields"),
+    [
+        (
+            AccountChange("a", Change.EJECTED, "3 failures in a row", 30.04),
+            "warning",
+            {"change": "ejected", "reason": "3 failures in a row", "seconds": 30.0},
+        ),
+        (
+            AccountChange("a", Change.COOLED_DOWN, "the upstream answered 429", 5.0),
+            "warning",
+            {"change": "cooled_down", "reason": "the upstream answered 429", "seconds": 5.0},
+        ),
+        (
+            AccountChange("a", Change.DISABLED, "the credential was refused"),
+            "error",
+            {"change": "disabled", "reason": "the credential was refused"},
+        ),
+        (AccountChange("a", Change.BACK), "info", {"change": "back"}),
+    ],
+    ids=lambda value: value.change.value if isinstance(value, AccountChange) else "",
+)
+def test_an_account_that_changes_is_one_line(
+    stderr: Stderr, change: AccountChange, level: str, fields: dict[str, object]
+) -> None:
+    Log().account_changed(change)
+    (line,) = stderr.lines
+    del line["timestamp"]
+    assert line == {"event": "account", "level": level, "account": "a", **fields}
+
+
+async def test_an_account_that_is_taken_out_by_a_request_leaves_a_line(
+    stderr: Stderr, autojump_clock: MockClock
+) -> None:
+    async with open_house(scripts.is_overloaded) as house:
+        house.core.events.observers.append(Log())
+        await house.request().run()
+    assert [line["change"] for line in stderr.lines if line["event"] == "account"] == ["cooled_down"]
 
 
 # --- formats ------------------------------------------------------------------------------------------------------
@@ -152,7 +198,7 @@ def test_the_format_is_as_configured(stderr: Stderr, log_format: str, is_termina
     """``auto``: for people on a terminal, for machines anywhere else."""
     stderr.is_terminal = is_terminal
     configure(log_format, stderr)
-    log_request(row())
+    Log().request_settled(row())
     assert stderr.getvalue()
     assert stderr.getvalue().startswith("{") is is_json
 
@@ -204,9 +250,9 @@ async def test_no_line_of_a_request_holds_prompt_answer_or_key(stderr: Stderr, a
     prompt = f'{{"model": "m", "stream": true, "system": "{CANARY}"}}'.encode()
     for script in (scripts.streams, scripts.dies_midway, scripts.is_overloaded, scripts.ends_without_its_last_event):
         async with open_house(script) as house:
-            house.core.live._on_settled = log_request
+            house.core.events.observers.append(Log())
             await house.request(prompt, headers=[(b"x-request-id", CANARY.encode())]).run()
             await house.request(prompt[:-9]).run()
-    assert len(stderr.lines) == 8
+    assert [line["event"] for line in stderr.lines].count("request") == 8
     for canary in (CANARY, "rt_test", "sk-a", "hello"):
         assert canary not in stderr.getvalue()

@@ -25,6 +25,7 @@ from relay_trio.pool.admission import Admission
 from relay_trio.pool.health import Health
 from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
+from relay_trio.relay.events import Events
 from relay_trio.relay.live import LiveRequests
 from relay_trio.upstream.client import UpstreamClient, open_upstream_client
 from relay_trio.vendors.bedrock.stream import InvokeStreamMeter
@@ -282,6 +283,10 @@ class House:
             assert statistics.strikes <= (strikes or {}).get(account.name, 0), f"{account.name} was blamed"
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 @asynccontextmanager
 async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **settings: Any) -> AsyncIterator[House]:
     """A relay whose upstream connections all speak by ``script``."""
@@ -333,7 +338,8 @@ async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **set
                     for a in loaded.account
                 ]
                 admission = Admission(pool, table, max_waiting=loaded.queue.max_waiting)
-                core = Relay(loaded, admission, client, LiveRequests(ledger))
+                events = Events(on_error=_raise)
+                core = Relay(loaded, admission, client, LiveRequests(ledger, events), events)
                 house = House(core, table, ledger, client)
                 try:
                     yield house

@@ -21,6 +21,7 @@ from relay_trio.errors import (
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Outcome, Phase, ended_by_client
 from relay_trio.relay.channel import ResponseChannel
+from relay_trio.relay.events import Events, Observer
 from relay_trio.relay.live import LiveRequests
 from relay_trio.relay.presence import ClientPresence
 from relay_trio.relay.record import RequestRecord
@@ -55,13 +56,16 @@ class Seen:
         return self.stats
 
 
-class Office:
-    """A ledger and its live exchanges, and what was told to the log."""
+class Office(Observer):
+    """A ledger and its live exchanges, and what was reported as settled."""
 
     def __init__(self, ledger: MemoryLedger | None = None) -> None:
         self.ledger = ledger or MemoryLedger()
         self.settled: list[LedgerRow] = []
-        self.live = LiveRequests(self.ledger, self.settled.append)  # type: ignore[arg-type]
+        self.live = LiveRequests(self.ledger, Events([self]))  # type: ignore[arg-type]
+
+    def request_settled(self, row: LedgerRow) -> None:
+        self.settled.append(row)
 
     def exchange(self, request_id: str = "req_1", *, left: bool = False, timed_out: bool = False) -> RequestRecord:
         presence = ClientPresence(trio.current_time() if left else None, timed_out)
