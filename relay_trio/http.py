@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,20 @@ Headers = list[tuple[bytes, bytes]]
 def header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """The first value of ``name`` (lower case), or None."""
     return next((value for key, value in headers if key == name), None)
+
+
+class ClientHead(Protocol):
+    """The head of a client's request, for those who only read it. ``raw_path`` and ``query`` are the bytes of the
+    request line, escapes untouched."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def raw_path(self) -> bytes: ...
+    @property
+    def query(self) -> bytes: ...
+    @property
+    def headers(self) -> Headers: ...
 
 
 @dataclass(frozen=True, slots=True)

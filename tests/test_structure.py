@@ -105,7 +105,6 @@ LONGER_FILES = {
 
 KNOWN_CIRCLES = {
     frozenset({"settings/bedrock.py", "settings/sections.py", "settings/vertex.py"}),
-    frozenset({"relay/asked.py", "relay/read_request.py"}),
     frozenset({"relay/channel.py", "relay/record.py", "relay/live.py"}),
     frozenset({"simulator/effects.py", "simulator/faults.py", "simulator/plan.py"}),
     frozenset({"simulator/inspection.py", "simulator/server.py"}),

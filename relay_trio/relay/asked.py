@@ -7,32 +7,24 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from relay_trio.api.dialect import Dialect
+    from relay_trio.api.operation import Operation, Parameters
     from relay_trio.http import Headers
     from relay_trio.keys.client_key import ClientKey
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.relay.presence import ClientPresence
-    from relay_trio.relay.read_request import BodySource
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route of a dialect.
+class BodySource(Protocol):
+    """Where a request's body comes from."""
 
-    ``needs_model``: the body is JSON and names the model, and says whether to stream. ``model_in_path``: the path names
-    it, the body is not looked at, and ``is_stream`` is the route's. ``is_pinned``: what it asks for lives in one
-    account, so it always goes to the first that could have it, and nowhere else. ``is_json``: the body is looked at all
-    the same, and must be one JSON object. ``lists``: the answer lists models, of which the client is shown those that
-    it can use for the route of that name.
-    """
+    declared_bytes: int | None
+    """``content-length``, if there was one."""
 
-    name: str
-    dialect: Dialect
-    needs_model: bool = False
-    is_pinned: bool = False
-    model_in_path: bool = False
-    is_stream: bool = False
-    is_json: bool = False
-    lists: str | None = None
+    is_complete: bool
+    """Whether the last byte has arrived."""
+
+    async def receive_some(self) -> bytes:
+        """The next bytes, ``b""`` at the end. Cancelled here: safe to retry."""
 
 
 class BodyProof(Protocol):
@@ -47,11 +39,13 @@ class BodyProof(Protocol):
 class Asked:
     """An authenticated request whose body has not been read yet.
 
-    ``path_model`` is the model in the path, decoded. With a ``proof`` it is authenticated once that has seen the body.
+    ``parameters`` are those of its path. With a ``proof`` it is authenticated once that has seen the body.
     """
 
     request_id: str
-    route: Route
+    dialect: Dialect
+    operation: Operation
+    parameters: Parameters
     key: ClientKey
     method: str
     raw_path: bytes
@@ -60,7 +54,6 @@ class Asked:
     body: BodySource
     presence: ClientPresence
     client_request_id: str = ""
-    path_model: str | None = None
     proof: BodyProof | None = None
 
 

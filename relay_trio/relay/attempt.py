@@ -205,7 +205,7 @@ class Attempt:
     def pass_on(self, failure: Failure, account: Account) -> None:
         """Send the client the upstream's own error answer."""
         assert failure.head is not None
-        body = self._asked.route.dialect.upstream_error_body(failure.body, failure.error, self._asked.request_id)
+        body = self._asked.dialect.upstream_error_body(failure.body, failure.error, self._asked.request_id)
         dropped = (b"content-length", b"content-encoding", b"content-type", b"retry-after")
         headers = [
             pair
@@ -213,7 +213,7 @@ class Attempt:
             if pair[0] not in dropped
         ]
         theirs = {name for name, _ in headers}
-        _, ours, _ = self._asked.route.dialect.error_response(failure.error, self._asked.request_id)
+        _, ours, _ = self._asked.dialect.error_response(failure.error, self._asked.request_id)
         ours = [pair for pair in ours if pair[0] not in theirs]
         self._start(failure.head, [*headers, *ours, (b"content-length", str(len(body)).encode())])
         self._sink.write(body)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from relay_trio.api.operation import Affinity
 from relay_trio.errors import CapacityError, QueueTimeout, RelayError
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Phase
@@ -38,11 +39,13 @@ from relay_trio.relay.read_request import read_request
 from relay_trio.relay.record import RequestRecord
 
 if TYPE_CHECKING:
+    from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.pool.account import Account
     from relay_trio.pool.admission import Lease, SlotRequest
     from relay_trio.relay.asked import Answer, Asked
     from relay_trio.relay.channel import ResponseChannel
     from relay_trio.relay.core import Relay
+    from relay_trio.settings import TimeoutSettings
 
 
 async def pump(core: Relay, asked: Asked, handover: ResponseChannel, *, task_status: trio.TaskStatus[Answer]) -> None:
@@ -57,7 +60,7 @@ async def pump(core: Relay, asked: Asked, handover: ResponseChannel, *, task_sta
         request_id=asked.request_id,
         key_id=asked.key.id,
         started_at=time.time(),
-        route=asked.route.name,
+        route=asked.operation.name,
         client_request_id=asked.client_request_id,
     )
     with handover.sender as sink, RequestRecord(row, asked.presence, handover, core.live) as exchange:
@@ -69,7 +72,7 @@ async def pump(core: Relay, asked: Asked, handover: ResponseChannel, *, task_sta
         except RelayError as error:
             exchange.ended(error.outcome_in(exchange.phase))
             if life.attempt is None or not life.attempt.has_started:
-                row.status = asked.route.dialect.status_of(error)
+                row.status = asked.dialect.status_of(error)
                 raise
             sink.fail(life.last_word(error))
         else:
@@ -89,11 +92,9 @@ class _Life:
     async def run(self, started: trio.TaskStatus[Answer]) -> None:
         core, exchange, timeouts = self._core, self._exchange, self._core.settings.timeouts
         exchange.clock.set_total(timeouts.total_timeout_seconds)
-        incoming = await read_request(self._asked, exchange.clock, timeouts, core.settings.server.max_body_bytes)
-        if self._asked.route.lists is not None and incoming.method == "GET":  # HEAD has no list
-            incoming = replace(incoming, is_listed=partial(self._is_listed, self._asked.route.lists))
-        exchange.row.model, exchange.row.is_stream = incoming.model or "", incoming.stream
-        want = core.admission.new_request(incoming.model, incoming.operation, is_pinned=self._asked.route.is_pinned)
+        incoming = await self._read(timeouts)
+        is_pinned = self._asked.operation.affinity is Affinity.PINNED
+        want = core.admission.new_request(incoming.model, incoming.operation, is_pinned=is_pinned)
         self.attempt = Attempt(core, self._asked, incoming, exchange, self._sink, started)
         await self._try_accounts(want, self.attempt)
         if exchange.outcome is None:
@@ -104,6 +105,16 @@ class _Life:
                 limit.rearm(timeouts.write_timeout_seconds, client_stalled)
         if exchange.outcome is None:
             exchange.ended(COMPLETED)
+
+    async def _read(self, timeouts: TimeoutSettings) -> CheckedRequest:
+        """The request. Its parsed document, which can be much larger than its bytes, is let go here."""
+        exchange, operation = self._exchange, self._asked.operation
+        max_body_bytes = self._core.settings.server.max_body_bytes
+        incoming, reading = await read_request(self._asked, exchange.clock, timeouts, max_body_bytes)
+        exchange.row.model, exchange.row.is_stream = reading.model or "", reading.is_stream
+        if operation.lists is not None and reading.model is None and incoming.method == "GET":  # HEAD has no list
+            return replace(incoming, is_listed=partial(self._is_listed, operation.lists))
+        return incoming
 
     def _is_listed(self, operation: str, model: str) -> bool:
         """Whether a model can be asked for: some account serves it, and the key may use it."""
@@ -176,4 +187,4 @@ class _Life:
             return StreamFailed(error)
         if meter.error is error and meter.tells_its_error:
             return StreamFailed(error, is_error_forwarded=True)
-        return StreamFailed(error, self._asked.route.dialect.error_chunk(error, self._asked.request_id, meter))
+        return StreamFailed(error, self._asked.dialect.error_chunk(error, self._asked.request_id, meter))

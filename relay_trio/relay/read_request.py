@@ -1,54 +1,39 @@
 """Reading a client's request and checking its shape, before anything is spent on it.
 
-The relay looks at three things only: that the body is one JSON object within limits, which ``model`` it names, and
-whether ``stream`` is true. Everything else is the upstream's business. A body may be 32 MB and made to be slow, so
-the scan goes in windows with a checkpoint after each, and the one call that parses it all runs on a bounded body.
+Here is checked that the body is one JSON object within limits, where the operation needs one; what the object asks for
+is read by the operation. Everything else is the upstream's business. A body may be 32 MB and made to be slow, so the
+scan goes in windows with a checkpoint after each, and the one call that parses it all runs on a bounded body.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import trio
 from pydantic_core import from_json
 
 from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.api.operation import Affinity
 from relay_trio.errors import BadRequest, BodyTooLarge, BodyTooSlow, PermissionDenied
 from relay_trio.pool.account import is_match
 from relay_trio.wire.json_members import MAX_DEPTH, JsonLimitError, MemberScanner
 
 if TYPE_CHECKING:
-    from relay_trio.relay.asked import Asked, BodyProof
+    from relay_trio.api.operation import Reading
+    from relay_trio.relay.asked import Asked, BodyProof, BodySource
     from relay_trio.relay.deadline import Limit, RequestClock
     from relay_trio.settings import TimeoutSettings
 
 _WINDOW_BYTES = 64 * 1024
 """Scanned between two checkpoints: at most some 20 ms of one core for the worst JSON there is."""
 
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=,+!-]{0,255}", re.ASCII)
-"""Names of models, inference profiles and ARNs. No space, no quote, no ``?``, ``#`` or ``%``: it ends up in paths."""
-
 _MODEL_LOGGED_CHARACTERS = 64
-
-
-class BodySource(Protocol):
-    """Where a request's body comes from."""
-
-    declared_bytes: int | None
-    """``content-length``, if there was one."""
-
-    is_complete: bool
-    """Whether the last byte has arrived."""
-
-    async def receive_some(self) -> bytes:
-        """The next bytes, ``b""`` at the end. Cancelled here: safe to retry."""
 
 
 async def read_request(
     asked: Asked, clock: RequestClock, timeouts: TimeoutSettings, max_body_bytes: int
-) -> CheckedRequest:
-    """The client's request, whole and checked.
+) -> tuple[CheckedRequest, Reading]:
+    """The client's request, whole and checked, and what its operation reads out of it.
 
     Raises:
         BodyTooLarge, BodyTooSlow, BadRequest, AuthenticationFailed, PermissionDenied: in the client's words why not.
@@ -62,20 +47,17 @@ async def read_request(
             body = await _read_body(asked.body, limit, timeouts, max_body_bytes)
     if asked.proof is not None:
         await _check(asked.proof, body)
-    model, is_stream = None, False
-    if asked.route.needs_model:
-        model, is_stream = await _inspect(body)
-    elif asked.route.model_in_path:
-        model, is_stream = _checked(asked.path_model), asked.route.is_stream
-        if asked.route.is_json:
-            await _parse(body)
-    if asked.route.is_pinned and "*" not in asked.key.models:
-        raise PermissionDenied("a key for some models cannot use batches, which name a model in each of their requests")
+    operation = asked.operation
+    reading = operation.read(asked, asked.parameters, await _parse(body) if operation.is_json else {})
+    model = reading.model
+    if operation.affinity is Affinity.PINNED and "*" not in asked.key.models:
+        raise PermissionDenied(f"a key for some models cannot use {operation.name}, where any model can be named")
     if model is not None and not is_match(model, asked.key.models):
         raise PermissionDenied(f"this key may not use the model {model[:_MODEL_LOGGED_CHARACTERS]!r}")
-    return CheckedRequest(
-        asked.route.name, asked.method, asked.raw_path, asked.query, asked.headers, body, model, is_stream
+    checked = CheckedRequest(
+        operation.name, asked.method, asked.raw_path, asked.query, asked.headers, body, model, reading.is_stream
     )
+    return checked, reading
 
 
 async def _read_body(source: BodySource, limit: Limit | None, timeouts: TimeoutSettings, max_body_bytes: int) -> bytes:
@@ -102,18 +84,6 @@ async def _read_body(source: BodySource, limit: Limit | None, timeouts: TimeoutS
             limit.arm(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts))
 
 
-async def _inspect(body: bytes) -> tuple[str, bool]:
-    """``model`` and ``stream`` of a JSON body."""
-    parsed = await _parse(body)
-    model, stream = parsed.get("model"), parsed.get("stream")
-    if model is None:
-        raise BadRequest("model: this member is required")
-    model = _checked(model)
-    if stream is not None and not isinstance(stream, bool):
-        raise BadRequest("stream: must be true or false")
-    return model, stream is True
-
-
 async def _parse(body: bytes) -> dict[str, Any]:
     """A body that is one JSON object within the limits.
 
@@ -137,12 +107,6 @@ async def _parse(body: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise BadRequest("the body must be one JSON object")
     return parsed
-
-
-def _checked(model: object) -> str:
-    if not isinstance(model, str) or not _MODEL.fullmatch(model) or ".." in model:
-        raise BadRequest("model: must be the name of a model")
-    return model
 
 
 async def _check(proof: BodyProof, body: bytes) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay_trio.vendors.bedrock.provider import Bedrock
-from relay_trio.vendors.claude.provider import MESSAGES, Claude
+from relay_trio.vendors.claude.operations import MESSAGES
+from relay_trio.vendors.claude.provider import Claude
 from relay_trio.vendors.gemini.provider import Gemini
 from relay_trio.vendors.translations.claude_bedrock import ClaudeOnBedrock
 from relay_trio.vendors.vertex.provider import Vertex
@@ -17,7 +18,7 @@ PROVIDERS: dict[str, Provider] = {
     provider.name: provider
     for provider in (
         Claude(),
-        Bedrock({MESSAGES: ClaudeOnBedrock()}),
+        Bedrock({MESSAGES.name: ClaudeOnBedrock()}),
         Gemini(),
         Vertex(),
     )

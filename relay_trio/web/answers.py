@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope
 
     from relay_trio.api.dialect import Dialect
+    from relay_trio.api.operation import Operation, Parameters
     from relay_trio.http import Headers
     from relay_trio.keys.client_key import ClientKey
     from relay_trio.keys.ring import KeyRing
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.relay.asked import BodyProof, Route
+    from relay_trio.relay.asked import BodyProof
     from relay_trio.relay.core import Relay
 
     Identify = Callable[[KeyRing, HTTPScope], Awaitable[tuple[ClientKey, BodyProof | None]]]
@@ -57,14 +58,15 @@ async def by_secret(ring: KeyRing, scope: HTTPScope) -> tuple[ClientKey, BodyPro
 async def relay(
     core: Relay,
     ring: KeyRing,
-    route: Route,
+    dialect: Dialect,
+    operation: Operation,
+    parameters: Parameters,
     *,
-    path_model: str | None = None,
     query: bytes | None = None,
     identify: Identify = by_secret,
 ) -> Response:
-    """Answer the current request through ``route``. ``path_model`` is the model where the path names it; ``query`` is
-    what may be known of the query, where that is not all.
+    """Answer the current request for ``operation``, which ``dialect`` has. ``parameters`` are those of its path;
+    ``query`` is what may be known of the query, where that is not all.
 
     Cancelled here: destroys; the pump lives in the same nursery and ends with it.
     """
@@ -73,13 +75,15 @@ async def relay(
     headers: Headers = list(scope["headers"])
     request_id = new_request_id()
     client_request_id = _client_request_id(headers)
-    ids = _ids(route.dialect, request_id, client_request_id)
+    ids = _ids(dialect, request_id, client_request_id)
     handover = ResponseChannel(forward=link.forward)
     try:
         key, proof = await identify(ring, scope)
         asked = Asked(
             request_id=request_id,
-            route=route,
+            dialect=dialect,
+            operation=operation,
+            parameters=parameters,
             key=key,
             method=scope["method"],
             raw_path=scope["raw_path"],
@@ -88,14 +92,13 @@ async def relay(
             body=link.body,
             presence=link.presence,
             client_request_id=client_request_id,
-            path_model=path_model,
             proof=proof,
         )
         assert link.nursery is not None
         start = partial(pump, core, asked, handover)
         answer: Answer = await link.nursery.start(start, name=f"pump {request_id}")
     except RelayError as error:
-        return error_answer(route.dialect, error, request_id, link, ids)
+        return error_answer(dialect, error, request_id, link, ids)
     timing: Headers = [
         (b"x-relay-attempts", str(answer.row.attempts).encode()),
         (b"server-timing", server_timing(answer.row)),

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from relay_trio.errors import NotFound
-from relay_trio.relay.asked import Route
-from relay_trio.vendors.bedrock import provider as bedrock
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
+from relay_trio.vendors.bedrock.operations import INFERENCE_PROFILES, OPERATIONS
 from relay_trio.web.answers import relay
 from relay_trio.web.asgi import http_scope
 from relay_trio.web.aws_auth import AwsAuth
@@ -21,21 +20,13 @@ if TYPE_CHECKING:
     from quart import Response
     from quart_trio import QuartTrio
 
+    from relay_trio.api.operation import Operation
     from relay_trio.keys.ring import KeyRing
     from relay_trio.relay.core import Relay
 
 DIALECT = BedrockDialect()
 PREFIXES = ("/model/", "/inference-profiles")
 """Paths of this dialect, also where no route answers."""
-
-_MODEL_ROUTES = {
-    "invoke": Route(bedrock.INVOKE, DIALECT, model_in_path=True),
-    "invoke-with-response-stream": Route(bedrock.INVOKE_STREAM, DIALECT, model_in_path=True, is_stream=True),
-    "converse": Route(bedrock.CONVERSE, DIALECT, model_in_path=True),
-    "converse-stream": Route(bedrock.CONVERSE_STREAM, DIALECT, model_in_path=True, is_stream=True),
-    "count-tokens": Route(bedrock.COUNT_TOKENS, DIALECT, model_in_path=True),
-}
-_INFERENCE_PROFILES = Route(bedrock.INFERENCE_PROFILES, DIALECT)
 
 _RAW_PATH = re.compile(rb"/model/(?P<model>[A-Za-z0-9._~:%@=,+!-]{1,4096})/[a-z-]+")
 
@@ -44,25 +35,28 @@ def add_routes(app: QuartTrio, core: Relay, ring: KeyRing) -> None:
     """Register every route."""
     auth = AwsAuth(core.settings)
 
-    for call, route in _MODEL_ROUTES.items():
+    for operation in OPERATIONS:
+        ((_, template),) = operation.routes
+        if operation is INFERENCE_PROFILES:
+            continue
 
-        async def view(model_id: str, _route: Route = route) -> Response:
+        async def view(model_id: str, _operation: Operation = operation) -> Response:
             match = _RAW_PATH.fullmatch(http_scope()["raw_path"])
             if match is None:
                 raise NotFound("no such route: the model in the path must be one part, with / written as %2F")
             model = unquote_to_bytes(match["model"]).decode("latin-1")
-            return await relay(core, ring, _route, path_model=model, identify=auth.identify)
+            return await relay(core, ring, DIALECT, _operation, {"model": model}, identify=auth.identify)
 
         app.add_url_rule(
-            f"/model/<path:model_id>/{call}",
-            endpoint=f"bedrock {call}",
+            template.replace("{model}", "<path:model_id>"),
+            endpoint=operation.name,
             view_func=view,
             methods=["POST"],
             provide_automatic_options=False,
         )
 
     async def inference_profiles() -> Response:
-        return await relay(core, ring, _INFERENCE_PROFILES, identify=auth.identify)
+        return await relay(core, ring, DIALECT, INFERENCE_PROFILES, {}, identify=auth.identify)
 
     app.add_url_rule(
         "/inference-profiles",

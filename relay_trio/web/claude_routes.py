@@ -3,37 +3,25 @@ Claude's alone, is in ``model_routes``."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from relay_trio.errors import NotFound
-from relay_trio.relay.asked import Route
 from relay_trio.vendors.claude import provider as claude
+from relay_trio.vendors.claude.operations import MODELS, OPERATIONS
 from relay_trio.web.answers import relay
 
 if TYPE_CHECKING:
     from quart import Response
     from quart_trio import QuartTrio
 
+    from relay_trio.api.operation import Operation
     from relay_trio.keys.ring import KeyRing
     from relay_trio.relay.core import Relay
 
 DIALECT = claude.ClaudeDialect()
 
-MESSAGES = Route(claude.MESSAGES, DIALECT, needs_model=True)
-COUNT_TOKENS = Route(claude.COUNT_TOKENS, DIALECT, needs_model=True)
-MODELS = Route(claude.MODELS, DIALECT, lists=claude.MESSAGES)
-BATCHES = Route(claude.BATCHES, DIALECT, is_pinned=True)
-
-_ROUTES = (
-    ("POST", "/v1/messages", MESSAGES),
-    ("POST", "/v1/messages/count_tokens", COUNT_TOKENS),
-    ("POST", "/v1/messages/batches", BATCHES),
-    ("GET", "/v1/messages/batches", BATCHES),
-    ("GET", "/v1/messages/batches/<batch_id>", BATCHES),
-    ("DELETE", "/v1/messages/batches/<batch_id>", BATCHES),
-    ("POST", "/v1/messages/batches/<batch_id>/cancel", BATCHES),
-    ("GET", "/v1/messages/batches/<batch_id>/results", BATCHES),
-)
+_VARIABLE = re.compile(r"{([a-z]+)(\.\.\.)?}")
 
 
 def _refuse_climbing(*parts: str) -> None:
@@ -47,11 +35,13 @@ def _refuse_climbing(*parts: str) -> None:
 
 def add_routes(app: QuartTrio, core: Relay, ring: KeyRing) -> None:
     """Register every route. The view's arguments are ignored: the path goes upstream as it came."""
-    for method, rule, route in _ROUTES:
+    routes = [(each, *route) for each in OPERATIONS if each is not MODELS for route in each.routes]
+    for operation, method, template in routes:
+        rule = _VARIABLE.sub(r"<\1>", template)
 
-        async def view(_route: Route = route, **parts: str) -> Response:
+        async def view(_operation: Operation = operation, **parts: str) -> Response:
             _refuse_climbing(*parts.values())
-            return await relay(core, ring, _route)
+            return await relay(core, ring, DIALECT, _operation, parts)
 
         app.add_url_rule(
             rule, endpoint=f"claude {method} {rule}", view_func=view, methods=[method], provide_automatic_options=False
@@ -67,4 +57,4 @@ async def relay_models(core: Relay, ring: KeyRing, model_id: str) -> Response:
     Cancelled here: as ``relay``.
     """
     _refuse_climbing(model_id)
-    return await relay(core, ring, MODELS)
+    return await relay(core, ring, DIALECT, MODELS, {})

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 from quart import request
 
 from relay_trio.errors import MethodNotAllowed, NotFound
-from relay_trio.relay.asked import Route
-from relay_trio.vendors.gemini import provider as gemini
 from relay_trio.vendors.gemini.dialect import GeminiDialect
+from relay_trio.vendors.gemini.operations import (
+    BATCH_EMBED,
+    COUNT_TOKENS,
+    EMBED,
+    GENERATE,
+    MODELS,
+    PUBLISHER_MODELS,
+    STREAM,
+)
 from relay_trio.vendors.gemini.paths import VERBS, forwarded_query, keys_in, parse_path
 from relay_trio.web.answers import relay
 from relay_trio.web.asgi import http_scope
@@ -31,22 +38,14 @@ if TYPE_CHECKING:
 
 DIALECT = GeminiDialect()
 
-_VERBS = {
-    "generateContent": Route(gemini.GENERATE, DIALECT, model_in_path=True, is_json=True),
-    "streamGenerateContent": Route(gemini.STREAM, DIALECT, model_in_path=True, is_json=True, is_stream=True),
-    "countTokens": Route(gemini.COUNT_TOKENS, DIALECT, model_in_path=True, is_json=True),
-    "embedContent": Route(gemini.EMBED, DIALECT, model_in_path=True, is_json=True),
-    "batchEmbedContents": Route(gemini.BATCH_EMBED, DIALECT, model_in_path=True, is_json=True),
+_OPERATIONS = {
+    "generateContent": GENERATE,
+    "streamGenerateContent": STREAM,
+    "countTokens": COUNT_TOKENS,
+    "embedContent": EMBED,
+    "batchEmbedContents": BATCH_EMBED,
 }
-assert _VERBS.keys() == VERBS
-_LISTS = {
-    is_vertex: Route(name, DIALECT, lists=gemini.GENERATE)
-    for is_vertex, name in ((False, gemini.MODELS), (True, gemini.PUBLISHER_MODELS))
-}
-_ONE_MODEL = {
-    is_vertex: Route(name, DIALECT, model_in_path=True)
-    for is_vertex, name in ((False, gemini.MODELS), (True, gemini.PUBLISHER_MODELS))
-}
+assert _OPERATIONS.keys() == VERBS
 
 _OURS = ("/v1beta/", "/v1beta1/", "/v1alpha/", "/v1/projects/", "/v1/publishers/")
 _COLLIDING = "/v1/models"
@@ -110,7 +109,8 @@ async def relay_verb(core: Relay, ring: KeyRing) -> Response:
     if path is None or not path.verb or "/" in path.model_name:
         raise NotFound(f"no such route: a model and one of {', '.join(sorted(VERBS))} were expected")
     query = forwarded_query(scope["query_string"])
-    return await relay(core, ring, _VERBS[path.verb], path_model=path.model_name, query=query, identify=_identify)
+    parameters = {"model": path.model_name}
+    return await relay(core, ring, DIALECT, _OPERATIONS[path.verb], parameters, query=query, identify=_identify)
 
 
 async def relay_models(core: Relay, ring: KeyRing) -> Response:
@@ -128,10 +128,9 @@ async def relay_models(core: Relay, ring: KeyRing) -> Response:
     if path.verb:
         raise MethodNotAllowed(f"{request.path[:100]} does not answer {request.method}")
     query = forwarded_query(scope["query_string"])
-    if not path.model:
-        return await relay(core, ring, _LISTS[path.is_vertex], query=query, identify=_identify)
-    route = _ONE_MODEL[path.is_vertex]
-    return await relay(core, ring, route, path_model=path.model_name, query=query, identify=_identify)
+    parameters = {"model": path.model_name} if path.model else {}
+    operation = PUBLISHER_MODELS if path.is_vertex else MODELS
+    return await relay(core, ring, DIALECT, operation, parameters, query=query, identify=_identify)
 
 
 async def _identify(ring: KeyRing, scope: HTTPScope) -> tuple[ClientKey, BodyProof | None]:

@@ -16,7 +16,7 @@ from quart import Response
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.pool.admission import Admission, Lease, SlotRequest
-from relay_trio.vendors.claude.provider import MESSAGES
+from relay_trio.vendors.claude.operations import MESSAGES
 from relay_trio.web.app import bare_app
 from relay_trio.web.asgi import RequestConnection, link_of
 from relay_trio.web.client_body import ClientBody
@@ -55,7 +55,7 @@ def slot_in_the_handler(house: House) -> QuartTrio:
         async def body() -> AsyncIterator[bytes]:
             try:
                 request = await account.build(
-                    CheckedRequest(MESSAGES, "POST", b"/v1/messages", b"", [], b"{}", "m", True)
+                    CheckedRequest(MESSAGES.name, "POST", b"/v1/messages", b"", [], b"{}", "m", True)
                 )
                 async with core.client.open(request, lambda phase: None) as response:
                     while data := await response.receive_some():

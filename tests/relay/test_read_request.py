@@ -21,25 +21,26 @@ from relay_trio.errors import (
     UpstreamTimeout,
 )
 from relay_trio.keys.client_key import ClientKey
-from relay_trio.relay.asked import Asked, Route
+from relay_trio.relay.asked import Asked
 from relay_trio.relay.deadline import RequestClock
 from relay_trio.relay.presence import ClientPresence
 from relay_trio.relay.read_request import read_request
 from relay_trio.settings import TimeoutSettings
-from relay_trio.web.claude_routes import DIALECT
+from relay_trio.vendors.bedrock.operations import INVOKE, INVOKE_STREAM
+from relay_trio.vendors.claude.operations import BATCHES, MESSAGES, MODELS
+from relay_trio.vendors.claude.provider import ClaudeDialect
+from relay_trio.vendors.gemini.operations import GENERATE
 from tests.explorer import Run, explore
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.operation import Operation
 
 CANARY = "canaryprompttext"
 LIMIT = 64 * 1024 * 1024
 TIMEOUTS = TimeoutSettings(body_idle_timeout_seconds=30, body_total_timeout_seconds=120)
-
-MESSAGES = Route("messages", DIALECT, needs_model=True)
-MODELS = Route("models", DIALECT)
 
 
 class Arriving:
@@ -64,16 +65,25 @@ class Arriving:
         return part
 
 
-def asked(body: Arriving, route: Route = MESSAGES, models: tuple[str, ...] = ("*",)) -> Asked:
+def asked(
+    body: Arriving,
+    operation: Operation = MESSAGES,
+    models: tuple[str, ...] = ("*",),
+    parameters: dict[str, str] | None = None,
+) -> Asked:
     key = ClientKey("k_01", "test", b"", "", models)
-    return Asked("req_1", route, key, "POST", b"/v1/messages", b"beta=true", [(b"a", b"b")], body, ClientPresence())
+    return Asked(
+        "req_1", ClaudeDialect(), operation, parameters or {}, key, "POST", b"/v1/messages", b"beta=true",
+        [(b"a", b"b")], body, ClientPresence(),
+    )  # fmt: skip
 
 
 async def read(
     *parts: bytes | None, max_body_bytes: int = LIMIT, clock: RequestClock | None = None, **changes: Any
 ) -> CheckedRequest:
     asking = asked(Arriving(*parts), **changes)
-    return await read_request(asking, clock or RequestClock(), TIMEOUTS, max_body_bytes)
+    checked, _ = await read_request(asking, clock or RequestClock(), TIMEOUTS, max_body_bytes)
+    return checked
 
 
 # --- what is read -------------------------------------------------------------------------------------------------
@@ -108,9 +118,9 @@ async def test_models_of_every_upstream_are_names(model: str) -> None:
     assert (await read(json.dumps({"model": model}).encode())).model == model
 
 
-async def test_a_route_without_a_model_takes_any_body_unseen() -> None:
+async def test_an_operation_without_a_model_takes_any_body_unseen() -> None:
     """Batches and model lists: their bodies are the upstream's business."""
-    incoming = await read(b"\xff not json", route=MODELS)
+    incoming = await read(b"\xff not json", operation=MODELS)
     assert (incoming.body, incoming.model, incoming.stream) == (b"\xff not json", None, False)
 
 
@@ -217,6 +227,23 @@ async def test_any_other_model_is_not_and_the_message_names_it_shortened(models:
     assert name[:65] not in refused.value.message
 
 
+async def test_what_is_kept_at_one_account_is_for_keys_that_may_use_every_model() -> None:
+    """A batch names a model in each of its requests, which nobody looks at."""
+    assert (await read(b"{}", operation=BATCHES)).model is None
+    with pytest.raises(PermissionDenied, match=r"claude\.batches"):
+        await read(b"{}", operation=BATCHES, models=("claude-*",))
+
+
+async def test_the_document_is_at_hand_until_the_request_is_checked() -> None:
+    """For what a request may cost; an operation whose body is not looked at has none."""
+    _, reading = await read_request(
+        asked(Arriving(b'{"model": "m", "max_tokens": 9}')), RequestClock(), TIMEOUTS, LIMIT
+    )
+    assert reading.document == {"model": "m", "max_tokens": 9}
+    _, reading = await read_request(asked(Arriving(b"{}"), MODELS), RequestClock(), TIMEOUTS, LIMIT)
+    assert reading.document == {}
+
+
 # --- how large, how slow ------------------------------------------------------------------------------------------
 
 
@@ -258,7 +285,8 @@ async def test_a_body_that_drips_is_refused_at_the_total_limit(autojump_clock: M
 
 async def test_a_slow_body_within_the_limits_is_read(autojump_clock: MockClock) -> None:
     body = Arriving(b'{"model"', b': "m"', b"}", every=29)
-    assert (await read_request(asked(body), RequestClock(), TIMEOUTS, LIMIT)).model == "m"
+    checked, _ = await read_request(asked(body), RequestClock(), TIMEOUTS, LIMIT)
+    assert checked.model == "m"
 
 
 async def test_the_requests_total_limit_holds_while_its_body_arrives(autojump_clock: MockClock) -> None:
@@ -295,10 +323,10 @@ async def test_a_large_body_is_looked_into_in_slices_of_64_kib(filling: bytes) -
 
 
 async def test_a_small_body_costs_no_turn_of_its_own() -> None:
-    async def steps(route: Route) -> int:
+    async def steps(operation: Operation) -> int:
         slices = Slices(trio.lowlevel.current_task())
         trio.lowlevel.add_instrument(slices)
-        await read(b'{"model": "m"}', route=route)
+        await read(b'{"model": "m"}', operation=operation)
         trio.lowlevel.remove_instrument(slices)
         return slices.steps
 
@@ -323,9 +351,10 @@ def test_cancel_anywhere_while_reading_is_a_cancellation_and_no_error() -> None:
 
 
 async def of_path(model: str | None, *, models: tuple[str, ...] = ("*",), is_stream: bool = False) -> CheckedRequest:
-    route = Route("invoke", DIALECT, model_in_path=True, is_stream=is_stream)
-    asking = dataclasses.replace(asked(Arriving(b"\0 no json"), route, models), path_model=model)
-    return await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+    operation = INVOKE_STREAM if is_stream else INVOKE
+    asking = asked(Arriving(b"\0 no json"), operation, models, {} if model is None else {"model": model})
+    checked, _ = await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+    return checked
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
@@ -341,13 +370,12 @@ async def test_a_model_in_the_path_is_the_model_and_the_body_is_not_looked_at(is
 )
 async def test_a_body_that_has_to_be_json_is_looked_at_for_its_form_alone(body: bytes, is_sound: bool) -> None:
     """Model and stream are the path's."""
-    route = Route("generate", DIALECT, model_in_path=True, is_json=True)
-    asking = dataclasses.replace(asked(Arriving(body), route), path_model="g")
+    asking = asked(Arriving(body), GENERATE, parameters={"model": "g"})
     if not is_sound:
         with pytest.raises(BadRequest):
             await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
         return
-    incoming = await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+    incoming, _ = await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
     assert (incoming.model, incoming.stream, incoming.body) == ("g", False, body)
 
 

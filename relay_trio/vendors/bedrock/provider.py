@@ -23,6 +23,14 @@ from relay_trio.errors import (
 )
 from relay_trio.http import UpstreamRequest, header
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
+from relay_trio.vendors.bedrock.operations import (
+    CONVERSE,
+    CONVERSE_STREAM,
+    COUNT_TOKENS,
+    INFERENCE_PROFILES,
+    INVOKE,
+    INVOKE_STREAM,
+)
 from relay_trio.vendors.bedrock.signing import AwsKeys, signed_headers, signing
 from relay_trio.vendors.bedrock.stream import CONVERSE_FIELDS, ConverseStreamMeter, InvokeStreamMeter
 from relay_trio.vendors.claude.stream import USAGE_FIELDS, MessageMeter
@@ -36,14 +44,6 @@ if TYPE_CHECKING:
     from relay_trio.api.credential import Credential
     from relay_trio.http import Headers, ResponseHead
     from relay_trio.settings import AccountSettings
-
-INVOKE = "bedrock.invoke"
-INVOKE_STREAM = "bedrock.invoke_stream"
-CONVERSE = "bedrock.converse"
-CONVERSE_STREAM = "bedrock.converse_stream"
-COUNT_TOKENS = "bedrock.count_tokens"
-INFERENCE_PROFILES = "bedrock.inference_profiles"
-"""What a client can ask for; a route has the same name."""
 
 _USER_AGENT = f"relay-trio/{__version__}".encode()
 _EVENT_STREAM = b"application/vnd.amazon.eventstream"
@@ -137,12 +137,12 @@ def check_form(head: ResponseHead, *, is_stream: bool) -> None:
 
 
 NATIVE_CALLS: Mapping[str, Call] = {
-    INVOKE: PassThrough(partial(MessageMeter, fields=_INVOKE_FIELDS)),
-    INVOKE_STREAM: PassThrough(InvokeStreamMeter, is_stream=True),
-    CONVERSE: PassThrough(partial(MessageMeter, fields=CONVERSE_FIELDS)),
-    CONVERSE_STREAM: PassThrough(ConverseStreamMeter, is_stream=True),
-    COUNT_TOKENS: PassThrough(NullMeter),
-    INFERENCE_PROFILES: PassThrough(NullMeter, service="bedrock"),
+    INVOKE.name: PassThrough(partial(MessageMeter, fields=_INVOKE_FIELDS)),
+    INVOKE_STREAM.name: PassThrough(InvokeStreamMeter, is_stream=True),
+    CONVERSE.name: PassThrough(partial(MessageMeter, fields=CONVERSE_FIELDS)),
+    CONVERSE_STREAM.name: PassThrough(ConverseStreamMeter, is_stream=True),
+    COUNT_TOKENS.name: PassThrough(NullMeter),
+    INFERENCE_PROFILES.name: PassThrough(NullMeter, service="bedrock"),
 }
 """What Bedrock's own clients can ask for."""
 

@@ -23,6 +23,7 @@ from relay_trio.errors import (
     ErrorKind,
 )
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, is_event_stream
+from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
 
 if TYPE_CHECKING:
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.errors import RelayError
     from relay_trio.settings import AccountSettings
-
-MESSAGES = "claude.messages"
-COUNT_TOKENS = "claude.count_tokens"
-MODELS = "claude.models"
-BATCHES = "claude.batches"
-"""What a client can ask for; a route has the same name."""
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 
@@ -104,8 +99,8 @@ class Claude:
     name = "anthropic"
     default_base_url = DEFAULT_BASE_URL
     calls: Mapping[str, Call] = {
-        MESSAGES: PassThrough(MessageMeter),
-        **dict.fromkeys((COUNT_TOKENS, MODELS, BATCHES), PassThrough(_without_tokens)),
+        MESSAGES.name: PassThrough(MessageMeter),
+        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), PassThrough(_without_tokens)),
     }
     key_refusals = frozenset({401, 403})
 

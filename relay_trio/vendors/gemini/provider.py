@@ -20,6 +20,7 @@ from relay_trio.errors import UpstreamProtocolError
 from relay_trio.http import UpstreamRequest, header, is_event_stream
 from relay_trio.vendors.claude.stream import MessageMeter
 from relay_trio.vendors.gemini.dialect import details_of, error_in
+from relay_trio.vendors.gemini.operations import BATCH_EMBED, COUNT_TOKENS, EMBED, GENERATE, MODELS, STREAM
 from relay_trio.vendors.gemini.paths import forwarded_query, parse_path
 from relay_trio.vendors.gemini.stream import ArrayMeter, GeminiUsage, StreamMeter
 
@@ -27,17 +28,9 @@ if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.operation import Operation
     from relay_trio.http import Headers, ResponseHead
     from relay_trio.settings import AccountSettings
-
-GENERATE = "gemini.generate"
-STREAM = "gemini.stream"
-COUNT_TOKENS = "gemini.count_tokens"
-EMBED = "gemini.embed"
-BATCH_EMBED = "gemini.batch_embed"
-MODELS = "gemini.models"
-PUBLISHER_MODELS = "gemini.publisher_models"
-"""What a client can ask for; a route has the same name. The two services list models in two formats."""
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 
@@ -97,7 +90,7 @@ class PassThrough:
 
     hashes_body = False
 
-    def __init__(self, operation: str, address: Address) -> None:
+    def __init__(self, operation: Operation, address: Address) -> None:
         self._operation = operation
         self._address = address
 
@@ -116,12 +109,12 @@ class PassThrough:
         inflater = inflater_for(head, checked)
         if is_event_stream(head):
             return StreamMeter(inflater)
-        if self._operation == STREAM:
+        if self._operation is STREAM:
             if not (header(head.headers, b"content-type") or b"").lower().startswith(b"application/json"):
                 raise UpstreamProtocolError("the upstream answered with neither an event stream nor JSON")
             return ArrayMeter(inflater)
         if self._operation in (GENERATE, EMBED, BATCH_EMBED):
-            needs_total = self._operation == GENERATE
+            needs_total = self._operation is GENERATE
             return MessageMeter(inflater, member="usageMetadata", new_fold=lambda: GeminiUsage(needs_total=needs_total))
         if checked.is_listed is not None:
             return ModelListFilter({"models": "name", "publisherModels": "name"}, checked.is_listed)
@@ -131,9 +124,9 @@ class PassThrough:
         return None
 
 
-def calls_by(address: Address, operations: Iterable[str]) -> Mapping[str, Call]:
+def calls_by(address: Address, operations: Iterable[Operation]) -> Mapping[str, Call]:
     """The calls of a provider that serves ``operations`` at ``address``."""
-    return {operation: PassThrough(operation, address) for operation in operations}
+    return {operation.name: PassThrough(operation, address) for operation in operations}
 
 
 def judge(head: ResponseHead, body: bytes) -> Verdict:

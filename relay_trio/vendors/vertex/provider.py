@@ -13,6 +13,7 @@ from relay_trio.api.credential import Credential
 from relay_trio.errors import UpstreamRefused
 from relay_trio.http import UpstreamRequest, header
 from relay_trio.vendors.gemini import provider as gemini
+from relay_trio.vendors.gemini.operations import COUNT_TOKENS, EMBED, GENERATE, PUBLISHER_MODELS, STREAM
 from relay_trio.vendors.gemini.paths import parse_path
 from relay_trio.vendors.vertex.credentials import access_token
 
@@ -50,7 +51,7 @@ def _address(
 ) -> tuple[Base, bytes, tuple[bytes, bytes]]:
     path = parse_path(checked.raw_path)
     assert path is not None  # the route has checked it
-    has_project = checked.operation != gemini.PUBLISHER_MODELS
+    has_project = checked.operation != PUBLISHER_MODELS.name
     target = path.for_vertex(account.project if has_project else None, account.location)
     return _base(account), target, _authorization(account, credential)
 
@@ -60,9 +61,7 @@ class Vertex:
 
     name = "vertex"
     default_base_url = "https://aiplatform.googleapis.com"
-    calls = gemini.calls_by(
-        _address, (gemini.GENERATE, gemini.STREAM, gemini.COUNT_TOKENS, gemini.EMBED, gemini.PUBLISHER_MODELS)
-    )
+    calls = gemini.calls_by(_address, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
     key_refusals = frozenset({400, 401, 403})
 
     def static_credential(self, account: AccountSettings) -> Credential | None:

@@ -15,7 +15,7 @@ from relay_trio.http import ResponseHead, UpstreamRequest, header
 from relay_trio.outcome import Phase, Word
 from relay_trio.settings import AccountSettings
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
-from relay_trio.vendors.gemini import provider as gemini
+from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.provider import Gemini, retry_delay
 from relay_trio.vendors.gemini.stream import ArrayMeter, StreamMeter
 from tests.cuts import cuts
@@ -39,7 +39,7 @@ def account(**changes: Any) -> AccountSettings:
 
 def incoming(
     *headers: tuple[bytes, bytes],
-    operation: str = gemini.STREAM,
+    operation: str = gemini.STREAM.name,
     path: bytes = b"/v1beta/models/g:streamGenerateContent",
     query: bytes = b"",
     **more: Any,
@@ -104,7 +104,7 @@ def test_only_an_encoding_that_can_be_looked_into_is_asked_for(accepted: bytes |
 
 
 def test_a_list_comes_as_it_is_so_that_it_can_be_shortened() -> None:
-    asked = incoming((b"accept-encoding", b"gzip"), operation=gemini.MODELS, path=b"/v1/models", is_listed=bool)
+    asked = incoming((b"accept-encoding", b"gzip"), operation=gemini.MODELS.name, path=b"/v1/models", is_listed=bool)
     assert header(build(account(), asked).headers, b"accept-encoding") == b"identity"
 
 
@@ -138,21 +138,21 @@ def test_response_headers_pass_by_allow_list() -> None:
     )  # fmt: skip
     names = [name for name, _ in client_headers(GEMINI, head, incoming())]
     assert names == [b"content-type", b"content-length", b"content-encoding"]
-    listing = incoming(operation=gemini.MODELS, is_listed=bool)
+    listing = incoming(operation=gemini.MODELS.name, is_listed=bool)
     assert b"content-length" not in dict(client_headers(GEMINI, head, listing))
 
 
 @pytest.mark.parametrize(
     ("head", "operation", "kind"),
     [
-        (SSE, gemini.STREAM, StreamMeter),
-        (JSON, gemini.STREAM, ArrayMeter),
-        (SSE, gemini.GENERATE, StreamMeter),
-        (JSON, gemini.MODELS, ModelListFilter),
+        (SSE, gemini.STREAM.name, StreamMeter),
+        (JSON, gemini.STREAM.name, ArrayMeter),
+        (SSE, gemini.GENERATE.name, StreamMeter),
+        (JSON, gemini.MODELS.name, ModelListFilter),
     ],
 )
 def test_each_form_has_its_meter(head: ResponseHead, operation: str, kind: type[object]) -> None:
-    listed = bool if operation == gemini.MODELS else None
+    listed = bool if operation == gemini.MODELS.name else None
     assert isinstance(new_reader(GEMINI, head, incoming(operation=operation, is_listed=listed)), kind)
 
 
@@ -183,8 +183,8 @@ def metered(operation: str, body: bytes, head: ResponseHead = JSON, *headers: tu
 def test_every_recorded_answer_has_its_usage(corpus: Path) -> None:
     expected = json.loads((corpus / "expected_usage.json").read_text())["recordings"]
     operations = {
-        "json": gemini.GENERATE, "countTokens": gemini.COUNT_TOKENS, "embedContent": gemini.EMBED,
-        "batchEmbedContents": gemini.BATCH_EMBED,
+        "json": gemini.GENERATE.name, "countTokens": gemini.COUNT_TOKENS.name, "embedContent": gemini.EMBED.name,
+        "batchEmbedContents": gemini.BATCH_EMBED.name,
     }  # fmt: skip
     seen = 0
     for row in json.loads((corpus / "recordings" / "INDEX.json").read_text()):
@@ -206,13 +206,13 @@ def test_every_recorded_answer_has_its_usage(corpus: Path) -> None:
 def test_a_large_answer_is_scanned_for_its_usage_as_it_passes() -> None:
     picture = {"inlineData": {"data": "x" * 200_000}}
     body = {"candidates": [{"content": {"parts": [picture]}}], "usageMetadata": counts(30)}
-    assert metered(gemini.GENERATE, json.dumps(body).encode()).total_tokens == 30
+    assert metered(gemini.GENERATE.name, json.dumps(body).encode()).total_tokens == 30
 
 
 def test_a_compressed_answer_is_looked_into() -> None:
     body = gzip.compress(json.dumps({"usageMetadata": counts(30)}).encode())
     head = ResponseHead(200, [*JSON.headers, (b"content-encoding", b"gzip")])
-    assert metered(gemini.GENERATE, body, head, (b"accept-encoding", b"gzip")).total_tokens == 30
+    assert metered(gemini.GENERATE.name, body, head, (b"accept-encoding", b"gzip")).total_tokens == 30
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from relay_trio.api.credential import Credential
 from relay_trio.errors import UpstreamRefused
 from relay_trio.http import ResponseHead, UpstreamRequest, header
 from relay_trio.settings import AccountSettings
-from relay_trio.vendors.gemini import provider as gemini
+from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.stream import ArrayMeter
 from relay_trio.vendors.vertex.provider import Vertex
 from tests.support.vendor_calls import build_request, client_headers, new_reader
@@ -86,13 +86,13 @@ def test_express_mode_has_a_key_and_neither_project_nor_location() -> None:
 
 
 def test_the_catalogue_is_nobodys_project() -> None:
-    asked = incoming(operation=gemini.PUBLISHER_MODELS, path=VERTEX_PATH.removesuffix(b"/g:streamGenerateContent"))
+    asked = incoming(operation=gemini.PUBLISHER_MODELS.name, path=VERTEX_PATH.removesuffix(b"/g:streamGenerateContent"))
     assert build(account(), asked).target == b"/v1beta1/publishers/google/models"
 
 
 def test_it_serves_what_means_the_same_and_nothing_else() -> None:
-    assert {gemini.GENERATE, gemini.STREAM, gemini.COUNT_TOKENS, gemini.EMBED} < VERTEX.calls.keys()
-    assert not {gemini.BATCH_EMBED, gemini.MODELS} & VERTEX.calls.keys()
+    assert {gemini.GENERATE.name, gemini.STREAM.name, gemini.COUNT_TOKENS.name, gemini.EMBED.name} < VERTEX.calls.keys()
+    assert not {gemini.BATCH_EMBED.name, gemini.MODELS.name} & VERTEX.calls.keys()
 
 
 def test_the_probe_counts_a_token_with_a_model_that_there_is_not() -> None:

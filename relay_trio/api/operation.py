@@ -1,0 +1,103 @@
+"""What a client can ask for: the operations of a dialect, and how each is read out of a request.
+
+A route is a method and a template of the path. In a template ``{name}`` stands for one part of the path, and
+``{name...}``, at its end, for one or more of them::
+
+    /v1/messages
+    /model/{model}/invoke
+    /v1/models/{id...}
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from relay_trio.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from relay_trio.http import ClientHead
+
+    Parameters = Mapping[str, str]
+    """What stands in the path for each ``{name}`` of the route's template, without escapes."""
+
+    Read = Callable[[ClientHead, Parameters, dict[str, Any]], "Reading"]
+
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=,+!-]{0,255}", re.ASCII)
+"""Names of models, inference profiles and ARNs. No space, no quote, no ``?``, ``#`` or ``%``: it ends up in paths."""
+
+
+class Affinity(Enum):
+    """Which accounts may serve an operation."""
+
+    NONE = auto()  # any account that can
+    PINNED = auto()  # what it asks for lives in one account: always the first that could have it, and no other
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an operation reads out of a request.
+
+    ``model`` is None where none is asked for. ``document`` is the parsed body, empty where it was not looked at.
+    """
+
+    model: str | None = None
+    is_stream: bool = False
+    document: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def nothing(head: ClientHead, parameters: Parameters, document: dict[str, Any]) -> Reading:
+    """A request that names no model, such as one for a list."""
+    return Reading()
+
+
+def model_of_path(head: ClientHead, parameters: Parameters, document: dict[str, Any]) -> Reading:
+    """A request whose path has the model as ``{model}``.
+
+    Raises:
+        BadRequest: it is not the name of a model.
+    """
+    return Reading(checked_model(parameters.get("model")), document=document)
+
+
+def stream_of_path(head: ClientHead, parameters: Parameters, document: dict[str, Any]) -> Reading:
+    """As ``model_of_path``, of an operation whose answer is a stream.
+
+    Raises:
+        BadRequest: it is not the name of a model.
+    """
+    return Reading(checked_model(parameters.get("model")), is_stream=True, document=document)
+
+
+def checked_model(model: object) -> str:
+    """``model``, if it can be the name of a model.
+
+    Raises:
+        BadRequest: it cannot.
+    """
+    if not isinstance(model, str) or not _MODEL.fullmatch(model) or ".." in model:
+        raise BadRequest("model: must be the name of a model")
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a dialect, such as ``claude.messages``.
+
+    ``name`` is that of the ledger, and of the call that serves it at a provider. ``routes`` are pairs of method and
+    template. ``read`` says what a request asks for, out of its head, the parameters of its path and its document, and
+    raises BadRequest where it cannot be said. ``is_json``: the body must be one JSON object, which is parsed for
+    ``read``; else it is not looked at. ``lists`` is the name of another operation: the answer lists models, of which
+    the client is shown those that it can use for that one.
+    """
+
+    name: str
+    routes: tuple[tuple[str, str], ...]
+    read: Read = nothing
+    is_json: bool = False
+    affinity: Affinity = Affinity.NONE
+    lists: str | None = None
