@@ -17,6 +17,7 @@ import trio
 
 from relay_trio.errors import RelayError, ShuttingDown
 from relay_trio.keys.ring import open_key_ring
+from relay_trio.ledger.prices import load_price_lists
 from relay_trio.ledger.writer import open_ledger
 from relay_trio.observe.log import log_defect
 from relay_trio.pool.account import Account
@@ -80,6 +81,7 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
 
     Cancelled here: not cancellable while the ledger writes its last rows (its own bound).
     """
+    load_price_lists()  # here, where nobody is served yet
     async with open_ledger(settings.server.ledger) as ledger, open_client(settings.upstream) as client:
         ring = await open_key_ring(settings.server.ledger, settings.key)
         accounts = [

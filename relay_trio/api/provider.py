@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from relay_trio.api.call import Call
     from relay_trio.api.credential import Credential
@@ -38,6 +38,10 @@ class Provider(Protocol):
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """What an answer with a status of 300 or more means. ``body`` may be cut; ``now`` is epoch seconds."""
+
+    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
+        """Where the price of ``model`` (the name in the request) stands: pairs of a price list's name and the model's
+        name in it, of which the first that the lists know counts. Empty: it has no price."""
 
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """A request that costs no tokens and shows whether the credential is accepted."""

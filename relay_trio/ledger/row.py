@@ -1,6 +1,7 @@
 """One ledger row: everything that is known of one request, and nothing that must not be kept.
 
-No prompt, no answer, no secret, no client address. Columns are fixed here; ``database`` makes the table from them.
+No prompt, no answer, no secret, no client address. The columns of the table are
+derived from its fields.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class LedgerRow:
     closed or pooled. ``sent_bytes`` and ``chunks`` count body bytes read from the upstream for the client.
     ``status`` is what the client saw, or 499 where it left before a head was sent. ``request_id`` is always the
     relay's own, because a client may repeat its ids and a row is found by one; the client's is kept beside it.
+    ``cost_usd`` is None where no tokens were seen, and where the model has no price.
     """
 
     request_id: str
@@ -47,6 +49,17 @@ class LedgerRow:
     sent_bytes: int = 0
     chunks: int = 0
     usage: UsageStats = NO_USAGE
+    cost_usd: float | None = None
     client_request_id: str = ""
     upstream_request_id: str = ""
     cancelled_by: str = ""
+
+    @property
+    def outcome_word(self) -> str | None:
+        """What the outcome tells an operator to do; None while the request runs."""
+        return None if self.outcome is None else self.outcome.word.value
+
+    @property
+    def outcome_code(self) -> str | None:
+        """Who ended the request and how far it had come, as two letters; None while it runs."""
+        return None if self.outcome is None else self.outcome.code

@@ -28,15 +28,16 @@ import structlog
 import trio
 
 from relay_trio.errors import LedgerUnavailable, RelayError
-from relay_trio.ledger.store import SqliteStore, row_values
+from relay_trio.ledger.columns import row_values
+from relay_trio.ledger.store import SqliteStore
 from relay_trio.storage.sqlite import explained, open_database, sole_writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from relay_trio.ledger.columns import Values
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.ledger.store import Values
 
 _log = structlog.get_logger("relay_trio.ledger")
 

@@ -154,7 +154,7 @@ class Attempt:
         exchange, sink, row = self._exchange, self._sink, self._exchange.row
         meter = account.call_for(self._incoming).answer(response.head, self._incoming)
         data = await response.receive_some()  # the answer begins with its first byte: up to here another may be tried
-        exchange.meter = meter
+        exchange.meter, exchange.provider = meter, account.provider
         exchange.phase = Phase.DATA
         exchange.first_byte()
         self._announce(account.note_success())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from relay_trio.errors import RelayError
+from relay_trio.ledger.prices import cost_usd
 from relay_trio.outcome import Outcome, Phase, Who, Word, ended_by_client, ended_by_defect, ended_by_shutdown
 from relay_trio.relay.deadline import RequestClock
 from relay_trio.usage import NO_USAGE
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.provider import Provider
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.pool.account import Account
     from relay_trio.relay.channel import ResponseChannel
@@ -42,6 +44,8 @@ class RequestRecord:
         self.attempt_account: Account | None = None
         """The account of the upstream attempt that lives now: set exactly while its slot is held."""
         self.meter: AnswerReader | None = None
+        self.provider: Provider | None = None
+        """Whose answer the meter reads, and whose prices it has."""
         self.opened_at = trio.current_time()
         self.end_seen_at: float | None = None
         """When the end was known: the disconnect, the deadline, the last byte."""
@@ -100,15 +104,26 @@ class RequestRecord:
         self.row.ttft_ms = self.ms_since(self.opened_at)
 
     def settle_usage(self) -> UsageStats:
-        """The tokens of the answer, now also in the row. Nothing is read any more."""
+        """The tokens of the answer, now also in the row, with their price. Nothing is read any more."""
         if not self._is_usage_settled:
             self._is_usage_settled = True
             self.row.usage = self.meter.finish() if self.meter is not None else NO_USAGE
+            self.row.cost_usd = self._cost_usd()
         return self.row.usage
 
     def ms_since(self, moment: float) -> float:
         """Milliseconds since ``moment`` of the trio clock."""
         return (trio.current_time() - moment) * 1000
+
+    def _cost_usd(self) -> float | None:
+        """What the row's tokens cost. Where the price lists fail, the row is worth more than its price."""
+        row = self.row
+        if self.provider is None:
+            return None
+        try:
+            return cost_usd(self.provider.price_of(row.model), row.usage, at=row.started_at)
+        except Exception:  # `usage` counts it among the unpriced
+            return None
 
     # --- settlement -----------------------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ from relay_trio.keys import ring as keys
 from relay_trio.keys.ring import RELOAD_SECONDS, STALE_SECONDS, KeyRing, open_key_ring
 from relay_trio.keys.secret import digest_of, generate_secret, is_well_formed
 from relay_trio.keys.store import KeyStore, NameTaken, NoSuchKey, open_key_store
-from relay_trio.ledger.store import SqliteStore, row_values
+from relay_trio.ledger.columns import row_values
+from relay_trio.ledger.store import SqliteStore
 from relay_trio.ledger.writer import open_ledger
 from relay_trio.settings import KeySettings
 from relay_trio.storage.sqlite import DatabaseError, open_database

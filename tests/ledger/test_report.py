@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay_trio.ledger.columns import row_values
 from relay_trio.ledger.report import GROUPINGS, UsageLine, total, usage_by
-from relay_trio.ledger.store import SqliteStore, row_values
+from relay_trio.ledger.store import SqliteStore
 from relay_trio.outcome import COMPLETED, Phase, ended_by_client
 from relay_trio.storage.sqlite import open_database, open_read_only
 from relay_trio.usage import UsageSource, UsageStats
@@ -32,8 +33,8 @@ def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     opus = {"provider": "anthropic", "model": "claude-opus-4-1", "account": "a"}
     sim = {"provider": "anthropic", "model": "claude-sim", "account": "b", "key_id": "cfg_team-y"}
     rows = [
-        ended(make_row(**opus, started_at=START, usage=exact), COMPLETED),
-        ended(make_row(**opus, started_at=START + DAY - 1, usage=partial), ended_by_client(Phase.DATA)),
+        ended(make_row(**opus, started_at=START, usage=exact, cost_usd=0.0225), COMPLETED),
+        ended(make_row(**opus, started_at=START + DAY - 1, usage=partial, cost_usd=0.01), ended_by_client(Phase.DATA)),
         ended(make_row(**sim, started_at=START + DAY, usage=partial), ended_by_client(Phase.DATA)),
         make_row(**sim, started_at=START + DAY + 1),
     ]
@@ -47,11 +48,10 @@ def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def test_by_key_lines_have_the_name(database: sqlite3.Connection) -> None:
-    usd = (1000 * 15 + 100 * 75 + 20 * 18.75 + 3 * 1.5 + 500 * 15 + 50 * 75) / 1e6
     other, named = usage_by(database, "key", 0)
     assert other == UsageLine("cfg_team-y", 2, 1, 500, 0, 0, 50, 0.0, 550, 1)
     assert named == UsageLine("k_01 team-x", 2, 1, 1500, 20, 3, 150, named.usd, 550, 0)
-    assert named.usd == pytest.approx(usd)
+    assert named.usd == pytest.approx(0.0325)
 
 
 @pytest.mark.parametrize(

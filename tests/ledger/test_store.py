@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay_trio.ledger.store import COLUMNS, SqliteStore, row_values
+from relay_trio.ledger.columns import COLUMNS, row_values
+from relay_trio.ledger.store import SqliteStore
 from relay_trio.outcome import Phase, ended_by_client
 from relay_trio.storage.sqlite import open_database
 from relay_trio.usage import UsageSource, UsageStats
@@ -37,7 +38,7 @@ def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
     row = make_row("r", model="claude-opus-4-1", provider="anthropic", account="a", status=200, attempts=2, chunks=3)
     row.queue_ms, row.ttft_ms, row.duration_ms, row.sent_bytes = 1.5, 2.5, 3.5, 4
     row.client_request_id, row.upstream_request_id, row.cancelled_by = "c", "u", "client"
-    row.usage = UsageStats(1000, 200, 30, 4, UsageSource.PARTIAL)
+    row.usage, row.cost_usd = UsageStats(1000, 200, 30, 4, UsageSource.PARTIAL), 0.03
     store.write([row_values(ended(row, ended_by_client(Phase.DATA)))])
     assert sole_row(path) == {
         "request_id": "r", "key_id": "k_01", "started_at": 1_770_000_000.0, "route": "/v1/messages",
@@ -46,19 +47,9 @@ def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
         "connect_ms": None, "ttft_ms": 2.5, "duration_ms": 3.5, "release_ms": None, "upstream_close_ms": None,
         "sent_bytes": 4, "chunks": 3, "input_tokens": 1000, "output_tokens": 200, "cache_creation_tokens": 30,
         "cache_read_tokens": 4, "total_tokens": 1234, "usage_source": "partial",
-        "cost_usd": pytest.approx((1000 * 15 + 200 * 75 + 30 * 18.75 + 4 * 1.5) / 1e6),
+        "cost_usd": 0.03,
         "client_request_id": "c", "upstream_request_id": "u", "cancelled_by": "client",
     }  # fmt: skip
-
-
-def test_no_usage_has_no_price_and_an_explicit_zero_costs_nothing(store: SqliteStore, path: Path) -> None:
-    row = ended(make_row("r", provider="anthropic", model="claude-opus-4-1"))
-    store.write([row_values(row)])
-    assert sole_row(path)["cost_usd"] is None
-    row.request_id, row.usage = "s", UsageStats(source=UsageSource.EXACT)
-    store.write([row_values(row)])
-    with closing(sqlite3.connect(path)) as database:
-        assert database.execute("SELECT cost_usd FROM requests WHERE request_id = 's'").fetchone() == (0.0,)
 
 
 def test_open_and_closed_may_be_written_in_any_order_and_again(store: SqliteStore, path: Path) -> None:
@@ -102,8 +93,6 @@ def test_a_full_disk_leaves_the_file_sound_and_the_batch_for_later(path: Path) -
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-PRICED = {"provider": "anthropic", "model": "claude-sonnet-4-5"}
-
 HOSTILE = [
     {"model": "\ud800"},
     {"model": "a\x00b"},
@@ -116,14 +105,10 @@ HOSTILE = [
     {"duration_ms": math.inf},
     {"queue_ms": "soon"},
     {"usage": UsageStats(10**30, source=UsageSource.EXACT)},
-    {"usage": UsageStats(10**400, source=UsageSource.EXACT), **PRICED},
-    {"usage": UsageStats(1, source=UsageSource.EXACT), **PRICED, "started_at": math.nan},
-    {"usage": UsageStats(1, source=UsageSource.EXACT), **PRICED, "started_at": math.inf},
-    {"usage": UsageStats(1, source=UsageSource.EXACT), **PRICED, "started_at": 1e15},
-    {"usage": UsageStats(1, source=UsageSource.EXACT), **PRICED, "started_at": -1e15},
-    {"usage": UsageStats(1, source=UsageSource.EXACT), "provider": "anthropic", "model": "\ud800"},
-    {"usage": UsageStats(1, source=UsageSource.EXACT), "provider": "anthropic", "model": None},
-    {"usage": UsageStats(1, source=UsageSource.EXACT), "provider": ["anthropic"], "model": {}},
+    {"usage": UsageStats(10**400, source=UsageSource.EXACT)},
+    {"cost_usd": math.inf},
+    {"cost_usd": "much"},
+    {"provider": ["anthropic"], "model": {}},
 ]
 
 
@@ -145,10 +130,7 @@ def test_a_value_that_sqlite_cannot_take_does_not_keep_its_batch_out(
     )
 )
 def test_any_values_at_all_are_written(store: SqliteStore, path: Path, values: list[object]) -> None:
-    cost = COLUMNS.index("cost_usd")
-    row = ["drawn", *values]
-    row[cost] = None
-    store.write([tuple(row)])
+    store.write([("drawn", *values)])
     assert "drawn" in codes(path)
     store._database.execute("DELETE FROM requests")
 
@@ -164,11 +146,3 @@ def test_rows_of_a_killed_process_are_closed_without_a_duration(store: SqliteSto
 def test_sql_in_a_value_is_text(store: SqliteStore, path: Path) -> None:
     store.write([row_values(ended(make_row("r", model="'); DROP TABLE requests; --")))])
     assert sole_row(path)["model"] == "'); DROP TABLE requests; --"
-
-
-def test_values_are_those_of_the_moment() -> None:
-    """The request goes on changing its row; what is in the journal must not change with it."""
-    row = make_row("r")
-    values = row_values(row)
-    row.attempts = 5
-    assert values[COLUMNS.index("attempts")] == 0

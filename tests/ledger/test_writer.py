@@ -23,7 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay_trio.errors import LedgerUnavailable
 from relay_trio.ledger import writer
-from relay_trio.ledger.store import SqliteStore, row_values
+from relay_trio.ledger.columns import row_values
+from relay_trio.ledger.store import SqliteStore
 from relay_trio.ledger.writer import Ledger, RowMisused, open_ledger
 from relay_trio.outcome import Phase, ended_by_client, ended_by_shutdown
 from relay_trio.storage.sqlite import DatabaseError, open_database
@@ -33,8 +34,8 @@ from tests.ledger.rows import codes, ended, make_row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from relay_trio.ledger.columns import Values
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.ledger.store import Values
 
 
 _IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None

@@ -46,10 +46,11 @@ async def test_a_stream_passes_byte_for_byte_and_is_settled_as_completed(autojum
 
 async def test_a_whole_message_follows_the_same_path(autojump_clock: MockClock) -> None:
     async with open_house(scripts.answers) as house:
-        client = await served(house, house.request(stream=False))
+        client = await served(house, house.request(stream=False, model="claude-opus-4-1"))
         assert client.body == scripts.MESSAGE
         assert outcome(house) == ("completed", "--")
         assert house.rows[0].usage.total_tokens == 17
+        assert (house.rows[0].cost_usd or 0) > 0
 
 
 async def test_the_clients_disconnect_in_the_middle_closes_the_upstream_and_keeps_what_was_counted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from relay_trio.relay.live import LiveRequests
 from relay_trio.relay.presence import ClientPresence
 from relay_trio.relay.record import RequestRecord
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.vendors.registry import provider_named
 from tests.pool.pools import make_account
 from tests.relay.house import MemoryLedger
 
@@ -140,6 +142,40 @@ async def test_the_usage_is_what_the_meter_saw_however_it_ended() -> None:
     with office.exchange("req_2") as unmetered:
         unmetered.ended(COMPLETED)
     assert (cut.row.usage, unmetered.row.usage) == (seen, NO_USAGE)
+
+
+async def test_the_cost_is_known_when_the_request_is_settled() -> None:
+    """Whoever limits spending is an observer: the row that it sees has its price."""
+    office = Office()
+    with office.exchange() as exchange:
+        exchange.row.model, exchange.row.started_at = "claude-3-7-sonnet-20250219", 1_780_000_000.0
+        exchange.meter = Seen(UsageStats(1000, 100, source=UsageSource.EXACT))
+        exchange.provider = provider_named("anthropic")
+        exchange.ended(COMPLETED)
+    assert [row.cost_usd for row in office.settled] == [pytest.approx((1000 * 3 + 100 * 15) / 1e6)]
+
+
+@pytest.mark.parametrize(
+    ("model", "started_at", "tokens"),
+    [
+        ("nobody-knows-it", 0.0, 1),
+        ("\ud800", 0.0, 1),
+        ("claude-sonnet-4-5", math.nan, 1),
+        ("claude-sonnet-4-5", math.inf, 1),
+        ("claude-sonnet-4-5", 1e15, 1),
+        ("claude-sonnet-4-5", -1e15, 1),
+        ("claude-sonnet-4-5", 0.0, 10**400),
+        (None, 0.0, 1),
+    ],
+)
+async def test_no_error_of_the_price_lists_loses_a_row(model: Any, started_at: float, tokens: int) -> None:
+    office = Office()
+    with office.exchange() as exchange:
+        exchange.row.model, exchange.row.started_at = model, started_at
+        exchange.meter = Seen(UsageStats(tokens, source=UsageSource.EXACT))
+        exchange.provider = provider_named("anthropic")
+        exchange.ended(COMPLETED)
+    assert [(row.cost_usd, row.usage.input_tokens) for row in office.settled] == [(None, tokens)]
 
 
 # --- judging an end that the pump did not choose ------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from relay_trio.ledger.prices import LIST_NAMES
 from relay_trio.settings import PROVIDERS as CONFIGURABLE
 from relay_trio.vendors.registry import PROVIDERS, provider_named
 
@@ -22,7 +21,3 @@ def test_a_provider_is_found_by_its_own_name() -> None:
 def test_an_unknown_name_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         provider_named("nobody")
-
-
-def test_every_provider_has_its_place_in_the_price_list() -> None:
-    assert set(PROVIDERS) <= set(LIST_NAMES)

@@ -36,7 +36,7 @@ from relay_trio.vendors.bedrock.stream import CONVERSE_FIELDS, ConverseStreamMet
 from relay_trio.vendors.claude.stream import USAGE_FIELDS, MessageMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.call import Call
@@ -167,6 +167,11 @@ class Bedrock:
     def resolve_credential(self, account: AccountSettings) -> Credential:
         """What botocore's chain finds; blocking."""
         return fixed_credential(account) or chained_credential(account)
+
+    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
+        """AWS's list. A name without a dot was given by a Claude client and translated on the way: Anthropic's list
+        knows it, at the price without a region's premium."""
+        return [("aws", model)] if "." in model else [("aws", model), ("anthropic", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """By the exception's name where it has one (Bedrock API reference, "Common errors")."""

@@ -27,7 +27,7 @@ from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES
 from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.call import Call
@@ -121,6 +121,9 @@ class Claude:
     def accepts_probe(self, head: ResponseHead) -> bool:
         """Whether the list came."""
         return 200 <= head.status < 300
+
+    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
+        return [("anthropic", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """By the status alone (Anthropic's API reference, "Errors")."""

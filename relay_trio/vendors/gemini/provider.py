@@ -7,7 +7,7 @@ Query and body go as they came, the query without what said who asks.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -200,6 +200,9 @@ class Gemini:
     def accepts_probe(self, head: ResponseHead) -> bool:
         """Whether the list came."""
         return 200 <= head.status < 300
+
+    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
+        return [("google", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """A key that is wrong or has run out is a 400 here."""

@@ -18,6 +18,8 @@ from relay_trio.vendors.gemini.paths import parse_path
 from relay_trio.vendors.vertex.credentials import access_token
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import Headers, ResponseHead
@@ -89,6 +91,9 @@ class Vertex:
         """Whether the answer to the probe shows that the credential is good: no such model, in Google's format."""
         is_json = (header(head.headers, b"content-type") or b"").startswith(b"application/json")
         return 200 <= head.status < 300 or (head.status == 404 and is_json)
+
+    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
+        return [("google", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """As the Gemini API's. A token that is refused is resolved again."""

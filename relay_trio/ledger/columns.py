@@ -1,0 +1,65 @@
+"""The columns of the table of requests, derived from the fields of ``LedgerRow``: a field more is a column more.
+
+A field that is no plain value is flattened: ``outcome`` into its word and its code, ``usage`` into its counts and
+their source. The table itself is made by the steps of ``storage.schema``, which are history; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from relay_trio.ledger.row import LedgerRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from dataclasses import Field
+
+Values = tuple[Any, ...]
+"""One row, in the order of ``COLUMNS``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``kind`` is the Python type of its values, and ``path`` the attributes that lead to one from the row."""
+
+    name: str
+    kind: type[str] | type[int] | type[float]
+    is_nullable: bool
+    path: str
+
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens", "total_tokens")
+
+_FLATTENED = {
+    "outcome": (Column("outcome", str, True, "outcome_word"), Column("code", str, True, "outcome_code")),
+    "usage": (
+        *(Column(name, int, False, f"usage.{name}") for name in _TOKENS),
+        Column("usage_source", str, False, "usage.source.value"),
+    ),
+}
+
+_PLAIN: dict[str, tuple[type[str] | type[int] | type[float], bool]] = {
+    "str": (str, False),
+    "bool": (int, False),
+    "int": (int, False),
+    "int | None": (int, True),
+    "float": (float, False),
+    "float | None": (float, True),
+}
+"""By the annotation of a field: the kind of its column, and whether that may be empty."""
+
+
+def _columns_of(field: Field[Any]) -> tuple[Column, ...]:
+    if field.name in _FLATTENED:
+        return _FLATTENED[field.name]
+    return (Column(field.name, *_PLAIN[str(field.type)], field.name),)
+
+
+COLUMNS = tuple(column for field in fields(LedgerRow) for column in _columns_of(field))
+
+row_values: Callable[[LedgerRow], Values] = eval(  # compiled, as the methods of a dataclass are: see below
+    f"lambda row: ({', '.join(f'row.{column.path}' for column in COLUMNS)})", {}
+)
+"""The values of a row as it is now. Called twice for each request: one compiled expression takes 1.2 us, as if it were
+written out; ``attrgetter`` takes 1.7 us."""
