@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from relay_trio.simulator import ACCESS_KEYS
+from relay_trio.simulator.vendors.bedrock.settings import ACCESS_KEYS
 
 CLAUDE_MODEL = "claude-sonnet-4-5"
 BEDROCK_MODEL = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"

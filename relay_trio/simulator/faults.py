@@ -5,7 +5,7 @@ Written ``name`` or ``name:argument``; several are joined by ``+`` and applied i
 
 STATUS[:[RETRY_AFTER][/TYPE]]
     300 to 599. RETRY_AFTER goes into the header as written, or is ``date`` (in 10 s), ``past``, ``junk``, ``none``;
-    Gemini tells it in the body.
+    A vendor that has it in the body writes it there.
     429 says 1 unless told otherwise, the others say none. TYPE is the error's name in the dialect, if not the usual
     one of STATUS: ``429:none/ModelNotReadyException``.
 html:STATUS  big_error:STATUS/BYTES
@@ -24,8 +24,7 @@ drip[:SECONDS]  slow_head[:SECONDS]
 resplit:N
     the body in HTTP chunks of N bytes, each in a send of its own
 malformed[:KIND]
-    events that break the format, before the second delta; KIND is the provider's (``MALFORMED`` in ``claude_events``,
-    ``gemini_forms`` and ``bedrock_faults``: broken checksums and lengths are there)
+    events that break the format, before the second delta; KIND is one of the vendor's ``MALFORMED``
 huge_event:MEGABYTES
     a valid event of that size, before the second delta
 error_event:N[/TYPE]

@@ -4,10 +4,9 @@ A *spec* is ``key=value`` pairs joined by ``,`` or ``;``, for example ``chunks=5
 It may stand, each overriding those before it, in
 
 1. ``Simulator.plan_account(credential, spec)``: for every request of one account,
-2. the model name, after the first colon that begins a pair: ``claude-sim:chunks=5,fault=429`` (a relay forwards it,
+2. the model name, after the first colon that begins a pair: ``a-model:chunks=5,fault=429`` (a relay forwards it,
    and it passes an allow-list such as ``[A-Za-z0-9._:/@=,+-]``; names that hold colons themselves stay usable),
-   Gemini has it in the path, before the verb,
-3. the body's ``metadata.user_id``, after ``sim:`` (Claude; in Converse: ``requestMetadata.sim``),
+3. the request's metadata, where a vendor's API has any (see its ``requests``),
 4. the header ``x-sim``,
 5. ``Simulator.plan_next(spec, ...)``: for the next requests that arrive.
 
@@ -22,7 +21,7 @@ It may stand, each overriding those before it, in
 | ``chars`` | characters per text delta |
 | ``input``, ``cache_creation``, ``cache_read`` | tokens, in place of those computed from the request |
 | ``delta_input`` | input tokens told at the end, as after server tools; overrides what the start told |
-| ``delta_usage`` | at the end, ``all`` fields, ``output`` only (Claude), or ``thoughts``: no candidates' (Gemini) |
+| ``delta_usage`` | at the end, ``all`` fields, or only ``output`` or ``thoughts``, where a vendor has these |
 | ``usage`` | ``normal``, or nonsense: ``missing``, ``null``, ``negative``, ``huge``, ``string``, ``decreasing`` |
 | ``batch`` | bytes that unpaced events may share in one send; 1 sends each alone |
 | ``tag`` | free text, kept in ``ServedRequest.tag`` |

@@ -1,4 +1,4 @@
-"""What a simulated provider is: requests in, scripts out. A new one is a file with this, and a line in ``server``."""
+"""What a simulated provider is: requests in, scripts out. A new one is a folder in ``vendors``."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ class Provider(Dialect, Protocol):
     def error(
         self, status: int, message: str, request_id: str, retry_after: bytes | None = None, kind: str = ""
     ) -> Script:
-        """An error, or below 400 a redirect, in the provider's own words; ``kind`` is its name for it if not the
+        """An error, or below 400 a redirect, as the provider writes it; ``kind`` is its name for the error if not the
         usual one of ``status``."""

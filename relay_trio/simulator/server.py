@@ -1,10 +1,10 @@
 """The simulator: a listener on a real socket, its connections, and the accounts of what they do.
 
     async with open_simulator(SimulatorSettings(chunks=50, chunk_interval_seconds=0.01)) as simulator:
-        client = anthropic.Anthropic(base_url=simulator.base_url, api_key="sk-any")
+        ... simulator.base_url ...
 
-What is answered is a provider's matter (``bedrock``, ``claude``, ``gemini``), what goes wrong one of ``faults``, how a
-single request overrides either one of ``plan``.
+What is answered is a matter of the vendors in ``vendors``, what goes wrong one of ``faults``, how a single request
+overrides either one of ``plan``.
 """
 
 from __future__ import annotations
@@ -19,17 +19,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.simulator import inspection
-from relay_trio.simulator.bedrock import Bedrock
-from relay_trio.simulator.claude import Claude
 from relay_trio.simulator.connection import Connection
 from relay_trio.simulator.delivery import perform
 from relay_trio.simulator.faults import SpecError, parse_rates
-from relay_trio.simulator.gemini import Gemini
-from relay_trio.simulator.gemini_forms import Array
 from relay_trio.simulator.ids import new_id
 from relay_trio.simulator.plan import settle
 from relay_trio.simulator.settings import SimulatorSettings
 from relay_trio.simulator.truth import ServedRequest, Truth
+from relay_trio.simulator.vendors.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -81,8 +78,7 @@ class Simulator:
         self.port = settings.port
         self.live_requests = 0
         """Requests that are being answered now."""
-        gemini = (Gemini(settings), Gemini(settings, Array()))
-        self._providers: tuple[Provider, ...] = (Bedrock(settings), *gemini, Claude(settings))
+        self._providers = tuple(make(settings) for make in PROVIDERS)
         self._rng = random.Random(settings.seed)
         self._connections: set[Connection] = set()
         self._account_specs: dict[str, str] = {}

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from relay_trio.simulator.sigv4 import AccessKey
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 Range = float | tuple[float, float]
 Count = int | tuple[int, int]
 
-_SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-ACCESS_KEYS = {
-    "AKIAIOSFODNN7EXAMPLE": AccessKey(_SECRET),
-    "ASIAIOSFODNN7EXAMPLE": AccessKey(_SECRET, session_token="simulated-session-token"),
-}
-"""AWS's own example credentials, from its documentation: a pair for good, and a temporary one with its token."""
+Own = TypeVar("Own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +20,7 @@ class SimulatorSettings:
     one must be presented. ``input_tokens`` None counts the request's words. ``keep_alive_seconds``: an idle
     connection is closed after so long; ``requests_per_connection``: the last answer says
     ``connection: close``.
-    ``access_keys``: by their ids, those whose signatures are verified; ``aws_region`` None takes a signature for any.
+    ``vendors``: settings that only one vendor has, at most one of each class.
     ``keep_bodies`` False leaves headers and bodies of requests out of the truth, for long runs.
     """
 
@@ -50,13 +40,13 @@ class SimulatorSettings:
     batch_bytes: int = 16384
     faults: str = ""
     accepted_keys: frozenset[str] | None = None
-    access_keys: Mapping[str, AccessKey] = field(default_factory=ACCESS_KEYS.copy)
-    aws_region: str | None = None
-    models: tuple[str, ...] = ("claude-sim-large", "claude-sim-small", "claude-sim")
-    gemini_models: tuple[str, ...] = ("gemini-sim-pro", "gemini-sim", "gemini-embedding-sim")
     accepts_unknown_models: bool = True
-    batch_seconds: float = 0.0
     max_body_bytes: int = 32 * 1024 * 1024
     keep_alive_seconds: float | None = None
     requests_per_connection: int | None = None
     keep_bodies: bool = True
+    vendors: tuple[object, ...] = ()
+
+    def own(self, kind: type[Own]) -> Own:
+        """A vendor's own settings: those of ``vendors`` that are of class ``kind``, else its defaults."""
+        return next((given for given in self.vendors if isinstance(given, kind)), kind())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay_trio.config import Settings
 from relay_trio.demo.accounts import ACCOUNTS
-from relay_trio.simulator import ACCESS_KEYS
+from relay_trio.simulator.vendors.bedrock.settings import ACCESS_KEYS
 from relay_trio.vendors.registry import provider_named
 
 BASE_URL = "http://127.0.0.1:9"

@@ -40,7 +40,8 @@ import trio
 from relay_trio.demo.audit import Audit, audit, read_rows
 from relay_trio.demo.clients import Sent, Way, Wire
 from relay_trio.demo.dialects import Ask
-from relay_trio.simulator import ACCESS_KEYS, Simulator, SimulatorSettings, open_simulator
+from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
+from relay_trio.simulator.vendors.bedrock.settings import ACCESS_KEYS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -263,8 +264,8 @@ class StormWire(Wire):
         return cls(trio.SocketStream(sock))
 
     def open_window(self) -> None:
-        """Let the kernel receive as much as it likes from now on. The relay's FIN stands behind what it had sent before,
-        and on a busy machine the kernel takes half a minute to bring 64 KiB through the smallest window."""
+        """Let the kernel receive as much as it likes from now on. The relay's FIN stands behind what it had sent
+        before, and on a busy machine the kernel takes half a minute to bring 64 KiB through the smallest window."""
         self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024 * 1024)
 
     async def send_raw(self, data: bytes) -> None:

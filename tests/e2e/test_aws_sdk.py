@@ -19,6 +19,7 @@ import trio
 
 from relay_trio.keys.aws_pairs import AccessKeyPair
 from relay_trio.simulator import SimulatorSettings, open_simulator
+from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings
 from tests.e2e.bedrock_house import (
     PAIR,
     REGION,
@@ -50,7 +51,7 @@ NAMES = {"claude-sim": "eu.anthropic.claude-sim-v1:0:input=31,cache_creation=7,c
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    async with open_simulator(SimulatorSettings(chunks=5, aws_region=REGION)) as running:
+    async with open_simulator(SimulatorSettings(chunks=5, vendors=(BedrockSettings(region=REGION),))) as running:
         yield running
 
 
@@ -335,7 +336,9 @@ async def test_errors_of_bedrock_have_the_classes_that_claudes_client_knows(fold
 
 
 async def test_an_account_with_an_api_key_or_a_temporary_pair_is_served_too(folder: Path) -> None:
-    settings = SimulatorSettings(chunks=5, aws_region=REGION, accepted_keys=frozenset({"ABSK-canary"}))
+    settings = SimulatorSettings(
+        chunks=5, vendors=(BedrockSettings(region=REGION),), accepted_keys=frozenset({"ABSK-canary"})
+    )
     temporary = {
         "access_key_id": "ASIAIOSFODNN7EXAMPLE",
         "secret_access_key": PAIR["secret_access_key"],

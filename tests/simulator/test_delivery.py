@@ -11,10 +11,10 @@ import trio
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.http import ResponseHead
 from relay_trio.simulator import ServedRequest, SimulatorSettings
-from relay_trio.simulator.claude import Claude
 from relay_trio.simulator.delivery import perform
 from relay_trio.simulator.plan import settle
 from relay_trio.simulator.request import Request
+from relay_trio.simulator.vendors.claude.provider import Claude
 from relay_trio.usage import UsageSource, UsageStats
 from relay_trio.vendors.claude.provider import Claude as ClaudeMetering
 from tests.explorer import Run, explore

@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from relay_trio.simulator import FAULT_NAMES, SpecError, Usage
-from relay_trio.simulator.claude_events import MALFORMED
 from relay_trio.simulator.faults import parse_faults, parse_rates
+from relay_trio.simulator.vendors.claude.events import MALFORMED
 from relay_trio.wire.sse import EventBlocks, parse_block
 
 from .conftest import connect, message

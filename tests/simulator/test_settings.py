@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
-from relay_trio.simulator import ACCESS_KEYS, SimulatorSettings
+from relay_trio.simulator import SimulatorSettings
 from relay_trio.simulator.plan import settle
 
 
@@ -14,9 +15,10 @@ def test_by_default_nothing_goes_wrong_and_nothing_waits() -> None:
     assert SimulatorSettings().host == "127.0.0.1"
 
 
-def test_the_default_access_keys_are_a_lasting_pair_and_a_temporary_one() -> None:
-    keys = SimulatorSettings().access_keys
-    assert keys == ACCESS_KEYS
-    assert keys is not ACCESS_KEYS
-    assert [key.session_token is not None for key in keys.values()] == [False, True]
-    assert not any(key.secret in repr(SimulatorSettings()) for key in keys.values())
+def test_a_vendor_finds_its_own_settings_or_their_defaults() -> None:
+    @dataclass(frozen=True)
+    class Own:
+        number: int = 1
+
+    assert SimulatorSettings().own(Own) == Own()
+    assert SimulatorSettings(vendors=("another's", Own(2))).own(Own) == Own(2)

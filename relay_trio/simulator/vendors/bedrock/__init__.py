@@ -1,0 +1,1 @@
+"""The Bedrock runtime with Claude models, simulated, signatures and all."""

@@ -1,0 +1,1 @@
+"""The Gemini API and its like on Vertex, simulated."""
