@@ -25,7 +25,7 @@ from relay_trio.pool.admission import Admission
 from relay_trio.pool.health import Health
 from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
-from relay_trio.relay.events import Events
+from relay_trio.relay.events import BAD_HEAD, Events, Rejection
 from relay_trio.relay.live import LiveRequests
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
@@ -128,6 +128,7 @@ async def run_relay(
                 drain=drain,
                 on_error=log_defect,
                 is_expected=lambda error: isinstance(error, RelayError),
+                on_bad_head=lambda reason: relay.core.events.request_rejected(Rejection(BAD_HEAD, reason=reason)),
             )
             urls = await nursery.start(serve_clients)
             task_status.started(Bound(tuple(urls), admin_urls[0]))

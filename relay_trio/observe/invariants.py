@@ -34,7 +34,7 @@ def snapshot(core: Relay) -> dict[str, object]:
     upstream = core.client.statistics()
     held, fullest = core.live.held_bytes()
     slots = sum(core.admission.in_use(account) for account in core.admission.accounts)
-    queue = core.admission.statistics()
+    queue, events = core.admission.statistics(), core.events.statistics()
     holds = {
         "I1 slots in use are the live upstream attempts": all(
             account["slots"] == account["attempts"] for account in accounts.values()
@@ -52,7 +52,8 @@ def snapshot(core: Relay) -> dict[str, object]:
         "ok": all(holds.values()),
         "invariants": holds,
         "accounts": accounts,
-        "requests": {"live": len(core.live), "by_phase": core.live.by_phase()},
+        "requests": {"live": len(core.live), "by_phase": core.live.by_phase(), "rejected": events.rejected},
+        "observer_failures": events.observer_failures,
         "queue": {"waiting": queue.waiting, "entered": queue.entered, "granted": queue.granted, "left": queue.left},
         "ledger": {"open_rows": core.live.open_rows},
         "buffered_bytes": {"total": held, "fullest_stream": fullest},

@@ -1,4 +1,4 @@
-"""The log: one line per ended request and per change of an account; JSON for machines, readable on a terminal.
+"""The log: one line per ended request, change of an account, and kind of rejection; JSON, or readable.
 
 Fields are listed one by one: no body, no secret, no client address.
 """
@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
+import time
 import traceback
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,8 +21,11 @@ from relay_trio.pool.health import Change
 from relay_trio.relay.events import Observer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.pool.health import AccountChange
+    from relay_trio.relay.events import Rejection
 
 _log = structlog.get_logger("relay_trio.requests")
 
@@ -56,8 +62,20 @@ def _encode(fields: object, **_: object) -> str:
     return _encoder.encode(fields)
 
 
+_REJECTION_SECONDS = 1.0
+"""Between two lines about rejections of one kind: whoever has no key must not be able to fill the disk."""
+
+
 class Log(Observer):
-    """One line per ended request, and one per change of an account."""
+    """One line per ended request and per change of an account; rejections of one kind once a second at most.
+
+    ``clock`` returns seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rejected_at: dict[str, float] = {}
+        self._suppressed: Counter[str] = Counter()
 
     def request_settled(self, row: LedgerRow) -> None:
         """An alarm where the relay failed, a warning where the upstream did."""
@@ -94,6 +112,21 @@ class Log(Observer):
             upstream_close_ms=_rounded(row.upstream_close_ms),
             cancelled_by=row.cancelled_by,
         )
+
+    def request_rejected(self, rejection: Rejection) -> None:
+        """``suppressed``: how many of this kind have had no line since the last one."""
+        kind, now = rejection.kind, self._clock()
+        if now - self._rejected_at.get(kind, -math.inf) < _REJECTION_SECONDS:
+            self._suppressed[kind] += 1
+            return
+        self._rejected_at[kind] = now
+        suppressed = self._suppressed.pop(kind, 0)
+        fields: dict[str, object] = {"kind": kind}
+        if rejection.request_id:
+            fields["request_id"] = rejection.request_id
+        if rejection.reason:
+            fields["reason"] = rejection.reason
+        _write(logging.INFO, "rejected", **fields, suppressed=suppressed)
 
     def account_changed(self, change: AccountChange) -> None:
         """A warning, until the account is back; an alarm where an operator has to act."""

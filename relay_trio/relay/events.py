@@ -13,6 +13,8 @@ as a defect of the relay.
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,11 +24,40 @@ if TYPE_CHECKING:
     from relay_trio.pool.health import AccountChange
 
 
+BAD_HEAD = "bad_head"
+"""The kind of a rejection whose head could not be read, so that no dialect and no request id is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A request that was answered with an error before it had a row. Nothing of what it sent is kept.
+
+    ``kind``: the value of an ``ErrorKind``, or ``BAD_HEAD``. ``request_id``: what the client was given to quote; empty
+    where the head could not be read. ``reason``: what is wrong with such a head, in fixed words of the server's.
+    """
+
+    kind: str
+    request_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventStatistics:
+    """``rejected``: requests without a row, by kind, since the start. ``observer_failures``: errors that observers
+    raised."""
+
+    rejected: dict[str, int]
+    observer_failures: int
+
+
 class Observer:
     """Whoever watches. A subclass defines what it needs; the rest does nothing."""
 
     def request_settled(self, row: LedgerRow) -> None:
         """A request has ended, and its row was closed. Nothing changes it any more."""
+
+    def request_rejected(self, rejection: Rejection) -> None:
+        """A request was answered with an error, and has no row."""
 
     def account_changed(self, change: AccountChange) -> None:
         """An account left the rotation, or is back."""
@@ -42,17 +73,34 @@ class Events:
     def __init__(self, observers: Iterable[Observer] = (), on_error: Callable[[Exception], None] = _is_ignored) -> None:
         self.observers = list(observers)
         self._on_error = on_error
+        self._rejected: Counter[str] = Counter()
+        self._failures = 0
 
     def request_settled(self, row: LedgerRow) -> None:
         for observer in self.observers:
             try:
                 observer.request_settled(row)
             except Exception as error:  # reported; the request goes on
-                self._on_error(error)
+                self._failed(error)
+
+    def request_rejected(self, rejection: Rejection) -> None:
+        self._rejected[rejection.kind] += 1
+        for observer in self.observers:
+            try:
+                observer.request_rejected(rejection)
+            except Exception as error:  # reported; the request gets its answer
+                self._failed(error)
 
     def account_changed(self, change: AccountChange) -> None:
         for observer in self.observers:
             try:
                 observer.account_changed(change)
             except Exception as error:  # reported; the request goes on
-                self._on_error(error)
+                self._failed(error)
+
+    def statistics(self) -> EventStatistics:
+        return EventStatistics(dict(self._rejected), self._failures)
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        self._on_error(error)

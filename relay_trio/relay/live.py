@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.errors import RelayError, ShuttingDown
+from relay_trio.errors import LedgerUnavailable, RelayError, ShuttingDown
+from relay_trio.relay.events import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,15 +47,19 @@ class LiveRequests:
         return self._ledger.statistics().is_accepting
 
     def open(self, exchange: RequestRecord) -> None:
-        """Open the row.
+        """Open the row, or report the request as rejected.
 
         Raises:
             LedgerUnavailable: the ledger takes no rows now.
             ShuttingDown: the relay takes no new work.
         """
-        if self.is_stopping:
-            raise ShuttingDown("the relay is shutting down; try again", retry_after=1)
-        self._ledger.open_row(exchange.row)
+        try:
+            if self.is_stopping:
+                raise ShuttingDown("the relay is shutting down; try again", retry_after=1)
+            self._ledger.open_row(exchange.row)
+        except (ShuttingDown, LedgerUnavailable) as error:
+            self._events.request_rejected(Rejection(error.kind.value, exchange.row.request_id))
+            raise
         self._open[exchange.row.request_id] = exchange
         if self._idle.is_set():
             self._idle = trio.Event()

@@ -40,18 +40,24 @@ def nothing_is_expected(error: BaseException) -> bool:
     return False
 
 
+def nobody_counts(reason: str) -> None:
+    """For a server of which nobody counts the heads that it refused."""
+
+
 @dataclass(slots=True)
 class ServerState:
     """What all connections of one server share.
 
     ``on_error`` is given every exception that nobody expected. ``is_expected`` recognises the errors that the
-    application raises on purpose, to cut a response: they are reported to nobody.
+    application raises on purpose, to cut a response: they are reported to nobody. ``on_bad_head`` is given the reason
+    why a head was refused and never became a request; it must not raise.
     """
 
     app: Application
     limits: ConnectionLimits
     on_error: Callable[[BaseException], None]
     is_expected: Callable[[BaseException], bool] = nothing_is_expected
+    on_bad_head: Callable[[str], None] = nobody_counts
     state: dict[str, Any] = field(default_factory=dict)
     is_draining: bool = False
     connections: set[OpenConnection] = field(default_factory=set)
@@ -78,7 +84,7 @@ class ServerState:
 class ConnectionContext:
     """The addresses of one connection, and what both protocols need of the server."""
 
-    __slots__ = ("_server", "client_address", "limits", "report", "scheme", "server_address")
+    __slots__ = ("_server", "client_address", "limits", "on_bad_head", "report", "scheme", "server_address")
 
     def __init__(
         self, server: ServerState, scheme: str, client_address: Address | None, server_address: Address | None
@@ -86,6 +92,7 @@ class ConnectionContext:
         self._server = server
         self.limits = server.limits
         self.report = server.report
+        self.on_bad_head = server.on_bad_head
         self.scheme = scheme
         self.client_address = client_address
         self.server_address = server_address

@@ -296,6 +296,8 @@ class Http1Connection:
             if stream.has_begun:
                 self.cut(stream)
                 return
+        else:
+            self._context.on_bad_head(reason)
         self._transport.write_nowait(encode_refusal(status, reason))
         self._linger()
 

@@ -214,6 +214,7 @@ class Http2Connection:
             return
         self._last_stream_id = stream_id
         if len(block) > self._limits.max_head_fields + 4:
+            self._context.on_bad_head(f"more than {self._limits.max_head_fields} header fields")
             self.h2.send_headers(stream_id, [(b":status", b"431")], end_stream=True)
             self._resets.spend(trio.current_time())
             if has_body:
@@ -221,6 +222,7 @@ class Http2Connection:
             return
         request = read_request(block)
         if request is None:
+            self._context.on_bad_head("the pseudo-header fields are not those of a request")
             self._resets.spend(trio.current_time())
             self.reset(stream_id, PROTOCOL_ERROR)
             return

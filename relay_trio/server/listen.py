@@ -20,7 +20,7 @@ import trio
 
 from relay_trio.server import hypercorn_compat
 from relay_trio.server.client_connection import admit, serve_connection
-from relay_trio.server.context import ServerState, nothing_is_expected
+from relay_trio.server.context import ServerState, nobody_counts, nothing_is_expected
 
 if TYPE_CHECKING:
     import socket
@@ -45,6 +45,7 @@ async def serve(
     drain: Drain,
     on_error: Callable[[BaseException], None],
     is_expected: Callable[[BaseException], bool] = nothing_is_expected,
+    on_bad_head: Callable[[str], None] = nobody_counts,
     listeners: Sequence[socket.socket] | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -66,7 +67,7 @@ async def serve(
         for sock in listeners:
             settings.socket_options.apply(sock)
             sock.listen(settings.backlog)
-    server = ServerState(app, settings.limits, on_error, is_expected)
+    server = ServerState(app, settings.limits, on_error, is_expected, on_bad_head)
     lifespan = hypercorn_compat.make_lifespan(app, config, server.state)
     try:
         async with trio.open_nursery() as lifespan_nursery:

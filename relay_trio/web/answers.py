@@ -11,6 +11,7 @@ from quart import Response
 from relay_trio.errors import RelayError
 from relay_trio.relay.asked import Answer, Asked
 from relay_trio.relay.channel import ResponseChannel
+from relay_trio.relay.events import Rejection
 from relay_trio.relay.pump import pump
 from relay_trio.web.asgi import RequestLink, http_scope, link_of
 from relay_trio.web.auth import authenticate
@@ -79,6 +80,10 @@ async def relay(
     handover = ResponseChannel(forward=link.forward)
     try:
         key, proof = await identify(ring, scope)
+    except RelayError as error:
+        core.events.request_rejected(Rejection(error.kind.value, request_id))
+        return error_answer(dialect, error, request_id, link, ids)
+    try:
         asked = Asked(
             request_id=request_id,
             dialect=dialect,

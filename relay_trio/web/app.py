@@ -10,12 +10,15 @@ from werkzeug.exceptions import HTTPException
 
 from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
 from relay_trio.observe.log import log_defect
+from relay_trio.relay.events import Rejection
 from relay_trio.web import bedrock_routes, claude_routes, gemini_routes, model_routes
 from relay_trio.web.answers import error_answer, new_request_id
 from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, http_scope, link_of
 from relay_trio.web.healthz import add_health
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay_trio.api.dialect import Dialect
     from relay_trio.keys.ring import KeyRing
     from relay_trio.relay.core import Relay
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
     """The ASGI application for the client listeners."""
-    app = bare_app(core.settings.server.max_body_bytes)
+    app = bare_app(core.settings.server.max_body_bytes, core.events.request_rejected)
     add_health(app, core)
 
     @app.route("/", methods=["GET", "HEAD"])
@@ -37,8 +40,11 @@ def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
     return app
 
 
-def bare_app(max_body_bytes: int) -> QuartTrio:
-    """A Quart-trio application with this package's request connection and error envelopes, and no routes."""
+def bare_app(max_body_bytes: int, on_rejected: Callable[[Rejection], None] = lambda rejection: None) -> QuartTrio:
+    """A Quart-trio application with this package's request connection and error envelopes, and no routes.
+
+    ``on_rejected`` is given each request that fits no route, or fails before it reaches the relay.
+    """
     app = QuartTrio("relay_trio", static_folder=None)
     app.asgi_http_class = RequestConnection
     app.asgi_websocket_class = RefusedWebsocket  # type: ignore[assignment]  # it only has to be called
@@ -48,31 +54,36 @@ def bare_app(max_body_bytes: int) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["PROPAGATE_EXCEPTIONS"] = False
 
+    def reject(error: RelayError, request_id: str | None = None) -> Response:
+        request_id = request_id or new_request_id()
+        on_rejected(Rejection(error.kind.value, request_id))
+        return _tell(error, request_id)
+
     @app.errorhandler(HTTPException)
     async def not_routed(error: HTTPException) -> Response:
         """Quart's own refusals, in dialect."""
         if error.code == 404:
-            return _tell(NotFound(f"no such route: {request.method} {request.path[:100]}"))
+            return reject(NotFound(f"no such route: {request.method} {request.path[:100]}"))
         if error.code == 405:
-            return _tell(MethodNotAllowed(f"{request.path[:100]} does not answer {request.method}"))
-        return _tell(BadRequest("the request cannot be read"))
+            return reject(MethodNotAllowed(f"{request.path[:100]} does not answer {request.method}"))
+        return reject(BadRequest("the request cannot be read"))
 
     @app.errorhandler(Exception)
     async def crashed(error: Exception) -> Response:
         """A defect of ours. Where it happened is logged, without values; the client learns an id to quote."""
         request_id = new_request_id()
-        if not isinstance(error, RelayError):
-            log_defect(error, request_id)
-            error = RelayError(f"the relay failed; quote {request_id}")
-        return _tell(error, request_id)
+        if isinstance(error, RelayError):
+            return reject(error, request_id)
+        log_defect(error, request_id)
+        return _tell(RelayError(f"the relay failed; quote {request_id}"), request_id)
 
     return app
 
 
-def _tell(error: RelayError, request_id: str | None = None) -> Response:
+def _tell(error: RelayError, request_id: str) -> Response:
     dialect: Dialect = claude_routes.DIALECT
     if request.path.startswith(bedrock_routes.PREFIXES):
         dialect = bedrock_routes.DIALECT
     elif gemini_routes.is_meant(http_scope()):
         dialect = gemini_routes.DIALECT
-    return error_answer(dialect, error, request_id or new_request_id(), link_of(request.scope))
+    return error_answer(dialect, error, request_id, link_of(request.scope))

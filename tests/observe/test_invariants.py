@@ -32,7 +32,8 @@ async def test_at_rest_everything_holds_and_nothing_is_held(autojump_clock: Mock
         assert told["ok"] is True
         assert broken(told) == set()
         assert list(told["accounts"]) == ["a", "b"]
-        assert told["requests"] == {"live": 0, "by_phase": {}}
+        assert told["requests"] == {"live": 0, "by_phase": {}, "rejected": {}}
+        assert told["observer_failures"] == 0
         assert told["queue"] == {"waiting": 0, "entered": 0, "granted": 0, "left": 0}
         assert told["ledger"] == {"open_rows": 0}
         assert told["buffered_bytes"] == {"total": 0, "fullest_stream": 0}

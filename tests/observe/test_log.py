@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from relay_trio.http import header
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.observe.log import LOST_LINES, Log, configure_log, log_defect
 from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word, ended_by_client, ended_by_defect
 from relay_trio.pool.health import AccountChange, Change
+from relay_trio.relay.events import Rejection
 from relay_trio.usage import UsageSource, UsageStats
 from tests.relay import scripts
 from tests.relay.house import open_house
@@ -179,6 +181,59 @@ async def test_an_account_that_is_taken_out_by_a_request_leaves_a_line(
         house.core.events.observers.append(Log())
         await house.request().run()
     assert [line["change"] for line in stderr.lines if line["event"] == "account"] == ["cooled_down"]
+
+
+# --- rejections ---------------------------------------------------------------------------------------------------
+
+
+def test_rejections_of_one_kind_are_a_line_a_second_which_counts_the_others(stderr: Stderr) -> None:
+    now = 0.0
+    log = Log(lambda: now)
+    for second in (0.0, 0.1, 0.9, 1.0, 5.0):
+        now = second
+        log.request_rejected(Rejection("authentication", f"req_{second}"))
+        log.request_rejected(Rejection("bad_head", reason="a line must end in CR LF"))
+    lines = [line for line in stderr.lines if line["kind"] == "authentication"]
+    assert [(line["request_id"], line["suppressed"]) for line in lines] == [
+        ("req_0.0", 0),
+        ("req_1.0", 2),
+        ("req_5.0", 0),
+    ]
+    other = next(line for line in stderr.lines if line["kind"] == "bad_head")
+    del other["timestamp"]
+    assert other == {
+        **{"event": "rejected", "level": "info", "kind": "bad_head"},
+        **{"reason": "a line must end in CR LF", "suppressed": 0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "key", "kind"),
+    [
+        ("/v1/messages", "POST", f"rt_{CANARY}", "authentication"),
+        ("/v1/messages", "POST", "", "authentication"),
+        (f"/v1/{CANARY}", "POST", "rt_test", "not_found"),
+        ("/v1/messages", "DELETE", "rt_test", "method_not_allowed"),
+        (f"/v1beta/models/m:{CANARY}", "POST", "rt_test", "not_found"),
+        (f"/model/{CANARY}", "POST", "rt_test", "not_found"),
+    ],
+)
+async def test_what_never_reaches_the_pump_leaves_a_line_with_the_id_that_the_client_has(
+    stderr: Stderr, autojump_clock: MockClock, path: str, method: str, key: str, kind: str
+) -> None:
+    """And nothing of what it sent: a path may hold a key, and a key that is wrong may be right elsewhere."""
+    async with open_house(scripts.streams) as house:
+        house.core.events.observers.append(Log())
+        client = house.request(path=path, method=method, key=key)
+        await client.run()
+        statistics = house.core.events.statistics()
+    (line,) = stderr.lines
+    given = header(client.sent[0]["headers"], b"request-id")
+    assert given is not None
+    assert (line["event"], line["kind"], line["request_id"]) == ("rejected", kind, given.decode())
+    assert statistics.rejected == {kind: 1}
+    assert not house.rows
+    assert CANARY not in stderr.getvalue()
 
 
 # --- formats ------------------------------------------------------------------------------------------------------

@@ -171,6 +171,7 @@ class Client:
     body_parts: list[bytes]
     path: str = "/v1/messages"
     method: str = "POST"
+    key: str = KEY
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
     left: trio.Event = field(default_factory=trio.Event)
@@ -196,7 +197,7 @@ class Client:
             "raw_path": self.path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(b"host", b"relay"), (b"x-api-key", KEY.encode()), *self.headers],
+            "headers": [(b"host", b"relay"), (b"x-api-key", self.key.encode()), *self.headers],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 2),
             "state": {},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.pool.health import AccountChange, Change
-from relay_trio.relay.events import Events, Observer
+from relay_trio.relay.events import Events, EventStatistics, Observer, Rejection
 
 ROW = LedgerRow("req_1", "k_01", 1.0, "messages")
+REJECTION = Rejection("authentication", "req_2")
 CHANGE = AccountChange("a", Change.COOLED_DOWN, "the upstream answered 429", 5.0)
 
 
@@ -17,12 +18,18 @@ class Watching(Observer):
     def request_settled(self, row: LedgerRow) -> None:
         self.seen.append(row)
 
+    def request_rejected(self, rejection: Rejection) -> None:
+        self.seen.append(rejection)
+
     def account_changed(self, change: AccountChange) -> None:
         self.seen.append(change)
 
 
 class Failing(Observer):
     def request_settled(self, row: LedgerRow) -> None:
+        raise ZeroDivisionError
+
+    def request_rejected(self, rejection: Rejection) -> None:
         raise ZeroDivisionError
 
     def account_changed(self, change: AccountChange) -> None:
@@ -35,8 +42,9 @@ class Indifferent(Observer):
 
 def tell_all(events: Events) -> list[object]:
     events.request_settled(ROW)
+    events.request_rejected(REJECTION)
     events.account_changed(CHANGE)
-    return [ROW, CHANGE]
+    return [ROW, REJECTION, CHANGE]
 
 
 def test_every_observer_hears_of_every_event() -> None:
@@ -59,3 +67,10 @@ def test_an_observer_that_comes_later_hears_of_what_comes_later() -> None:
     events.observers.append(late)
     events.account_changed(CHANGE)
     assert late.seen == [CHANGE]
+
+
+def test_rejections_are_counted_by_kind_and_failures_of_observers_too() -> None:
+    events = Events([Failing()])
+    for kind in ("authentication", "not_found", "authentication"):
+        events.request_rejected(Rejection(kind))
+    assert events.statistics() == EventStatistics({"authentication": 2, "not_found": 1}, observer_failures=3)

@@ -22,7 +22,7 @@ from relay_trio.errors import (
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Outcome, Phase, ended_by_client
 from relay_trio.relay.channel import ResponseChannel
-from relay_trio.relay.events import Events, Observer
+from relay_trio.relay.events import Events, Observer, Rejection
 from relay_trio.relay.live import LiveRequests
 from relay_trio.relay.presence import ClientPresence
 from relay_trio.relay.record import RequestRecord
@@ -64,10 +64,14 @@ class Office(Observer):
     def __init__(self, ledger: MemoryLedger | None = None) -> None:
         self.ledger = ledger or MemoryLedger()
         self.settled: list[LedgerRow] = []
+        self.rejected: list[Rejection] = []
         self.live = LiveRequests(self.ledger, Events([self]))  # type: ignore[arg-type]
 
     def request_settled(self, row: LedgerRow) -> None:
         self.settled.append(row)
+
+    def request_rejected(self, rejection: Rejection) -> None:
+        self.rejected.append(rejection)
 
     def exchange(self, request_id: str = "req_1", *, left: bool = False, timed_out: bool = False) -> RequestRecord:
         presence = ClientPresence(trio.current_time() if left else None, timed_out)
@@ -295,6 +299,7 @@ async def test_a_ledger_that_takes_no_row_refuses_the_request_and_nothing_is_lef
     with pytest.raises(LedgerUnavailable), office.exchange():
         raise AssertionError("a request without a row is not served")
     assert (len(office.live), office.settled) == (0, [])
+    assert office.rejected == [Rejection("overloaded", "req_1")]
     assert await office.live.wait_idle(0)
 
 
@@ -305,6 +310,7 @@ async def test_a_relay_that_stops_takes_no_request_and_opens_no_row() -> None:
         raise AssertionError("a stopping relay takes no new work")
     assert refused.value.retry_after == 1
     assert (len(office.live), office.ledger.opened, office.settled) == (0, {}, [])
+    assert office.rejected == [Rejection("overloaded", "req_1")]
 
 
 async def test_entering_twice_is_an_error_and_the_first_row_is_still_closed_once() -> None:

@@ -277,6 +277,7 @@ class Served:
     port: int
     drain: Drain
     errors: list[BaseException]
+    bad_heads: list[str]
     tls: bool = False
     finished: trio.Event = field(default_factory=trio.Event)
     sockets: list[trio.socket.SocketType] = field(default_factory=list)
@@ -422,6 +423,7 @@ async def open_server(
         socket_options=options or SocketOptions(),
     )
     errors: list[BaseException] = []
+    bad_heads: list[str] = []
     drain = Drain()
     async with trio.open_nursery() as nursery:
         finished = trio.Event()
@@ -434,6 +436,7 @@ async def open_server(
                     drain=drain,
                     on_error=errors.append,
                     is_expected=is_expected,
+                    on_bad_head=bad_heads.append,
                     task_status=task_status,
                 )
             finally:
@@ -441,7 +444,7 @@ async def open_server(
 
         urls = await nursery.start(run)
         nursery.start_soon(drain.run, drain_seconds)
-        served = Served(app, int(urls[0].rsplit(":", 1)[1]), drain, errors, tls, finished)
+        served = Served(app, int(urls[0].rsplit(":", 1)[1]), drain, errors, bad_heads, tls, finished)
         try:
             yield served
             drain.stop_now()

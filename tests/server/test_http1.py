@@ -493,6 +493,7 @@ async def test_what_is_no_request_is_refused_at_once(data: bytes, status: int) -
         async with open_server() as served, await served.connect() as client:
             assert (await client.exchange(data))[0] in (status, 400)
             assert await client.rest() == b""
+            assert len(served.bad_heads) == 1
 
 
 async def test_a_malformed_chunk_gets_400_and_a_close() -> None:
@@ -506,6 +507,7 @@ async def test_a_malformed_chunk_gets_400_and_a_close() -> None:
                     assert (await client.response())[0] == 400
                     assert await client.rest() == b""
             assert {loss for _, loss, _ in served.app.losses} == {"misbehaved"}
+            assert served.bad_heads == []  # the head was read, so the application knows the request
 
 
 async def test_a_head_at_the_limit_is_served() -> None:

@@ -196,6 +196,7 @@ async def test_too_many_header_fields_get_431() -> None:
             client = await connect_h2(served)
             status, _ = await client.get("/hello", **{f"x-{number}": "y" for number in range(101)})
             assert status == 431
+            assert served.bad_heads == ["more than 100 header fields"]
             assert await client.get("/hello") == (200, b"hello")
 
 

@@ -96,7 +96,7 @@ async def test_the_invariants_are_json_and_hold_while_a_stream_runs(autojump_clo
         told = json.loads((await asked(house, "/debug/invariants")).body)
         assert told["ok"] is True
         assert told["accounts"]["a"] == {"slots": 1, "attempts": 1, "max_concurrency": 1, "state": "ready"}
-        assert told["requests"] == {"live": 1, "by_phase": {"data": 1}}
+        assert told["requests"] == {"live": 1, "by_phase": {"data": 1}, "rejected": {}}
         client.left.set()
 
 
