@@ -1,7 +1,8 @@
 """The columns of the table of requests, derived from the fields of ``LedgerRow``: a field more is a column more.
 
 A field that is no plain value is flattened: ``outcome`` into its word and its code, ``usage`` into its counts and
-their source. The table itself is made by the steps of ``storage.schema``, which are history; a test compares the two.
+their source, ``attempt_log`` into JSON text. The table itself is made by the steps of ``storage.schema``, which are
+history; a test compares the two.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read
 
 _FLATTENED = {
     "outcome": (Column("outcome", str, True, "outcome_word"), Column("code", str, True, "outcome_code")),
+    "attempt_log": (Column("attempt_log", str, False, "attempt_log_json"),),
     "usage": (
         *(Column(name, int, False, f"usage.{name}") for name in _TOKENS),
         Column("usage_source", str, False, "usage.source.value"),

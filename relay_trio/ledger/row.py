@@ -1,18 +1,32 @@
 """One ledger row: everything that is known of one request, and nothing that must not be kept.
 
-No prompt, no answer, no secret, no client address. The columns of the table are
-derived from its fields.
+No prompt, no answer, no secret, no client address. The columns of the table are derived from its fields.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from relay_trio.usage import NO_USAGE, UsageStats
 
 if TYPE_CHECKING:
-    from relay_trio.outcome import Outcome
+    from relay_trio.outcome import Outcome, Phase, Word
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt at an account that failed. ``phase`` is how far it came, ``reason`` what the request's outcome would
+    have been had it ended there, ``status`` the upstream's, if it answered at all."""
+
+    account: str
+    phase: Phase
+    reason: Word
+    status: int | None
+    duration_ms: float
 
 
 @dataclass(slots=True)
@@ -26,7 +40,9 @@ class LedgerRow:
     closed or pooled. ``sent_bytes`` and ``chunks`` count body bytes read from the upstream for the client.
     ``status`` is what the client saw, or 499 where it left before a head was sent. ``request_id`` is always the
     relay's own, because a client may repeat its ids and a row is found by one; the client's is kept beside it.
-    ``cost_usd`` is None where no tokens were seen, and where the model has no price.
+    ``worker`` is the process that opened the row. ``attempt_log`` has the attempts that failed, in order: none for a
+    request that the first account answered. ``cost_usd`` is None where no tokens were seen, and where the model has no
+    price.
     """
 
     request_id: str
@@ -53,6 +69,13 @@ class LedgerRow:
     client_request_id: str = ""
     upstream_request_id: str = ""
     cancelled_by: str = ""
+    worker: str = ""
+    attempt_log: tuple[AttemptRecord, ...] = ()
+
+    @property
+    def attempt_log_json(self) -> str:
+        """The attempts as a JSON list of objects."""
+        return _encode([asdict(attempt) for attempt in self.attempt_log]) if self.attempt_log else "[]"
 
     @property
     def outcome_word(self) -> str | None:

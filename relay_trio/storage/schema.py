@@ -1,7 +1,7 @@
 """What the tables look like, in numbered steps: step n takes a file from schema n to schema n + 1.
 
 A step that was released is never edited, only followed by another. The number of steps a file has taken is its
-``PRAGMA user_version``. The columns of ``requests`` are those of ``LedgerRow``, flattened.
+``PRAGMA user_version``. The columns of ``requests`` are those of ``ledger.columns``.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE UNIQUE INDEX keys_live_names ON keys (name) WHERE revoked_at IS NULL",
         f"PRAGMA application_id = {APPLICATION_ID}",
+    ),
+    (
+        "ALTER TABLE requests ADD COLUMN worker TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE requests ADD COLUMN attempt_log TEXT NOT NULL DEFAULT '[]'",
     ),
 )
 

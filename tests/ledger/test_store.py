@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay_trio.ledger.columns import COLUMNS, row_values
+from relay_trio.ledger.row import AttemptRecord
 from relay_trio.ledger.store import SqliteStore
-from relay_trio.outcome import Phase, ended_by_client
+from relay_trio.outcome import Phase, Word, ended_by_client
 from relay_trio.storage.sqlite import open_database
 from relay_trio.usage import UsageSource, UsageStats
 from tests.ledger.rows import codes, ended, make_row, sole_row
@@ -37,6 +38,7 @@ def store(path: Path) -> Iterator[SqliteStore]:
 def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
     row = make_row("r", model="claude-opus-4-1", provider="anthropic", account="a", status=200, attempts=2, chunks=3)
     row.queue_ms, row.ttft_ms, row.duration_ms, row.sent_bytes = 1.5, 2.5, 3.5, 4
+    row.worker, row.attempt_log = "w", (AttemptRecord("b", Phase.HEAD, Word.UPSTREAM_ERROR, 500, 7.5),)
     row.client_request_id, row.upstream_request_id, row.cancelled_by = "c", "u", "client"
     row.usage, row.cost_usd = UsageStats(1000, 200, 30, 4, UsageSource.PARTIAL), 0.03
     store.write([row_values(ended(row, ended_by_client(Phase.DATA)))])
@@ -48,7 +50,8 @@ def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
         "sent_bytes": 4, "chunks": 3, "input_tokens": 1000, "output_tokens": 200, "cache_creation_tokens": 30,
         "cache_read_tokens": 4, "total_tokens": 1234, "usage_source": "partial",
         "cost_usd": 0.03,
-        "client_request_id": "c", "upstream_request_id": "u", "cancelled_by": "client",
+        "client_request_id": "c", "upstream_request_id": "u", "cancelled_by": "client", "worker": "w",
+        "attempt_log": '[{"account":"b","phase":"H","reason":"upstream_error","status":500,"duration_ms":7.5}]',
     }  # fmt: skip
 
 
