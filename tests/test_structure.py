@@ -26,6 +26,7 @@ FLOORS = (
     "usage",
     "http",
     "aligned",
+    "net",
     "wire",
     "settings",
     "storage",
@@ -72,7 +73,18 @@ DOORS: dict[str, set[str]] = {
     "cyclopts": {"cli/", "demo/"},
     "rich": {"demo/"},
     "trio": {
-        *("app.py", "keys/ring.py", "pool/", "ledger/writer.py", "upstream/", "relay/", "observe/", "web/", "server/"),
+        *(
+            "app.py",
+            "keys/ring.py",
+            "net/",
+            "pool/",
+            "ledger/writer.py",
+            "upstream/",
+            "relay/",
+            "observe/",
+            "web/",
+            "server/",
+        ),
         *("cli/", "demo/", "simulator/"),
     },
 }

@@ -208,7 +208,7 @@ def _check_idle(relay: App, result: _Result) -> None:
         "requests live": len(core.live),
         "requests in the queue": queue.waiting,
         "upstream sockets in use": upstream.open_connections - upstream.idle_connections,
-        "upstream exchanges": upstream.exchanges,
+        "upstream calls": upstream.calls,
     }
     result.leaks += [f"{what} after the last request: {count}" for what, count in held.items() if count]
 

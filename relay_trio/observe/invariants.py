@@ -44,7 +44,7 @@ def snapshot(core: Relay) -> dict[str, object]:
             for account in core.admission.accounts
         ),
         "I3 open ledger rows are the live requests": core.live.open_rows == len(core.live),
-        "I5 no upstream exchange without an attempt": upstream.exchanges <= slots,
+        "I5 no upstream call without an attempt": upstream.calls <= slots,
         "I9 no stream holds more than its limit": fullest <= CHANNEL_BYTES + LARGEST_READ_BYTES,
         "I12 nobody is lost in the queue": queue.entered == queue.granted + queue.left + queue.waiting,
     }
@@ -58,7 +58,7 @@ def snapshot(core: Relay) -> dict[str, object]:
         "ledger": {"open_rows": core.live.open_rows},
         "buffered_bytes": {"total": held, "fullest_stream": fullest},
         "upstream": {
-            "exchanges": upstream.exchanges,
+            "calls": upstream.calls,
             "open_connections": upstream.open_connections,
             "idle_connections": upstream.idle_connections,
         },

@@ -11,7 +11,6 @@ A guided tour, outermost first::
           stream.py        what the application holds of one request: receive, send, abort
           context.py       what all connections of a server share, and what one knows of itself
     request_head.py, request_body.py, response_head.py, h2_frames.py    bytes in, values out, no I/O
-    transport.py           the client's socket, plain or TLS: writes that never wait, one place that does
 
 The two halves meet in one rule: **reading never stops while a response runs**, because a client that leaves says so
 in the bytes it sends, and **writing never holds anything**, because a client that does not read says nothing at all.

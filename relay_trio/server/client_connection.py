@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from relay_trio.net.tls import TlsTransport
+from relay_trio.net.transport import SocketTransport
 from relay_trio.server.context import ConnectionContext
 from relay_trio.server.h2_frames import HTTP_1_1_REQUIRED, PREFACE, goaway_frame, settings_frame
 from relay_trio.server.http1 import Http1Connection
 from relay_trio.server.http2 import Http2Connection
-from relay_trio.server.transport import TlsTransport, Transport
 
 if TYPE_CHECKING:
     import socket
     import ssl
 
+    from relay_trio.net.transport import Transport
     from relay_trio.server.context import Address, ConnectionProtocol, ServerState
 
 
@@ -28,7 +30,8 @@ class ClientConnection:
     def __init__(self, sock: socket.socket, server: ServerState, tls: ssl.SSLContext | None) -> None:
         self._limits = server.limits
         timeout = server.limits.write_timeout_seconds
-        self._transport = TlsTransport(sock, timeout, tls) if tls else Transport(sock, timeout)
+        plain = SocketTransport(sock, timeout)
+        self._transport: Transport = TlsTransport(plain, tls) if tls else plain
         self._context = ConnectionContext(
             server, "https" if tls else "http", _address(sock, is_client=True), _address(sock)
         )
@@ -65,7 +68,9 @@ class ClientConnection:
         """Shake hands and read until the protocol shows; ``b""`` when it never does. Cancelled here: destroys."""
         if isinstance(self._transport, TlsTransport):
             self._opening.deadline = trio.current_time() + self._limits.handshake_timeout_seconds
-            if not await self._transport.handshake():
+            try:
+                await self._transport.handshake()
+            except OSError:  # the client is gone, or speaks no TLS that we know
                 return b""
         self._opening.deadline = trio.current_time() + self._limits.head_timeout_seconds
         received = b""

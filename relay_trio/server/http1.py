@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay_trio.http import RequestHead
+    from relay_trio.net.transport import Transport
     from relay_trio.server.context import ConnectionContext
     from relay_trio.server.request_body import RequestBody
-    from relay_trio.server.transport import Transport
 
 # How often a client is looked at while its body is not being read: its FIN is behind bytes that stay in the kernel.
 PRESENCE_CHECK_SECONDS = 0.1
@@ -122,7 +122,7 @@ class Http1Connection:
             self._room = trio.Event()
             with trio.move_on_after(PRESENCE_CHECK_SECONDS):
                 await self._room.wait()
-            if self._transport.peer_has_left:
+            if self._transport.has_peer_left:
                 self._lose(DisconnectReason.LEFT)
         if self._state is _State.REQUEST and self._stream is stream:
             self._body_ends_at += trio.current_time() - stopped_at

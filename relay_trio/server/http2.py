@@ -46,10 +46,10 @@ from relay_trio.server.stream import ServerStream
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from relay_trio.net.transport import Transport
     from relay_trio.server.context import ConnectionContext
     from relay_trio.server.h2_frames import H2Request
     from relay_trio.server.limits import ConnectionLimits
-    from relay_trio.server.transport import Transport
 
 # Acknowledgements and resets that a client makes us write and does not read; then it is cut.
 MAX_UNREAD_CONTROL_BYTES = 128 * 1024

@@ -1,4 +1,4 @@
-"""The upstream edge as the relay sees it: open an exchange, read its answer, leave.
+"""The upstream edge as the relay sees it: open a call, read its answer, leave.
 
 ::
 
@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.errors import UpstreamClosed, UpstreamConnectError
+from relay_trio.net.tls import TlsTransport
+from relay_trio.net.transport import transport_over
 from relay_trio.outcome import Phase
 from relay_trio.upstream.connection_pool import IDLE_EXPIRY_SECONDS, MAX_IDLE, ConnectionPool
 from relay_trio.upstream.head_encoding import request_head
 from relay_trio.upstream.http1 import UpstreamConnection, UpstreamResponse
-from relay_trio.upstream.pipe import pipe_over
 from relay_trio.upstream.proxy import absolute_target, open_tunnel, proxy_at
-from relay_trio.upstream.tls import TlsPipe, client_context
+from relay_trio.upstream.tls import client_context
 
 if TYPE_CHECKING:
     import ssl
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from relay_trio.http import UpstreamRequest
+    from relay_trio.net.transport import Transport
     from relay_trio.settings.sections import UpstreamSettings
     from relay_trio.upstream.http1 import Origin
-    from relay_trio.upstream.pipe import Pipe
     from relay_trio.upstream.proxy import Proxy
 
     OpenStream = Callable[[str, int], Awaitable[trio.abc.Stream]]
@@ -47,12 +48,12 @@ __all__ = ["UpstreamClient", "UpstreamResponse", "UpstreamStatistics", "open_ups
 
 @dataclass(frozen=True, slots=True)
 class UpstreamStatistics:
-    """``open_connections`` counts those in use and idle ones; ``exchanges`` are in flight now. The rest only grows:
+    """``open_connections`` counts those in use and idle ones; ``calls`` are in flight now. The rest only grows:
     ``stale_retries_total`` are requests that went out a second time because an idle connection had died."""
 
     open_connections: int
     idle_connections: int
-    exchanges: int
+    calls: int
     opened_total: int
     reused_total: int
     stale_retries_total: int
@@ -68,7 +69,7 @@ class UpstreamClient:
         self._open_stream = open_stream
         self._ssl_context = ssl_context
         self._proxy = proxy
-        self._exchanges = 0
+        self._calls = 0
         self._stale_retries_total = 0
 
     def open(self, request: UpstreamRequest, on_phase: Callable[[Phase], None]) -> UpstreamCall:
@@ -91,7 +92,7 @@ class UpstreamClient:
         return UpstreamStatistics(
             open_connections=self._pool.open_connections,
             idle_connections=self._pool.idle_connections,
-            exchanges=self._exchanges,
+            calls=self._calls,
             opened_total=self._pool.opened_total,
             reused_total=self._pool.reused_total,
             stale_retries_total=self._stale_retries_total,
@@ -103,33 +104,33 @@ class UpstreamClient:
         Cancelled here: atomic.
         """
         scheme, host, port = origin
-        peer = (host, port) if self._proxy is None else (self._proxy.host, self._proxy.port)
+        address = (host, port) if self._proxy is None else (self._proxy.host, self._proxy.port)
         try:
-            pipe = pipe_over(await self._open_stream(*peer))
+            transport: Transport = transport_over(await self._open_stream(*address))
         except (OSError, ValueError, trio.BrokenResourceError) as error:  # UnicodeError from IDNA is a ValueError
-            detail = f"cannot connect to {peer[0]}:{peer[1]}: {error}"
+            detail = f"cannot connect to {address[0]}:{address[1]}: {error}"
             raise UpstreamConnectError("the upstream cannot be reached", detail=detail) from error
         try:
             if scheme == "https":
-                pipe = await self._secure(pipe, origin)
+                transport = await self._secure(transport, origin)
         except BaseException:
-            pipe.close()
+            transport.close()
             raise
-        connection = UpstreamConnection(pipe, origin)
+        connection = UpstreamConnection(transport, origin)
         self._pool.opened(connection)
         return connection
 
-    async def _secure(self, pipe: Pipe, origin: Origin) -> Pipe:
-        """Cancelled here: destroys (``pipe`` must be closed)."""
+    async def _secure(self, transport: Transport, origin: Origin) -> Transport:
+        """Cancelled here: destroys (``transport`` must be closed)."""
         if self._proxy is not None:
-            await open_tunnel(self._proxy, pipe, origin)
+            await open_tunnel(self._proxy, transport, origin)
         if self._ssl_context is None:
             self._ssl_context = client_context()
         _, host, port = origin
         try:
-            secure = TlsPipe(pipe, self._ssl_context, host.partition("%")[0])
+            secure = TlsTransport(transport, self._ssl_context, server_hostname=host.partition("%")[0])
             await secure.handshake()
-        except (OSError, ValueError, trio.BrokenResourceError) as error:  # ssl.SSLError is an OSError
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
             detail = f"no TLS connection to {host}:{port}: {reason}"
             raise UpstreamConnectError("the upstream cannot be reached securely", detail=detail) from error
@@ -148,7 +149,7 @@ class UpstreamCall:
 
     async def __aenter__(self) -> UpstreamResponse:
         """Cancelled here: atomic, except that the upstream may have read the request."""
-        self._client._exchanges += 1
+        self._client._calls += 1
         try:
             self._response = await self._begin()
         except BaseException:
@@ -171,7 +172,7 @@ class UpstreamCall:
         if self._connection is not None:
             self._on_phase(Phase.HEAD)
             try:
-                return await self._connection.exchange(request.method, head, request.body)
+                return await self._connection.call(request.method, head, request.body)
             except UpstreamClosed:
                 # An idle connection dies without notice (measured: 96 of 300 POSTs when the upstream's idle timeout
                 # meets the reuse interval). It went without a byte of an answer, so nothing was begun: once more.
@@ -182,7 +183,7 @@ class UpstreamCall:
         self._on_phase(Phase.CONNECTING)
         self._connection = await client._connect(origin)
         self._on_phase(Phase.HEAD)
-        return await self._connection.exchange(request.method, head, request.body)
+        return await self._connection.call(request.method, head, request.body)
 
     def _head(self, origin: Origin) -> bytes:
         proxy = self._client._proxy
@@ -191,7 +192,7 @@ class UpstreamCall:
         return request_head(self._request, absolute_target(origin, self._request.target), proxy.fields())
 
     def _end(self, *, is_usable: bool) -> None:
-        self._client._exchanges -= 1
+        self._client._calls -= 1
         if self._response is not None:
             self._response.detach()
         self._release(is_usable=is_usable)

@@ -66,7 +66,7 @@ class ConnectionPool:
         self.opened_total += 1
 
     def release(self, connection: UpstreamConnection, *, is_usable: bool) -> None:
-        """Take ``connection`` back: keep it if it ``is_usable`` and its exchange ended clean, close it otherwise."""
+        """Take ``connection`` back: keep it if it ``is_usable`` and its call ended clean, close it otherwise."""
         if not is_usable or not connection.is_clean or self._is_closed or self._max_idle == 0:
             self._close(connection)
             return

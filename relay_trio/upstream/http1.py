@@ -1,9 +1,9 @@
-"""One HTTP/1.1 exchange at a time over one connection.
+"""One HTTP/1.1 call at a time over one connection.
 
-A connection belongs to exactly one task, or to the pool. Nothing here cleans up: whoever opened the exchange closes the
+A connection belongs to exactly one task, or to the pool. Nothing here cleans up: whoever made the call closes the
 connection unless ``is_clean`` says that the answer ended well, so every await in here may be cancelled.
 
-The request goes out in one system call where the peer takes it. Where it does not (a large body), the answer is read
+The request goes out in one system call where the kernel takes it. Where it does not (a large body), the answer is read
 while the rest is being sent, because an upstream may answer 413 or 429 and stop reading.
 """
 
@@ -18,7 +18,7 @@ from relay_trio.upstream.parser import ResponseParser
 
 if TYPE_CHECKING:
     from relay_trio.http import ResponseHead
-    from relay_trio.upstream.pipe import Pipe
+    from relay_trio.net.transport import Transport
 
 Origin = tuple[str, str, int]
 """Scheme, host, port: connections of one origin can stand in for each other."""
@@ -31,15 +31,15 @@ HELD_BYTES = 64 * 1024
 
 
 class UpstreamResponse:
-    """The answer of one exchange: its head, and its body read by read. Made by ``UpstreamConnection.exchange``.
+    """The answer to one call: its head, and its body read by read. Made by ``UpstreamConnection.call``.
 
     Content codings are not undone.
     """
 
-    def __init__(self, head: ResponseHead, parser: ResponseParser, pipe: Pipe, held: bytes) -> None:
+    def __init__(self, head: ResponseHead, parser: ResponseParser, transport: Transport, held: bytes) -> None:
         self.head = head
         self._parser = parser
-        self._pipe: Pipe | None = pipe
+        self._transport: Transport | None = transport
         self._held = held
 
     async def receive_some(self) -> bytes:
@@ -48,26 +48,26 @@ class UpstreamResponse:
         Raises:
             UpstreamClosed: the connection ended before the answer did.
             UpstreamProtocolError: what came is not HTTP/1.1, or breaks a limit.
-            trio.ClosedResourceError: the exchange was left already.
+            trio.ClosedResourceError: the call was left already.
 
         Cancelled here: safe to retry (no byte was taken from the connection and lost).
         """
-        if self._pipe is None:
-            raise trio.ClosedResourceError("the exchange of this answer is over")
+        if self._transport is None:
+            raise trio.ClosedResourceError("the call of this answer is over")
         parser = self._parser
         if self._held or parser.is_complete:
             await trio.lowlevel.checkpoint()
             held, self._held = self._held, b""
             return held
         while not parser.is_complete:
-            data = await _read(self._pipe, parser)
+            data = await _read(self._transport, parser)
             if data:
                 return data
         return b""
 
     def detach(self) -> None:
-        """The exchange is over: from here on nobody can read another exchange's bytes through this answer."""
-        self._pipe = None
+        """The call is over: from here on nobody can read another call's bytes through this answer."""
+        self._transport = None
         self._parser.discard()
 
 
@@ -75,15 +75,15 @@ class UpstreamConnection:
     """An open connection to ``origin``.
 
     ``has_answered``: at least one byte of the answer to the current request has come. ``is_reused``: it is not the
-    first exchange. ``idle_since``: seconds of the trio clock, while the pool has it.
+    first call. ``idle_since``: seconds of the trio clock, while the pool has it.
     """
 
-    def __init__(self, pipe: Pipe, origin: Origin) -> None:
+    def __init__(self, transport: Transport, origin: Origin) -> None:
         self.origin = origin
         self.has_answered = False
         self.is_reused = False
         self.idle_since = 0.0
-        self._pipe = pipe
+        self._transport = transport
         self._parser: ResponseParser | None = None
         self._is_sent = False
         self._early: list[bytes] = []
@@ -100,16 +100,16 @@ class UpstreamConnection:
 
     @property
     def is_silent(self) -> bool:
-        """Whether an idle connection still is what it should be: open, and without bytes nobody asked for."""
-        return self._pipe.receive_nowait() is None
+        """Whether an idle connection still is what it should be: open, and without bytes that belong to no call."""
+        return self._transport.read_nowait() is None
 
     def close(self) -> None:
         """Close now; may be called twice."""
-        self._pipe.close()
+        self._transport.close()
         if self._parser is not None:
             self._parser.discard()
 
-    async def exchange(self, method: str, head: bytes, body: bytes) -> UpstreamResponse:
+    async def call(self, method: str, head: bytes, body: bytes) -> UpstreamResponse:
         """Send a request and wait for the head of its answer.
 
         Raises:
@@ -121,41 +121,37 @@ class UpstreamConnection:
         self._parser = parser = ResponseParser(method)
         self._is_sent = self.has_answered = False
         self._early.clear()
+        transport = self._transport
         await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            if len(head) + len(body) <= WATCHED_BYTES:
-                self._is_sent = self._pipe.send_nowait(head + body)
-                if not self._is_sent:
-                    await self._pipe.flush()
-                    self._is_sent = True
-            else:
-                self._is_sent = self._pipe.send_nowait(head, body)
-                if not self._is_sent:
-                    await self._flush_watched(parser)
-        except trio.BrokenResourceError:
-            pass  # the upstream stopped reading; the answer that says why may have come before that
+        # A transport that breaks meanwhile says so only in ``is_broken``: the upstream stopped reading, and the answer
+        # that says why may have come before that.
+        if len(head) + len(body) <= WATCHED_BYTES:
+            transport.write_nowait(head + body)
+            if transport.unsent_bytes:
+                await transport.drain()
+        else:
+            transport.write_nowait(head, body)
+            if transport.unsent_bytes:
+                await self._drain_watched(parser)
+        self._is_sent = not (transport.unsent_bytes or transport.is_broken)
         while parser.head is None:
             await self._read_answer(parser)
-        return UpstreamResponse(parser.head, parser, self._pipe, b"".join(self._early))
+        return UpstreamResponse(parser.head, parser, transport, b"".join(self._early))
 
     async def _read_answer(self, parser: ResponseParser) -> None:
         """Cancelled here: safe to retry (nothing was read)."""
-        data = await _read(self._pipe, parser, self)
+        data = await _read(self._transport, parser, self)
         if data:
             self._early.append(data)
 
-    async def _flush_watched(self, parser: ResponseParser) -> None:
+    async def _drain_watched(self, parser: ResponseParser) -> None:
         """Send the rest of the request, until it is out or the upstream's answer makes it pointless.
 
         Cancelled here: destroys (an unknown part was sent).
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, parser, nursery.cancel_scope)
-            try:
-                await self._pipe.flush()
-                self._is_sent = True
-            except trio.BrokenResourceError:
-                pass  # as in ``exchange``
+            await self._transport.drain()
             nursery.cancel_scope.cancel()
 
     async def _watch(self, parser: ResponseParser, sending: trio.CancelScope) -> None:
@@ -179,18 +175,23 @@ class UpstreamConnection:
                 return
 
 
-async def _read(pipe: Pipe, parser: ResponseParser, connection: UpstreamConnection | None = None) -> bytes:
+async def _read(transport: Transport, parser: ResponseParser, connection: UpstreamConnection | None = None) -> bytes:
     """One read: its body bytes, which may be none.
+
+    It waits for readiness first: an answer is seldom there before it is waited for, so this is one system call less
+    than trying first, and it makes every read a checkpoint that yields to other tasks.
 
     Cancelled here: safe to retry (nothing was read).
     """
     if parser.failure is not None:
         raise parser.failure
-    try:
-        data = await pipe.receive_some()
-    except trio.BrokenResourceError as error:
-        raise UpstreamClosed(f"the connection to the upstream broke in the middle of an exchange: {error}") from error
+    data = None
+    while data is None:
+        await transport.wait_readable()
+        data = transport.read_nowait()
     if not data:
+        if transport.failure is not None:
+            raise UpstreamClosed(f"the connection to the upstream broke in the middle of a call: {transport.failure}")
         parser.feed_eof()
         return b""
     if connection is not None:

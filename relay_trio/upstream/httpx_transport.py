@@ -43,7 +43,7 @@ class TrioTransport(httpx2.AsyncBaseTransport):
         timeout = request.extensions.get("timeout", {})
         read_seconds = _seconds(timeout, "read")
         body = await request.aread()
-        exchange_request = UpstreamRequest(
+        call_request = UpstreamRequest(
             method=request.method,
             scheme=request.url.scheme,
             host=request.url.raw_host.decode("ascii"),
@@ -60,10 +60,10 @@ class TrioTransport(httpx2.AsyncBaseTransport):
             seconds = _seconds(timeout, "connect") if is_connecting else read_seconds
             scope.deadline = trio.current_time() + seconds
 
-        exchange = self._client.open(exchange_request, on_phase)
+        call = self._client.open(call_request, on_phase)
         with trio.CancelScope() as scope:
             try:
-                answer = await exchange.__aenter__()
+                answer = await call.__aenter__()
             except RelayError as error:
                 raise _httpx_error(error, request) from error
         if scope.cancelled_caught:
@@ -72,7 +72,7 @@ class TrioTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(
             answer.head.status,
             headers=answer.head.headers,
-            stream=_Body(exchange, answer, request, read_seconds),
+            stream=_Body(call, answer, request, read_seconds),
             request=request,
             extensions={"http_version": b"HTTP/1.1"},
         )
@@ -80,9 +80,9 @@ class TrioTransport(httpx2.AsyncBaseTransport):
 
 class _Body(httpx2.AsyncByteStream):
     def __init__(
-        self, exchange: UpstreamCall, answer: UpstreamResponse, request: httpx2.Request, read_seconds: float
+        self, call: UpstreamCall, answer: UpstreamResponse, request: httpx2.Request, read_seconds: float
     ) -> None:
-        self._exchange: UpstreamCall | None = exchange
+        self._call: UpstreamCall | None = call
         self._answer = answer
         self._request = request
         self._read_seconds = read_seconds
@@ -103,10 +103,10 @@ class _Body(httpx2.AsyncByteStream):
         raise httpx2.ReadTimeout("the upstream was silent for too long", request=self._request)
 
     async def aclose(self) -> None:
-        """Leave the exchange; may be called twice. No checkpoint. Cancelled here: atomic."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            await exchange.__aexit__(None, None, None)
+        """Leave the call; may be called twice. No checkpoint. Cancelled here: atomic."""
+        call, self._call = self._call, None
+        if call is not None:
+            await call.__aexit__(None, None, None)
 
 
 def _seconds(timeout: dict[str, float | None], name: str) -> float:

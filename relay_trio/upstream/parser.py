@@ -40,7 +40,7 @@ class ResponseParser:
     """Parses the answer to one request with ``method``. ``discard`` it at the end: it is part of a reference cycle.
 
     ``head`` is None until the final head has come. ``is_complete`` when the answer's own framing says that it is whole.
-    ``has_extra`` when bytes came after that. ``is_reusable`` when the connection may carry another exchange.
+    ``has_extra`` when bytes came after that. ``is_reusable`` when the connection may carry another call.
     """
 
     def __init__(self, method: str) -> None:

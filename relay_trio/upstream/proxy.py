@@ -16,8 +16,8 @@ from relay_trio.upstream.head_encoding import authority
 from relay_trio.upstream.http1 import UpstreamConnection
 
 if TYPE_CHECKING:
+    from relay_trio.net.transport import Transport
     from relay_trio.upstream.http1 import Origin
-    from relay_trio.upstream.pipe import Pipe
 
 _UNREACHED = "the upstream cannot be reached"
 
@@ -61,20 +61,20 @@ def absolute_target(origin: Origin, target: bytes) -> bytes:
     return b"%b://%b%b" % (origin[0].encode(), authority(*origin), target)
 
 
-async def open_tunnel(proxy: Proxy, pipe: Pipe, origin: Origin) -> None:
-    """Ask the proxy at the other end of ``pipe`` for a tunnel to ``origin``.
+async def open_tunnel(proxy: Proxy, transport: Transport, origin: Origin) -> None:
+    """Ask the proxy at the other end of ``transport`` for a tunnel to ``origin``.
 
     Raises:
         UpstreamConnectError: the proxy refused, or what it said is no answer.
 
-    Cancelled here: destroys (``pipe`` must be closed).
+    Cancelled here: destroys (``transport`` must be closed).
     """
     _, host, port = origin
     name = b"[%b]:%d" % (host.encode(), port) if ":" in host else b"%b:%d" % (host.encode(), port)
     head = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (name, name, proxy.fields())
-    connection = UpstreamConnection(pipe, origin)
+    connection = UpstreamConnection(transport, origin)
     try:
-        answer = await connection.exchange("CONNECT", head, b"")
+        answer = await connection.call("CONNECT", head, b"")
     except UpstreamError as error:
         detail = f"the proxy {proxy.host}:{proxy.port} gave no answer: {error}"
         raise UpstreamConnectError(_UNREACHED, detail=detail) from error

@@ -86,7 +86,7 @@ class House:
         rows = await self.rows()
         now = snapshot(self.relay.core)
         with trio.move_on_after(2):  # a connection may be a step behind its request's row
-            while now["upstream"]["exchanges"] or now["requests"]["live"]:  # type: ignore[index]
+            while now["upstream"]["calls"] or now["requests"]["live"]:  # type: ignore[index]
                 await trio.sleep(0.005)
                 now = snapshot(self.relay.core)
         assert now["ok"], now
@@ -94,7 +94,7 @@ class House:
             "slots": sum(account["slots"] for account in now["accounts"].values()),  # type: ignore[attr-defined]
             "live": now["requests"]["live"],  # type: ignore[index]
             "waiting": now["queue"]["waiting"],  # type: ignore[index]
-            "exchanges": now["upstream"]["exchanges"],  # type: ignore[index]
+            "calls": now["upstream"]["calls"],  # type: ignore[index]
             "buffered": now["buffered_bytes"]["total"],  # type: ignore[index]
             "open rows": len([row for row in rows if row["outcome"] is None]),
         }

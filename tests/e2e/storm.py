@@ -491,7 +491,7 @@ def _held(sample: dict[str, Any]) -> dict[str, int]:
         "live requests": sample["requests"]["live"],
         "waiting": sample["queue"]["waiting"],
         "open rows": sample["ledger"]["open_rows"],
-        "upstream exchanges": sample["upstream"]["exchanges"],
+        "upstream calls": sample["upstream"]["calls"],
         "tasks": sample["tasks"],
         "fds": sample["fds"] - sample["upstream"]["open_connections"],
     }

@@ -37,7 +37,7 @@ async def test_at_rest_everything_holds_and_nothing_is_held(autojump_clock: Mock
         assert told["queue"] == {"waiting": 0, "entered": 0, "granted": 0, "left": 0}
         assert told["ledger"] == {"open_rows": 0}
         assert told["buffered_bytes"] == {"total": 0, "fullest_stream": 0}
-        assert told["upstream"] == {"exchanges": 0, "open_connections": 0, "idle_connections": 0}
+        assert told["upstream"] == {"calls": 0, "open_connections": 0, "idle_connections": 0}
         assert told["tasks"] > 0
         json.dumps(told, allow_nan=False)
 
@@ -101,8 +101,8 @@ def lose_a_row(house: House) -> None:
     house.ledger.opened["nobody's"] = next(iter(house.ledger.opened.values()))
 
 
-def leak_an_exchange(house: House) -> None:
-    house.upstream._exchanges += 1
+def leak_a_call(house: House) -> None:
+    house.upstream._calls += 1
 
 
 def hoard_bytes(house: House) -> None:
@@ -122,7 +122,7 @@ def lose_a_waiter(house: House) -> None:
         (forget_the_attempt, {"I1"}),
         (take_too_many, {"I1", "I2"}),
         (lose_a_row, {"I3"}),
-        (leak_an_exchange, {"I5"}),
+        (leak_a_call, {"I5"}),
         (hoard_bytes, {"I9"}),
         (lose_a_waiter, {"I12"}),
     ],

@@ -273,7 +273,7 @@ class House:
         assert self.ledger.open_rows == 0, "a row is still open"
         assert not self.core.live.attempts(), "an attempt is still live"
         statistics = self.upstream.statistics()
-        assert statistics.exchanges == 0, "an upstream exchange is still open"
+        assert statistics.calls == 0, "an upstream call is still open"
         assert statistics.open_connections == statistics.idle_connections, "a connection is neither closed nor pooled"
         assert snapshot(self.core)["ok"], snapshot(self.core)["invariants"]
 

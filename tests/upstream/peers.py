@@ -174,5 +174,5 @@ async def talking(
     async with open_upstream(*scripts, tls=tls) as upstream, open_upstream_client(**settings) as client:
         yield upstream, client
         statistics = client.statistics()
-        assert statistics.exchanges == 0
+        assert statistics.calls == 0
         assert statistics.open_connections == statistics.idle_connections

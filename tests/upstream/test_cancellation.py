@@ -94,7 +94,7 @@ async def memory_upstream(
 
 async def nothing_is_left(upstream: MemoryUpstream, client: UpstreamClient) -> None:
     statistics = client.statistics()
-    assert statistics.exchanges == 0
+    assert statistics.calls == 0
     assert statistics.open_connections == statistics.idle_connections
     await trio.testing.wait_all_tasks_blocked()
     assert upstream.open <= statistics.idle_connections, "the upstream sees at once what is closed"
@@ -230,7 +230,7 @@ def test_a_cancel_anywhere_over_real_sockets_leaves_nothing(scheme: str, tmp_pat
                 for _ in range(2):
                     assert await read_all(client, request(scheme, port=port)) == b"hello"
             statistics = client.statistics()
-            assert statistics.exchanges == 0
+            assert statistics.calls == 0
             assert statistics.open_connections == statistics.idle_connections
             assert await read_all(client, request(scheme, port=port)) == b"hello"
             nursery.cancel_scope.cancel()

@@ -29,10 +29,10 @@ async def test_statistics_follow_an_exchange() -> None:
     async with talking(staying(OK, times=2)) as (upstream, client):
         async with client.open(upstream.request(), ignore_phase):
             inside = client.statistics()
-        assert (inside.open_connections, inside.idle_connections, inside.exchanges) == (1, 0, 1)
+        assert (inside.open_connections, inside.idle_connections, inside.calls) == (1, 0, 1)
         await body_of(client, upstream.request())
         after = client.statistics()
-        assert (after.open_connections, after.idle_connections, after.exchanges) == (1, 1, 0)
+        assert (after.open_connections, after.idle_connections, after.calls) == (1, 1, 0)
         assert (after.opened_total, after.reused_total, after.stale_retries_total) == (1, 1, 0)
 
 

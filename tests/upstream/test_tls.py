@@ -1,4 +1,4 @@
-"""TLS: who is trusted, how it ends, and that session tickets do not look like an answer."""
+"""TLS towards upstreams: who is trusted, how it ends, and that session tickets do not look like an answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trio.testing
 import trustme
 
 from relay_trio.errors import UpstreamClosed, UpstreamConnectError
-from relay_trio.upstream.pipe import StreamPipe
-from relay_trio.upstream.tls import TlsPipe, client_context
+from relay_trio.upstream.tls import client_context
 from tests.upstream.peers import OK, Peer, answering, body_of, ignore_phase, staying, talking
 
 if TYPE_CHECKING:
@@ -148,25 +146,6 @@ async def test_a_stall_in_the_handshake_can_be_cancelled_and_leaves_no_socket(tr
         await noticed.wait()
 
 
-async def test_damaged_records_are_a_broken_connection(trust: ssl.SSLContext) -> None:
-    """What was decrypted before them is handed out first."""
-    near, far = trio.testing.memory_stream_pair()
-    server = trio.SSLStream(far, server_context("localhost"), server_side=True, https_compatible=True)
-    pipe = TlsPipe(StreamPipe(near), trust, "localhost")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.do_handshake)
-        await pipe.handshake()
-    assert pipe.receive_nowait() is None
-    await server.send_all(b"good")
-    await far.send_all(b"\x17\x03\x03\x00\x05junk!")
-    assert await pipe.receive_some() == b"good"
-    for _ in range(2):
-        with pytest.raises(trio.BrokenResourceError):
-            await pipe.receive_some()
-    assert pipe.receive_nowait() == b""
-    pipe.close()
-
-
 def test_the_default_trust_is_the_systems() -> None:
     """Names and chains are always checked; nothing below TLS 1.2, no renegotiation."""
     context = client_context()
@@ -177,7 +156,7 @@ def test_the_default_trust_is_the_systems() -> None:
     assert client_context() is context
 
 
-def test_a_missing_ca_file_is_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_ca_file_is_an_error_at_once(tmp_path: Path) -> None:
     """Not at the first request."""
     with pytest.raises(OSError, match="No such file"):
         client_context(str(tmp_path / "missing.pem"))
