@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from random import Random
 
-    from relay_trio.simulator.plan import Plan
-
 
 class Dialect(Protocol):
     """What a fault must know of a provider's stream format."""
@@ -250,14 +248,8 @@ def _with_extra(frames: Iterable[Frame], extra: Frame) -> Iterator[Frame]:
         yield extra
 
 
-def count_and_type(text: str) -> tuple[int, str]:
-    """``N`` or ``N/TYPE``."""
-    count, _, kind = text.partition("/")
-    return int(count or 0), kind
-
-
-def error_event(script: Script, argument: str, plan: Plan, dialect: Dialect) -> None:
-    count, kind = count_and_type(argument)
+def error_event(script: Script, count: int, error: Frame) -> None:
+    """``count`` whole frames, then ``error`` and a clean end."""
     if script.framing is Framing.LENGTH:
         script.framing = Framing.CHUNKED
-    script.frames = itertools.chain(itertools.islice(script.frames, count), [dialect.error_event(kind)])
+    script.frames = itertools.chain(itertools.islice(script.frames, count), [error])

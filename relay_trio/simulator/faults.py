@@ -54,9 +54,9 @@ from relay_trio.simulator.script import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
     from relay_trio.simulator.effects import Dialect
-    from relay_trio.simulator.plan import Plan
     from relay_trio.simulator.script import Script
 
 
@@ -91,10 +91,10 @@ class Fault:
         """The dialect's word for a status fault; empty for the usual one."""
         return self.argument.partition("/")[2]
 
-    def apply(self, script: Script, plan: Plan, dialect: Dialect) -> None:
-        """Rewrite ``script``."""
+    def apply(self, script: Script, rng: Random, dialect: Dialect) -> None:
+        """Rewrite ``script``; ``rng`` draws where a cut without a place is made."""
         if self.status is None:
-            _KINDS[self.name].apply(script, self.argument, plan, dialect)
+            _KINDS[self.name].apply(script, self.argument, rng, dialect)
 
 
 @lru_cache(maxsize=1024)
@@ -152,7 +152,7 @@ def _parse(text: str) -> Fault:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    apply: Callable[[Script, str, Plan, Dialect], None]
+    apply: Callable[[Script, str, Random, Dialect], None]
     check: Callable[[str], object] = str
 
 
@@ -180,12 +180,22 @@ def _status_and_bytes(text: str) -> tuple[int, int]:
     return int(status), int(count or 0)
 
 
+def _count_and_type(text: str) -> tuple[int, str]:
+    count, _, kind = text.partition("/")
+    return int(count or 0), kind
+
+
+def _error_event(script: Script, argument: str, rng: Random, dialect: Dialect) -> None:
+    count, kind = _count_and_type(argument)
+    effects.error_event(script, count, dialect.error_event(kind))
+
+
 def _plain(effect: Callable[[Script], None]) -> _Kind:
-    return _Kind(lambda script, argument, plan, dialect: effect(script), _nothing)
+    return _Kind(lambda script, argument, rng, dialect: effect(script), _nothing)
 
 
 def _counted(effect: Callable[[Script, int], None]) -> _Kind:
-    return _Kind(lambda script, argument, plan, dialect: effect(script, int(argument)), _whole_number)
+    return _Kind(lambda script, argument, rng, dialect: effect(script, int(argument)), _whole_number)
 
 
 def _instead(ending: Ending) -> _Kind:
@@ -197,7 +207,7 @@ def _cut(name: str, ending: Ending) -> dict[str, _Kind]:
         f"{name}_after": _counted(lambda script, count: effects.cut_bytes(script, count, ending)),
         f"{name}_after_events": _counted(lambda script, count: effects.cut_events(script, count, ending)),
         name: _Kind(
-            lambda script, argument, plan, dialect: effects.cut_anywhere(script, plan.rng, ending),
+            lambda script, argument, rng, dialect: effects.cut_anywhere(script, rng, ending),
             _nothing,
         ),
     }
@@ -205,7 +215,7 @@ def _cut(name: str, ending: Ending) -> dict[str, _Kind]:
 
 _KINDS: dict[str, _Kind] = {
     "html": _counted(effects.html_error),
-    "big_error": _Kind(lambda s, a, plan, d: effects.big_error(s, *_status_and_bytes(a)), _status_and_bytes),
+    "big_error": _Kind(lambda s, a, rng, d: effects.big_error(s, *_status_and_bytes(a)), _status_and_bytes),
     "close_before_head": _instead(Ending.CLOSE),
     "reset_before_head": _instead(Ending.RESET),
     "silent": _instead(Ending.STALL),
@@ -215,13 +225,13 @@ _KINDS: dict[str, _Kind] = {
     **_cut("reset", Ending.RESET),
     **_cut("end", Ending.COMPLETE),
     **_cut("stall", Ending.STALL),
-    "drip": _Kind(lambda s, a, plan, d: effects.drip(s, float(a or 0.001)), _optional_seconds),
-    "slow_head": _Kind(lambda s, a, plan, d: effects.slow_head(s, float(a or 0.01)), _optional_seconds),
+    "drip": _Kind(lambda s, a, rng, d: effects.drip(s, float(a or 0.001)), _optional_seconds),
+    "slow_head": _Kind(lambda s, a, rng, d: effects.slow_head(s, float(a or 0.01)), _optional_seconds),
     "resplit": _counted(effects.resplit),
-    "malformed": _Kind(lambda s, a, plan, dialect: effects.insert(s, dialect.malformed(a)), str),
-    "error_event": _Kind(effects.error_event, effects.count_and_type),
+    "malformed": _Kind(lambda s, a, rng, dialect: effects.insert(s, dialect.malformed(a)), str),
+    "error_event": _Kind(_error_event, _count_and_type),
     "huge_event": _Kind(
-        lambda s, a, plan, dialect: effects.insert(s, dialect.huge_event(int(a) * 1_000_000)), _whole_number
+        lambda s, a, rng, dialect: effects.insert(s, dialect.huge_event(int(a) * 1_000_000)), _whole_number
     ),
     "gzip": _plain(effects.gzipped),
     "gzip_bomb": _counted(effects.gzip_bomb),
@@ -236,7 +246,7 @@ _KINDS: dict[str, _Kind] = {
     "http10": _plain(effects.http10),
     "junk": _plain(effects.junk),
     "split": _plain(effects.split),
-    "wrong_length": _Kind(lambda s, a, plan, d: effects.wrong_length(s, int(a or 100)), _optional_number),
+    "wrong_length": _Kind(lambda s, a, rng, d: effects.wrong_length(s, int(a or 100)), _optional_number),
     "connection_close": _plain(effects.connection_close),
 }
 FAULT_NAMES = tuple(sorted(_KINDS))

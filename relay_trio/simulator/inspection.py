@@ -1,7 +1,7 @@
 """The simulator's own routes, for a simulator in another process: ``GET /sim/truth``, ``POST /sim/reset``.
 
-Sums over all records since the last reset, and one line for each departure of a peer in mid-answer: monotonic time,
-the request's tag and id, so that whoever hung up can tell how long it took to reach us.
+Sums over all records since the last reset, and one line for each client that left in mid-answer: monotonic time,
+the request's tag and id, so that whoever hung up can tell how long it took to be seen here.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from relay_trio.simulator.script import whole
 if TYPE_CHECKING:
     from relay_trio.simulator.request import Request
     from relay_trio.simulator.script import Script
-    from relay_trio.simulator.server import Simulator
+    from relay_trio.simulator.truth import Truth
 
 _PREFIX = b"/sim/"
 _DEPARTURES = 20_000
-"""The newest so many departures are told."""
+"""How many departures are listed, the newest."""
 
 
 def serves(request: Request) -> bool:
@@ -27,21 +27,21 @@ def serves(request: Request) -> bool:
     return request.path.startswith(_PREFIX)
 
 
-def answer(simulator: Simulator, request: Request) -> Script:
-    """The answer to a request that ``serves``."""
+def answer(request: Request, truth: Truth, *, live_requests: int, open_connections: int) -> Script:
+    """The answer to a request that is for these routes; the numbers are those without it."""
     match request.method, request.path:
         case "GET", b"/sim/truth":
-            return _json(200, totals(simulator))
+            return _json(200, totals(truth, live_requests=live_requests, open_connections=open_connections))
         case "POST", b"/sim/reset":
-            simulator.truth.clear()
+            truth.clear()
             return _json(200, {"reset": True})
     return _json(404, {"error": "the simulator has GET /sim/truth and POST /sim/reset"})
 
 
-def totals(simulator: Simulator) -> dict[str, Any]:
+def totals(truth: Truth, *, live_requests: int, open_connections: int) -> dict[str, Any]:
     """The truth in sums, without credentials; the request that asks counts as a connection only."""
-    records = simulator.truth.records
-    usage = simulator.truth.usage()
+    records = truth.records
+    usage = truth.usage()
     departures = [
         {"at": record.peer_closed_at, "tag": record.tag, "request_id": record.request_id}
         for record in records
@@ -49,9 +49,9 @@ def totals(simulator: Simulator) -> dict[str, Any]:
     ]
     return {
         "requests": len(records),
-        "live_requests": simulator.live_requests,
-        "open_connections": simulator.open_connections,
-        "connections_accepted": simulator.truth.connections_accepted,
+        "live_requests": live_requests,
+        "open_connections": open_connections,
+        "connections_accepted": truth.connections_accepted,
         "finished": sum(record.is_finished for record in records),
         "cut_by_client": sum(record.closed_by == "client" and not record.is_finished for record in records),
         "statuses": Counter(str(record.status) for record in records),

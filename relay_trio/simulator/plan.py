@@ -121,6 +121,17 @@ def settle(settings: SimulatorSettings, specs: Iterable[str], rng: Random, *, dr
     return Plan(rng=rng, **chosen)
 
 
+def check_spec(spec: str) -> None:
+    """Read ``spec`` and throw it away, so that a mistake is found where it was made.
+
+    Only a vendor knows the kinds of its own errors and broken events: these are checked with the request.
+
+    Raises:
+        SpecError: ``spec`` names a key, a value or a fault that does not exist.
+    """
+    _parse(spec)
+
+
 def settle_settings(spec: str, rates: str) -> dict[str, Any]:
     """``spec`` as fields of ``SimulatorSettings``; both texts are checked.
 

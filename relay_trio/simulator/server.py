@@ -9,11 +9,11 @@ overrides either one of ``plan``.
 
 from __future__ import annotations
 
-import random
 import socket
 import time
 from collections import deque
 from contextlib import asynccontextmanager
+from random import Random
 from typing import TYPE_CHECKING
 
 import trio
@@ -23,7 +23,7 @@ from relay_trio.simulator.connection import Connection
 from relay_trio.simulator.delivery import perform
 from relay_trio.simulator.faults import SpecError, parse_rates
 from relay_trio.simulator.ids import new_id
-from relay_trio.simulator.plan import settle
+from relay_trio.simulator.plan import check_spec, settle
 from relay_trio.simulator.settings import SimulatorSettings
 from relay_trio.simulator.truth import ServedRequest, Truth
 from relay_trio.simulator.vendors.registry import PROVIDERS
@@ -79,7 +79,7 @@ class Simulator:
         self.live_requests = 0
         """Requests that are being answered now."""
         self._providers = tuple(make(settings) for make in PROVIDERS)
-        self._rng = random.Random(settings.seed)
+        self._rng = Random(settings.seed)
         self._connections: set[Connection] = set()
         self._account_specs: dict[str, str] = {}
         self._next_specs: deque[str] = deque()
@@ -99,11 +99,22 @@ class Simulator:
     # --- control --------------------------------------------------------------------------------------------------
 
     def plan_account(self, credential: str, spec: str) -> None:
-        """From now on, ``spec`` for every request with this API key; empty for none."""
+        """From now on, ``spec`` for every request with this credential; empty for none.
+
+        Raises:
+            SpecError: ``spec`` cannot be read.
+        """
+        check_spec(spec)
         self._account_specs[credential] = spec
 
     def plan_next(self, *specs: str) -> None:
-        """One spec for each of the next requests to arrive, after those already planned."""
+        """One spec for each of the next requests to arrive, after those already planned.
+
+        Raises:
+            SpecError: one of ``specs`` cannot be read; then none of them is planned.
+        """
+        for spec in specs:
+            check_spec(spec)
         self._next_specs.extend(specs)
 
     def refuse(self) -> None:
@@ -209,10 +220,13 @@ class Simulator:
         limit = self.settings.requests_per_connection
         is_last = not request.is_kept_alive or (limit is not None and connection.served >= limit)
         record = self._open(connection, request)
-        plan, script = self._script(request, record)
         if inspection.serves(request):
-            script = inspection.answer(self, request)
+            plan = settle(self.settings, (), Random(), draws_faults=False)
+            script = inspection.answer(
+                request, self.truth, live_requests=self.live_requests, open_connections=self.open_connections
+            )
         else:
+            plan, script = self._script(request, record)
             self.truth.records.append(record)
         self.live_requests += 1
         self._notify()
@@ -264,7 +278,7 @@ class Simulator:
         else:
             script = provider.answer(call, plan, record.request_id)
         for fault in plan.fault:
-            fault.apply(script, plan, call.dialect or provider)
+            fault.apply(script, plan.rng, call.dialect or provider)
         return script
 
     def _specs(self, call: Call) -> list[str]:

@@ -59,7 +59,7 @@ async def perform_on(connection: FakeConnection, record: ServedRequest, spec: st
     plan = settle(SimulatorSettings(chunks=3, thinking_chunks=2), [spec], Random(0), draws_faults=False)
     script = claude.answer(claude.read(Request("POST", b"/v1/messages", HEADERS, BODY, True)), plan, "req_1")
     for fault in plan.fault:
-        fault.apply(script, plan, claude)
+        fault.apply(script, plan.rng, claude)
     stage = cast("Connection", connection)
     await perform(script, plan, stage, record, lambda: None, has_body=True, is_last=False)
 

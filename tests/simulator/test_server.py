@@ -222,3 +222,22 @@ async def test_an_error_in_the_block_comes_out_as_it_is() -> None:
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert simulator.open_connections == 0
+
+
+async def test_a_bad_spec_is_refused_where_it_is_given(simulator: Simulator, client: RawClient) -> None:
+    """Not as a 400 to each request that would have followed it."""
+    with pytest.raises(SpecError, match="'429' is not key=value"):
+        simulator.plan_account(KEY, "429")
+    with pytest.raises(SpecError, match="no fault 'earthquake'"):
+        simulator.plan_next("chunks=2", "fault=earthquake")
+    assert (await client.ask(message())).status == 200
+    assert simulator.truth.last.output_tokens == 5
+
+
+async def test_the_next_spec_is_not_for_a_request_to_the_simulator_itself(
+    simulator: Simulator, client: RawClient
+) -> None:
+    simulator.plan_next("chunks=2")
+    assert (await client.ask(method="GET", target="/sim/truth")).status == 200
+    await client.ask(message())
+    assert simulator.truth.last.output_tokens == 2
