@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from relay_trio.settings.account import AccountSettings
 
 if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.credential import Credential
     from relay_trio.http import Headers, ResponseHead, UpstreamRequest
-    from relay_trio.settings import AccountSettings
+
+_Settings = TypeVar("_Settings", bound=AccountSettings, contravariant=True)
 
 
-class Call(Protocol):
-    """How one operation is served by accounts of one provider. Plain functions over bytes, without I/O."""
+class Call(Protocol[_Settings]):
+    """How one operation is served by accounts of one provider, which have ``_Settings``. Plain functions over bytes,
+    without I/O."""
 
     hashes_body: bool
     """``request`` goes through the whole body, so a large one is built in a thread."""
 
-    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+    def request(self, account: _Settings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         """The request for ``account``: its credential in, the client's out, everything else by allow-list.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What an account authenticates with at its upstream."""
+"""What an account authenticates with at its upstream, and how much of a secret is shown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+_SHORTEST_MASKED_SECRET = 20
+"""Of a shorter secret even ten characters would give too much away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What an account proves itself with: a text, or an object that only its provider knows; good until ``expires_at``
+    """What an account authenticates with: a text, or an object that only its provider knows; good until ``expires_at``
     (epoch seconds)."""
 
     value: Any
@@ -17,3 +20,8 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential(expires_at={self.expires_at})"
+
+
+def masked(secret: str) -> str:
+    """Enough of ``secret`` to tell it from another one, and no more: ``sk-ant-…9f2``."""
+    return f"{secret[:7]}…{secret[-3:]}" if len(secret) >= _SHORTEST_MASKED_SECRET else "…"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from relay_trio.settings.account import AccountSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -11,25 +13,33 @@ if TYPE_CHECKING:
     from relay_trio.api.credential import Credential
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import ResponseHead, UpstreamRequest
-    from relay_trio.settings import AccountSettings
+
+_Settings = TypeVar("_Settings", bound=AccountSettings)
 
 
-class Provider(Protocol):
-    """One upstream API."""
+class Provider(Protocol[_Settings]):
+    """One upstream API, whose accounts have ``_Settings``."""
 
     name: str
+
+    settings_class: type[_Settings]
+    """What its accounts have in relay.toml: every setting with its check, unit and description."""
+
     default_base_url: str
 
-    calls: Mapping[str, Call]
+    calls: Mapping[str, Call[_Settings]]
     """How each operation that its accounts can be asked for is served: by operation, the provider's support matrix."""
 
     key_refusals: frozenset[int]
     """Statuses by which the probe is told that the credential is not accepted."""
 
-    def static_credential(self, account: AccountSettings) -> Credential | None:
+    def describe_credential(self, account: _Settings) -> str:
+        """What the account authenticates with, for an operator to read: ``key sk-ant-…9f2``. It holds no secret."""
+
+    def static_credential(self, account: _Settings) -> Credential | None:
         """The account's credential when it stands in the configuration, which never changes; None: ``resolve``."""
 
-    def resolve_credential(self, account: AccountSettings) -> Credential:
+    def resolve_credential(self, account: _Settings) -> Credential:
         """The account's credential of now. It may read files, run a program or ask a service: called in a thread.
 
         Raises:
@@ -43,7 +53,7 @@ class Provider(Protocol):
         """Where the price of ``model`` (the name in the request) stands: pairs of a price list's name and the model's
         name in it, of which the first that the lists know counts. Empty: it has no price."""
 
-    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
+    def probe_request(self, account: _Settings, credential: Credential) -> UpstreamRequest:
         """A request that costs no tokens and shows whether the credential is accepted."""
 
     def accepts_probe(self, head: ResponseHead) -> bool:

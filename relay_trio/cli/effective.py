@@ -6,23 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from relay_trio.vendors.registry import provider_named
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from relay_trio.config import Settings
     from relay_trio.settings import AccountSettings, TimeoutSettings, UpstreamSettings
 
-_SHORTEST_MASKED_SECRET = 20
-"""Of a shorter secret even ten characters would give too much away."""
-
-
-def masked(secret: str) -> str:
-    """Enough of ``secret`` to tell it from another one, and no more."""
-    return f"{secret[:7]}…{secret[-3:]}" if len(secret) >= _SHORTEST_MASKED_SECRET else "…"
-
 
 def effective(settings: Settings, ledger: str, keys: str) -> Iterator[tuple[str, ...]]:
-    """One row for each part of ``settings``: its name and its values. ``ledger`` and ``keys`` tell their state."""
+    """One row for each part of ``settings``: its name and its values. ``ledger`` and ``keys`` describe their state."""
     server, queue, retry, breaker = settings.server, settings.queue, settings.retry, settings.breaker
     listeners = " ".join(map(str, server.listeners))
     encryption = "tls" if server.tls_cert else "plain http"
@@ -51,29 +45,8 @@ def account_row(account: AccountSettings) -> tuple[str, ...]:
         account.provider,
         f"{account.max_concurrency} slots",
         f"models {' '.join(account.models)}",
-        proof(account),
+        provider_named(account.provider).describe_credential(account),
     )
-
-
-def proof(account: AccountSettings) -> str:
-    """What an account proves itself with, in words that hold no secret."""
-    if account.api_key is not None:
-        return f"key {masked(account.api_key.get_secret_value())}"
-    if account.provider == "vertex":
-        return f"{_token_source(account)}, project {account.project} in {account.location}"
-    if account.access_key_id is not None:
-        found = f"access key {masked(account.access_key_id.get_secret_value())}"
-    else:
-        found = f"profile {account.profile}" if account.profile is not None else "AWS default chain"
-    return found if account.assume_role_arn is None else f"{found}, role {account.assume_role_arn.rpartition('/')[2]}"
-
-
-def _token_source(account: AccountSettings) -> str:
-    if account.token_command is not None:
-        return f"token of {account.token_command[0]}"
-    if account.token_file is not None:
-        return f"token in {short_path(account.token_file)}"
-    return "Google's default credentials" if account.credentials is None else "Google credentials"
 
 
 def short_path(path: Path) -> str:

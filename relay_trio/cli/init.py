@@ -1,9 +1,13 @@
 """``relay-trio init``: a relay.toml to start from, written out of the settings models so that it cannot drift."""
 
+import inspect
 import json
 import os
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -12,7 +16,8 @@ from pydantic.fields import FieldInfo
 
 from relay_trio import __version__
 from relay_trio.config import Settings
-from relay_trio.settings import AccountSettings, KeySettings
+from relay_trio.settings import KeySettings
+from relay_trio.vendors.registry import PROVIDERS
 
 _HEADER = f"""\
 # Settings of relay-trio {__version__}. "# text" is a comment; "#name = value" is a setting at its default: remove the #
@@ -21,9 +26,7 @@ _HEADER = f"""\
 # Try it: relay-trio check
 """
 _COMMENT_COLUMN = 44
-
-_NEEDED = {"api_key"}
-"""Settings that some provider can do without, and the one that the file begins with cannot."""
+_NO_EXAMPLES: Mapping[str, str] = MappingProxyType({})
 
 
 def init(*, out: Annotated[Path, Parameter(help="Directory to write to; it must exist.")] = Path()) -> int:
@@ -41,7 +44,7 @@ def init(*, out: Annotated[Path, Parameter(help="Directory to write to; it must 
         file.write(template())
     option = "" if path == Path("relay.toml") else f" --config {path}"
     print(f"wrote {path} (mode 0600)")
-    print("next  export ANTHROPIC_API_KEY=sk-ant-...")
+    print("next  " + "\n      ".join(f"export {name}=..." for name in _variables()))
     print(f"      relay-trio check{option}")
     print(f"      relay-trio keys create NAME{option}")
     print(f"      relay-trio serve{option}")
@@ -49,23 +52,40 @@ def init(*, out: Annotated[Path, Parameter(help="Directory to write to; it must 
 
 
 def template() -> str:
-    """The text of a relay.toml with one account, and every other setting commented out."""
+    """The text of a relay.toml with one account, and every other setting commented out.
+
+    The first provider's account is written whole. Of the others' accounts only what is required and what is their own.
+    """
     parts = [_HEADER]
     for name, field in Settings.model_fields.items():
         if isinstance(field.default, BaseModel):
             parts.append(_section(f"[{name}]", type(field.default)))
-    parts.append(_section("[[account]]", AccountSettings))
+    for index, (name, provider) in enumerate(PROVIDERS.items()):
+        examples = {"name": f"{name}-a", "provider": name}
+        header = "#[[account]]" if index else "[[account]]"
+        parts.append(_section(header, provider.settings_class, examples, is_whole=index == 0))
     parts.append(_section("#[[key]]", KeySettings))
     return "\n".join(parts)
 
 
-def _section(header: str, model: type[BaseModel]) -> str:
+def _section(
+    header: str, model: type[BaseModel], examples: Mapping[str, str] = _NO_EXAMPLES, *, is_whole: bool = True
+) -> str:
+    """``model`` as a table, what is required first. ``examples`` go before its own. Not ``is_whole``: without the
+    settings that it shares with its base class and that have a default."""
     lines = [f"# {(model.__doc__ or '').strip()}", header]
-    for name, field in model.model_fields.items():
-        is_active = (field.is_required() or name in _NEEDED) and not header.startswith("#")
-        setting = f"{'' if is_active else '#'}{name} = {toml(_example(field))}"
+    for name, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
+        if not is_whole and not field.is_required() and name not in inspect.get_annotations(model):
+            continue
+        is_active = field.is_required() and not header.startswith("#")
+        setting = f"{'' if is_active else '#'}{name} = {toml(examples.get(name, _example(field)))}"
         lines.append(f"{setting:<{_COMMENT_COLUMN}} # {field.description}")
     return "\n".join(lines) + "\n"
+
+
+def _variables() -> list[str]:
+    """Names of the environment variables that the written file refers to."""
+    return re.findall(r'^\w+ = "env:(\w+)"', template(), re.MULTILINE)
 
 
 def _example(field: FieldInfo) -> object:

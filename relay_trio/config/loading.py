@@ -9,30 +9,33 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from relay_trio.config.consistency import inconsistencies
 from relay_trio.config.layers import LISTS, SECTIONS, merge, read_environment, read_toml
-from relay_trio.config.problems import SECRET_KEYS, ConfigError, Problem, Where, did_you_mean, problems_of, written
+from relay_trio.config.problems import (
+    NOWHERE,
+    ConfigError,
+    Problem,
+    Where,
+    did_you_mean,
+    not_a_choice,
+    problems_of,
+    written,
+)
 from relay_trio.config.references import ReferenceResolver
-from relay_trio.config.root import Settings
-from relay_trio.settings.sections import AccountSettings, KeySettings, ServerSettings
+from relay_trio.config.root import Settings, secret_keys
+from relay_trio.settings.account import AccountSettings
+from relay_trio.settings.sections import KeySettings, ServerSettings
+from relay_trio.vendors.registry import PROVIDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _Table = TypeVar("_Table", bound=BaseModel)
-
-PATHS: tuple[Where, ...] = (
-    ("server", "tls_cert"),
-    ("server", "tls_key"),
-    ("server", "ledger"),
-    ("upstream", "ca_file"),
-)
-"""Settings that are paths: relative ones start at the directory of relay.toml, wherever the command is run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     """
     reading = _Reading(path, os.environ if environ is None else environ)
     sections = {name: reading.section(name, type(Settings.model_fields[name].default)) for name in SECTIONS}
-    accounts = reading.tables("account", AccountSettings).values()
-    keys = reading.tables("key", KeySettings)
+    accounts = reading.tables("account", reading.account).values()
+    keys = reading.tables("key", reading.key)
     reading.check_names_of_sections()
     reading.check_literal_secrets()
     if "account" not in reading.raw or reading.raw["account"] == []:
@@ -102,7 +105,6 @@ class _Reading:
         }
         for where, message in self._resolver.failures.items():
             self.note(where, message)
-        self._resolve_paths()
 
     def note(self, where: Where, message: str) -> None:
         """Report ``message`` for ``where``, unless it or a table around it has a problem already."""
@@ -132,7 +134,7 @@ class _Reading:
             return None
         return self._table(table, model, (name,))
 
-    def tables(self, name: str, model: type[_Table]) -> dict[int, _Table]:
+    def tables(self, name: str, read: Callable[[dict[str, Any], Where], _Table | None]) -> dict[int, _Table]:
         """The sound ones of the repeated tables ``name``, by position; the problems of the others reported."""
         tables = self.raw.get(name, [])
         if not isinstance(tables, list):
@@ -142,9 +144,24 @@ class _Reading:
         for index, table in enumerate(tables):
             if not isinstance(table, dict):
                 self.note((name, index), f"must be a table: [[{name}]]")
-            elif (settings := self._table(table, model, (name, index))) is not None:
+            elif (settings := read(table, (name, index))) is not None:
                 sound[index] = settings
         return sound
+
+    def account(self, table: dict[str, Any], where: Where) -> AccountSettings | None:
+        """One account, judged as its provider has it; of a provider that there is not, as far as all are alike."""
+        name, elsewhere = table.get("provider"), _own_settings()
+        if isinstance(name, str) and name in PROVIDERS:
+            return self._table(table, PROVIDERS[name].settings_class, where, elsewhere)
+        if "provider" in table:
+            place = (*where, "provider")
+            self.note(place, not_a_choice(name, list(PROVIDERS), self._resolver.resolved.get(place)))
+        self._table({key: value for key, value in table.items() if key not in elsewhere}, AccountSettings, where)
+        return None
+
+    def key(self, table: dict[str, Any], where: Where) -> KeySettings | None:
+        """One client key."""
+        return self._table(table, KeySettings, where)
 
     def check_names_of_sections(self) -> None:
         """A section of another name is a typo."""
@@ -165,32 +182,33 @@ class _Reading:
                         f"chmod 600 {self._path}, or write env:NAME or file:/path in its place",
                     )
 
-    def _table(self, table: dict[str, Any], model: type[_Table], where: Where) -> _Table | None:
+    def _table(
+        self,
+        table: dict[str, Any],
+        model: type[_Table],
+        where: Where,
+        elsewhere: Mapping[str, str] = NOWHERE,
+    ) -> _Table | None:
         try:
-            sound = model.model_validate(table)
+            sound = model.model_validate(table, context={"directory": self._path.parent})
         except ValidationError as error:
-            for place, message in problems_of(error, model, where, self._resolver.resolved):
+            for place, message in problems_of(error, model, where, self._resolver.resolved, elsewhere):
                 self.note(place, message)
             return None
         return None if any(place[: len(where)] == where for place in self._problems) else sound
 
-    def _resolve_paths(self) -> None:
-        for section, key in PATHS:
-            table = self.raw.setdefault(str(section), {})
-            if not isinstance(table, dict):
-                continue
-            default = getattr(Settings.model_fields[str(section)].default, str(key))
-            value = table.get(str(key), default)
-            if isinstance(value, (str, Path)) and str(value) not in ("", "."):
-                table[str(key)] = str(self._path.parent / value)
-        accounts = self.raw.get("account")
-        for account in accounts if isinstance(accounts, list) else ():
-            if isinstance(account, dict) and isinstance(token_file := account.get("token_file"), str) and token_file:
-                account["token_file"] = str(self._path.parent / token_file)
-
     def _written(self, where: Where) -> str:
         variable = self._variables.get(where[:2])
         return f"{variable}{written(where[2:])}" if variable else written(where)
+
+
+def _own_settings() -> dict[str, str]:
+    """Where a setting belongs that not all accounts have: for ``region`` it is ``provider = "bedrock"``."""
+    owners: dict[str, list[str]] = {}
+    for name, provider in PROVIDERS.items():
+        for key in provider.settings_class.model_fields.keys() - AccountSettings.model_fields.keys():
+            owners.setdefault(key, []).append(f'"{name}"')
+    return {key: f"provider = {' or '.join(names)}" for key, names in owners.items()}
 
 
 def _order(where: Where) -> tuple[int, list[tuple[bool, int, str]]]:
@@ -207,4 +225,4 @@ def _secrets(value: object, where: Where = ()) -> list[Where]:
     if isinstance(value, list):
         return [place for index, item in enumerate(value) for place in _secrets(item, (*where, index))]
     is_literal = isinstance(value, str) and value != "" and not value.startswith(("env:", "file:"))
-    return [where] if is_literal and where[-1] in SECRET_KEYS else []
+    return [where] if is_literal and where[-1] in secret_keys() else []

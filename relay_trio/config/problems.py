@@ -1,7 +1,7 @@
 """What is wrong with a configuration, in words that name the setting, what was expected, what came and what helps.
 
-Values are shown only where they cannot be a secret: never for the settings in ``SECRET_KEYS``, never what a reference
-stands for, and cut short where they look like a key in the wrong place.
+Values are shown only where they cannot be a secret: never for a setting that is one, never what a reference stands
+for, and cut short where they look like a key in the wrong place.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from relay_trio.config.root import secret_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,23 +23,12 @@ if TYPE_CHECKING:
 Where = tuple[str | int, ...]
 """The place of a value: ``("account", 0, "api_key")``."""
 
-SECRET_KEYS = frozenset(
-    {
-        "api_key",
-        "proxy",
-        "secret",
-        "token",
-        "access_key_id",
-        "secret_access_key",
-        "session_token",
-        "sigv4_secret",
-        "credentials",
-    }
-)
-"""Last names of the settings whose value is a secret."""
-
 _LOOKS_LIKE_A_KEY = re.compile(r"(sk-|rt_|AKIA|ASIA|ABSK|AIza|ghp_|Bearer )")
 _LONGEST_SHOWN_CHARACTERS = 60
+
+
+NOWHERE: Mapping[str, str] = MappingProxyType({})
+"""For a table whose settings stand in no other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +89,29 @@ def _printable(text: str) -> str:
 
 
 def problems_of(
-    error: ValidationError, model: type[BaseModel], where: Where, references: Mapping[Where, str]
+    error: ValidationError,
+    model: type[BaseModel],
+    where: Where,
+    references: Mapping[Where, str],
+    elsewhere: Mapping[str, str] = NOWHERE,
 ) -> list[tuple[Where, str]]:
     """``error``, raised by ``model`` for the table at ``where``, as places and messages.
 
-    ``references`` tells which values came from ``env:NAME`` or ``file:/path``: those are named, never shown.
+    ``references`` says which values came from ``env:NAME`` or ``file:/path``: those are named, never shown.
+    ``elsewhere`` says of settings that ``model`` does not have where they belong: ``provider = "bedrock"``.
     """
     return [
-        ((*where, *_place(detail)), _message(detail, model, references.get((*where, *_place(detail)))))
+        (
+            (*where, *_place(detail)),
+            _message(detail, model, references.get((*where, *_place(detail))), elsewhere),
+        )
         for detail in error.errors(include_url=False)
     ]
+
+
+def not_a_choice(value: object, choices: Sequence[str], reference: str | None) -> str:
+    """The message for a ``value`` that is none of ``choices``; ``reference`` is where it came from, if not the file."""
+    return _with_value("must be one of " + ", ".join(choices), value, reference, choices)
 
 
 def _place(detail: ErrorDetails) -> Where:
@@ -115,34 +120,35 @@ def _place(detail: ErrorDetails) -> Where:
     return (*detail["loc"], key) if key else detail["loc"]
 
 
-def _message(detail: ErrorDetails, model: type[BaseModel], reference: str | None) -> str:
+def _message(detail: ErrorDetails, model: type[BaseModel], reference: str | None, elsewhere: Mapping[str, str]) -> str:
     key = detail["loc"][0] if detail["loc"] else None
     if detail["type"] == "missing":
         return "is required"
     if detail["type"] == "extra_forbidden":
-        return "is not a setting" + did_you_mean(key, list(model.model_fields))
+        place = elsewhere.get(str(key))
+        return f"is only for {place}" if place else "is not a setting" + did_you_mean(key, list(model.model_fields))
     expected = _expected(detail)
-    if not detail["loc"] or detail["type"] in ("secret", "too_short") or key in SECRET_KEYS:
+    if not detail["loc"] or detail["type"] in ("secret", "too_short") or key in secret_keys():
         return expected
-    value = detail["input"]
-    if reference:
+    if reference is None and key == "base_url" and "@" in str(detail["input"]):
+        return expected
+    return _with_value(expected, detail["input"], reference, _choices(detail))
+
+
+def _with_value(expected: str, value: object, reference: str | None, choices: Sequence[str]) -> str:
+    if reference is not None:
         return f"{expected}, got the value of {reference}"
-    if key == "base_url" and "@" in str(value):
-        return expected
-    choices = _choices(detail)
     return f"{expected}, got {shown(value)}" + (did_you_mean(value, choices) if choices else "")
 
 
 def _choices(detail: ErrorDetails) -> list[str]:
-    if detail["type"] == "literal_error":
-        return re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-    return detail["ctx"]["expected"].split(", ") if detail["type"] == "choice" else []
+    return re.findall(r"'([^']*)'", detail["ctx"]["expected"]) if detail["type"] == "literal_error" else []
 
 
 def _expected(detail: ErrorDetails) -> str:
     kind = detail["type"]
     context: dict[str, Any] = detail.get("ctx", {})
-    if kind in ("literal_error", "choice"):
+    if kind == "literal_error":
         return "must be one of " + ", ".join(_choices(detail))
     if kind.startswith("int_"):
         return "must be a whole number"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -33,7 +33,7 @@ class Account:
     """``timeouts`` are the account's own over the global ones."""
 
     settings: AccountSettings
-    provider: Provider
+    provider: Provider[Any]
     timeouts: TimeoutSettings
     health: Health
     credentials: CredentialCache = field(init=False)
@@ -52,7 +52,7 @@ class Account:
             return False
         return model is None or is_match(model, self.settings.models)
 
-    def call_for(self, checked: CheckedRequest) -> Call:
+    def call_for(self, checked: CheckedRequest) -> Call[Any]:
         """How the account serves ``checked``; ``serves`` has said that it does."""
         return self.provider.calls[checked.operation]
 

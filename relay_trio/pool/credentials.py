@@ -7,7 +7,7 @@ leaves does not end it for the others.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -29,7 +29,7 @@ _RETRY_SECONDS = 2.0
 class CredentialCache:
     """The credential of one account."""
 
-    def __init__(self, provider: Provider, settings: AccountSettings) -> None:
+    def __init__(self, provider: Provider[Any], settings: AccountSettings) -> None:
         self._provider = provider
         self._settings = settings
         self._held = provider.static_credential(settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -78,7 +78,7 @@ async def _probe(client: UpstreamClient, account: AccountSettings, timeouts: Tim
     return ProbeResult(False, f"not reachable: {waiting_for}")
 
 
-def judge(provider: Provider, head: ResponseHead, milliseconds: float) -> ProbeResult:
+def judge(provider: Provider[Any], head: ResponseHead, milliseconds: float) -> ProbeResult:
     """The result of a probe that was answered with ``head``."""
     status = head.status
     reachable = f"reachable {milliseconds:.0f} ms"

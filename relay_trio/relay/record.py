@@ -7,7 +7,7 @@ opens or closes rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
@@ -44,7 +44,7 @@ class RequestRecord:
         self.attempt_account: Account | None = None
         """The account of the upstream attempt that lives now: set exactly while its slot is held."""
         self.meter: AnswerReader | None = None
-        self.provider: Provider | None = None
+        self.provider: Provider[Any] | None = None
         """Whose answer the meter reads, and whose prices it has."""
         self.opened_at = trio.current_time()
         self.end_seen_at: float | None = None

@@ -1,9 +1,8 @@
-"""The sections of relay.toml that concern no vendor, with units, defaults and ranges. Nothing here reads a file."""
+"""The sections of relay.toml, and what every account has, with units, defaults and ranges; no vendor is known here."""
 
+from relay_trio.settings.account import AccountSettings
 from relay_trio.settings.listener import Listener, is_loopback_host
 from relay_trio.settings.sections import (
-    PROVIDERS,
-    AccountSettings,
     AdminSettings,
     BreakerSettings,
     KeySettings,
@@ -16,7 +15,6 @@ from relay_trio.settings.sections import (
 )
 
 __all__ = [
-    "PROVIDERS",
     "AccountSettings",
     "AdminSettings",
     "BreakerSettings",

@@ -1,63 +1,34 @@
-"""What can be set, with units, defaults and ranges: the one place they are written down.
+"""What can be set, with units, defaults and ranges: the one place they are written down, but for the accounts.
 
 The descriptions here become the comments of the file that ``relay-trio init`` writes and the JSON schema, so neither
-can drift. Nothing here reads a file or the environment (``loading`` does). A setting that is not built is not here,
+can drift. Nothing here reads a file or the environment (``config`` does). A setting that is not built is not here,
 and relay.toml refuses it as it refuses a typo. pydantic evaluates the annotations, so they are not postponed.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from relay_trio.settings.bedrock import bedrock_problems, with_bedrock_defaults
 from relay_trio.settings.listener import Listener
 from relay_trio.settings.values import (
-    BaseUrl,
-    Command,
     Count,
     FilePath,
     ListenerSetting,
     ListenerSettings,
-    ModelIds,
     Name,
     Number,
     OptionalProxyUrl,
     OptionalSecret,
-    OptionalSecretText,
     Patterns,
-    RoleArn,
     Seconds,
     Secret,
     SigningSecret,
 )
-from relay_trio.settings.vertex import vertex_problems
-
-PROVIDERS = ("anthropic", "bedrock", "gemini", "vertex")
-"""Names that ``[[account]] provider`` may have: one for each line of ``providers/registry``."""
 
 
-_WITHOUT_API_KEY = {"bedrock", "vertex"}
-"""Providers that can be proved to in another way."""
-
-
-def _provider(value: str) -> str:
-    if value not in PROVIDERS:
-        raise PydanticCustomError("choice", "must be one of {expected}", {"expected": ", ".join(PROVIDERS)})
-    return value
-
-
-class _Section(BaseModel):
+class Section(BaseModel):
     """A table of relay.toml. Its docstring is its comment in the written file."""
 
     model_config = ConfigDict(
@@ -68,7 +39,7 @@ class _Section(BaseModel):
     )
 
 
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """Where clients connect, and how the process behaves."""
 
     listeners: ListenerSettings = Field(
@@ -85,7 +56,9 @@ class ServerSettings(_Section):
     max_body_bytes: Count = Field(
         default=33_554_432, ge=1024, le=2**30, description="largest request body; the Messages API's own limit is 32 MB"
     )
-    ledger: FilePath = Field(default=Path("relay.db"), description="SQLite file, relative to this file")
+    ledger: FilePath = Field(
+        default=Path("relay.db"), validate_default=True, description="SQLite file, relative to this file"
+    )
     allow_insecure: bool = Field(default=False, description="allow plain http on public addresses and to upstreams")
     sigv4_secret: SigningSecret | None = Field(
         default=None,
@@ -101,7 +74,7 @@ class ServerSettings(_Section):
         return self
 
 
-class AdminSettings(_Section):
+class AdminSettings(Section):
     """Where operators connect: metrics and health, never on the listeners for clients."""
 
     listener: ListenerSetting = Field(
@@ -124,7 +97,7 @@ class AdminSettings(_Section):
         return self
 
 
-class TimeoutSettings(_Section):
+class TimeoutSettings(Section):
     """Every limit on time; each has its own outcome code."""
 
     connect_timeout_seconds: Seconds = Field(default=5.0, description="to an upstream: DNS, TCP and TLS")
@@ -137,7 +110,7 @@ class TimeoutSettings(_Section):
     write_timeout_seconds: Seconds = Field(default=30.0, description="a client that stops reading is reset after this")
 
 
-class UpstreamSettings(_Section):
+class UpstreamSettings(Section):
     """The way to the upstreams. HTTP_PROXY, SSL_CERT_FILE and their kin in the environment are never read."""
 
     ca_file: FilePath | None = Field(
@@ -152,14 +125,14 @@ class UpstreamSettings(_Section):
     )
 
 
-class QueueSettings(_Section):
+class QueueSettings(Section):
     """Where requests wait for a slot."""
 
     max_waiting: Count = Field(default=1000, ge=0, le=1_000_000, description="beyond it: refused at once")
     queue_timeout_seconds: Seconds = Field(default=30.0, description="longest wait for a slot")
 
 
-class RetrySettings(_Section):
+class RetrySettings(Section):
     """Trying another account, only before the client has seen a byte."""
 
     enabled: bool = Field(default=True, description="false: one account for each request")
@@ -174,7 +147,7 @@ class RetrySettings(_Section):
     )
 
 
-class BreakerSettings(_Section):
+class BreakerSettings(Section):
     """Taking a failing account out of rotation for a while; never the last one."""
 
     enabled: bool = Field(default=True, description="false: no account is ejected; Retry-After is still obeyed")
@@ -195,7 +168,7 @@ class BreakerSettings(_Section):
         return self
 
 
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """One line for each ended request. Bodies are never logged."""
 
     format: Literal["auto", "pretty", "json"] = Field(
@@ -203,109 +176,7 @@ class LoggingSettings(_Section):
     )
 
 
-class AccountSettings(_Section):
-    """One upstream account; repeat the table for each."""
-
-    name: Name = Field(description="also the metric label", examples=["claude-a"])
-    provider: Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": list(PROVIDERS)})] = Field(
-        description=" | ".join(PROVIDERS), examples=["anthropic"]
-    )
-    api_key: OptionalSecret = Field(
-        default=None,
-        validate_default=True,
-        description="env:NAME or file:/path (chmod 600), so that it stays out of this file",
-        examples=["env:ANTHROPIC_API_KEY"],
-    )
-    max_concurrency: Count = Field(
-        ge=1, le=100_000, description="slots: live requests to this account at one time", examples=[16]
-    )
-    base_url: BaseUrl | None = Field(
-        default=None,
-        description="default: the provider's own; http:// for loopback only, or with allow_insecure",
-        examples=["https://api.anthropic.com"],
-    )
-    models: Patterns = Field(
-        default=("*",), description="models this account serves, as glob patterns; bedrock: its own, and model_ids"
-    )
-    priority: Count = Field(default=0, ge=0, le=1000, description="lower first")
-    weight: Count = Field(default=1, ge=1, le=1000, description="share among accounts of equal priority")
-    connect_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[5.0])
-    first_byte_timeout_seconds: Seconds | None = Field(
-        default=None, description="overrides [timeouts]", examples=[120.0]
-    )
-    idle_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[90.0])
-    total_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[3600.0])
-
-    region: str | None = Field(default=None, description="bedrock: where", examples=["eu-central-1"])
-    profile: Name | None = Field(
-        default=None,
-        description="bedrock: of ~/.aws; without api_key, profile or keys: environment, container or instance role",
-        examples=["default"],
-    )
-    access_key_id: OptionalSecret = Field(
-        default=None, description="bedrock: a fixed key pair", examples=["env:AWS_ACCESS_KEY_ID"]
-    )
-    secret_access_key: OptionalSecret = Field(
-        default=None, description="bedrock: its other half", examples=["env:AWS_SECRET_ACCESS_KEY"]
-    )
-    session_token: OptionalSecret = Field(
-        default=None, description="bedrock: if the pair is a temporary one", examples=["env:AWS_SESSION_TOKEN"]
-    )
-    assume_role_arn: RoleArn | None = Field(
-        default=None,
-        description="bedrock: a role to assume with what the above give",
-        examples=["arn:aws:iam::123456789012:role/relay"],
-    )
-    model_ids: ModelIds = Field(
-        default_factory=dict,
-        description="bedrock: what Claude clients name, and its model id, inference profile or ARN",
-        examples=[{"claude-sonnet-4-5": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"}],
-    )
-
-    project: str | None = Field(default=None, description="vertex: id of the Google Cloud project", examples=["my-ai"])
-    location: str | None = Field(default=None, description="vertex: where", examples=["europe-west4"])
-    credentials: OptionalSecretText = Field(
-        default=None,
-        description="vertex: Google's JSON; without it or a token the machine's own, with api_key express mode",
-        examples=["file:service-account.json"],
-    )
-    token_command: Command | None = Field(
-        default=None,
-        description="vertex: program that prints an access token, asked again every 5 minutes",
-        examples=[["gcloud", "auth", "print-access-token"]],
-    )
-    token_file: FilePath | None = Field(
-        default=None,
-        description="vertex: file with an access token, read again every 5 minutes",
-        examples=["/run/secrets/vertex-token"],
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_defaults_of_its_provider(cls, table: Any) -> Any:
-        return with_bedrock_defaults(table) if isinstance(table, dict) else table
-
-    @field_validator("api_key")
-    @classmethod
-    def _api_key_is_needed(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """A field's own check, so that it is reported beside whatever else is wrong."""
-        if value is None and info.data.get("provider") not in _WITHOUT_API_KEY:
-            raise PydanticCustomError("api_key", "is required")
-        return value
-
-    @model_validator(mode="after")
-    def _fits_its_provider(self) -> Self:
-        for key, message in (*bedrock_problems(self), *vertex_problems(self)):
-            raise PydanticCustomError("provider", "{message}", {"key": key, "message": message})
-        return self
-
-    def timeouts_over(self, timeouts: TimeoutSettings) -> TimeoutSettings:
-        """``timeouts`` with this account's own values in place of the four it may set."""
-        own = {name: value for name in TimeoutSettings.model_fields if (value := getattr(self, name, None)) is not None}
-        return timeouts.model_copy(update=own)
-
-
-class KeySettings(_Section):
+class KeySettings(Section):
     """A client key kept here instead of in the database; repeat the table for each."""
 
     name: Name = Field(description="shown in logs and usage", examples=["team-x"])

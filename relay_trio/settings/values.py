@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, SecretStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from relay_trio.settings.listener import Listener
 
-_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=,+!-]{0,2047}", re.ASCII)
-_ROLE_ARN = re.compile(r"arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 _SHORTEST_SIGNING_SECRET = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
@@ -55,10 +62,11 @@ def _several(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-def _path(value: Path) -> Path:
+def _path(value: Path, info: ValidationInfo) -> Path:
+    """A relative path starts at the ``directory`` of the validation's context, where one is given."""
     if "\0" in str(value) or value == Path():
         raise PydanticCustomError("path", "must be the path of a file")
-    return value
+    return value if info.context is None else info.context["directory"] / value
 
 
 def _header_safe(value: SecretStr) -> SecretStr:
@@ -68,18 +76,6 @@ def _header_safe(value: SecretStr) -> SecretStr:
         raise PydanticCustomError("secret", "is empty")
     if not all("!" <= character <= "~" for character in text):
         raise PydanticCustomError("secret", "must be visible ASCII without spaces, and holds another character")
-    return value
-
-
-def _model_id(value: str) -> str:
-    if not _MODEL_ID.fullmatch(value) or ".." in value:
-        raise PydanticCustomError("model_id", "must be the name of a model, an inference profile or an ARN")
-    return value
-
-
-def _role_arn(value: str) -> str:
-    if not _ROLE_ARN.fullmatch(value):
-        raise PydanticCustomError("role_arn", "must be arn:aws:iam::ACCOUNT:role/NAME")
     return value
 
 
@@ -129,14 +125,12 @@ Count = Annotated[int, BeforeValidator(_number)]
 Seconds = Annotated[Number, Field(gt=0, le=7 * 86400)]
 Name = Annotated[str, AfterValidator(_name)]
 Secret = Annotated[SecretStr, AfterValidator(_header_safe)]
+ApiKey = Annotated[Secret, Field(description="env:NAME or file:/path (chmod 600), so that it stays out of this file")]
 OptionalSecret = Annotated[Secret | None, BeforeValidator(_empty_is_none)]
 OptionalProxyUrl = Annotated[Annotated[SecretStr, AfterValidator(_proxy_url)] | None, BeforeValidator(_empty_is_none)]
 OptionalSecretText = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
 Command = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_header_safe), AfterValidator(_long_enough)]
-ModelId = Annotated[str, AfterValidator(_model_id)]
-ModelIds = dict[ModelId, ModelId]
-RoleArn = Annotated[str, AfterValidator(_role_arn)]
 Patterns = Annotated[
     tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(min_length=1), BeforeValidator(_several)
 ]

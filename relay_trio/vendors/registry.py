@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay_trio.vendors.bedrock.provider import Bedrock
 from relay_trio.vendors.claude.operations import MESSAGES
@@ -14,7 +14,7 @@ from relay_trio.vendors.vertex.provider import Vertex
 if TYPE_CHECKING:
     from relay_trio.api.provider import Provider
 
-PROVIDERS: dict[str, Provider] = {
+PROVIDERS: dict[str, Provider[Any]] = {
     provider.name: provider
     for provider in (
         Claude(),
@@ -25,7 +25,7 @@ PROVIDERS: dict[str, Provider] = {
 }
 
 
-def provider_named(name: str) -> Provider:
+def provider_named(name: str) -> Provider[Any]:
     """The provider of that name.
 
     Raises:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from relay_trio.errors import AuthenticationFailed
 from relay_trio.keys.aws_pairs import AccessKeys
+from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.web.auth import authenticate
 from relay_trio.wire.sigv4 import is_signature_of, is_signed, parse_claim
 from relay_trio.wire.wire_error import WireError
@@ -41,7 +42,7 @@ class AwsAuth:
     def __init__(self, settings: Settings) -> None:
         secret = settings.server.sigv4_secret
         self._pairs = None if secret is None else AccessKeys(secret.get_secret_value())
-        self._regions = {account.region for account in settings.account if account.provider == "bedrock"}
+        self._regions = {account.region for account in settings.account if isinstance(account, BedrockSettings)}
 
     async def identify(self, ring: KeyRing, scope: HTTPScope) -> tuple[ClientKey, BodyProof | None]:
         """The key of a request, and what is still to be proved of it.

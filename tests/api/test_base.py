@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay_trio.http import ResponseHead, header, is_event_stream
-from relay_trio.settings import PROVIDERS
-from relay_trio.vendors.registry import provider_named
+from relay_trio.vendors.registry import PROVIDERS, provider_named
 from relay_trio.web import bedrock_routes, claude_routes, gemini_routes
 
 
@@ -40,7 +39,14 @@ def test_an_event_stream_is_known_by_its_content_type(headers: list[tuple[bytes,
 def test_every_provider_is_one(name: str) -> None:
     """What the protocol asks for is there; a missing method would be found only by its first request."""
     provider = provider_named(name)
-    for method in ("static_credential", "resolve_credential", "judge", "probe_request", "accepts_probe"):
+    for method in (
+        "describe_credential",
+        "static_credential",
+        "resolve_credential",
+        "judge",
+        "probe_request",
+        "accepts_probe",
+    ):
         assert callable(getattr(provider, method))
     for call in provider.calls.values():
         for method in ("request", "client_headers", "answer", "error"):

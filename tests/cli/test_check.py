@@ -11,6 +11,7 @@ import pytest
 
 from relay_trio.cli.check import check
 from relay_trio.keys.store import KeyStore
+from relay_trio.vendors.registry import PROVIDERS
 from tests.support.canned_upstream import API_KEY, account
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def test_problems_are_printed_at_once_and_nothing_is_asked(
     assert err == (
         f"{config_file}\n"
         '  account[0].max_concurrency   must be a whole number, got "ten"\n'
-        "  account[1].provider          must be one of anthropic, bedrock, gemini, vertex, "
+        f"  account[1].provider          must be one of {', '.join(PROVIDERS)}, "
         'got "antropic"   did you mean anthropic?\n'
         "2 problems. Nothing was started.\n"
     )

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from relay_trio.cli.init import init, template, toml
 from relay_trio.config import Settings, load
+from relay_trio.settings import AccountSettings, KeySettings
+from relay_trio.vendors.registry import PROVIDERS
+from tests.support.relay_toml import ACCOUNT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +26,9 @@ ENVIRON = {
     "RELAY_KEY_TEAM_X": "rt_1",
     "RELAY_UPSTREAM_PROXY": "http://user:word@proxy:3128",
     "RELAY_SIGV4_SECRET": "s" * 32,
+    "GEMINI_API_KEY": "AIza",
+    "GOOGLE_API_KEY": "AQ.x",
+    "AWS_BEARER_TOKEN_BEDROCK": "ABSK",
     "AWS_ACCESS_KEY_ID": "AKIA",
     "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_SESSION_TOKEN": "session",
@@ -34,11 +40,12 @@ def uncommented() -> str:
     return re.sub(r"^#(?=\S)", "", template(), flags=re.MULTILINE)
 
 
-def test_the_written_file_is_sound_as_it_is(tmp_path: Path) -> None:
-    """Its owner need only set the one variable it names."""
+def test_the_written_file_is_sound_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its owner need only set the variables that are named."""
     assert init(out=tmp_path) == 0
-    settings = load(tmp_path / "relay.toml", ENVIRON)
-    assert [account.name for account in settings.account] == ["claude-a"]
+    names = re.findall(r"export (\w+)=", capsys.readouterr().out)
+    settings = load(tmp_path / "relay.toml", {name: ENVIRON[name] for name in names})
+    assert [account.provider for account in settings.account] == [next(iter(PROVIDERS))]
     assert settings.model_copy(update={"account": (), "server": Settings().server}) == Settings()
 
 
@@ -52,53 +59,65 @@ def test_every_setting_is_in_the_file_with_its_default() -> None:
             assert written[section].keys() == model.model_fields.keys()
             with_default = {name for name in model.model_fields if getattr(field.default, name) is not None}
             assert model.model_validate({name: written[section][name] for name in with_default}) == field.default
-        else:
-            [table] = written[section]
-            model = Settings.model_json_schema()["$defs"][f"{section.title()}Settings"]
-            assert table.keys() == model["properties"].keys()
+    [key] = written["key"]
+    assert key.keys() == KeySettings.model_fields.keys()
 
 
-def test_every_example_in_the_file_is_a_value_that_is_accepted(tmp_path: Path) -> None:
+def test_every_provider_has_an_account_in_the_file() -> None:
+    """The first one is whole; the others need not repeat what all have."""
+    accounts = {table["provider"]: table for table in tomllib.loads(uncommented())["account"]}
+    assert list(accounts) == list(PROVIDERS)
+    whole, *_ = accounts.values()
+    for name, table in accounts.items():
+        fields = PROVIDERS[name].settings_class.model_fields
+        assert fields.keys() - table.keys() <= (set() if table is whole else AccountSettings.model_fields.keys())
+        assert table.keys() <= fields.keys()
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_example_is_a_value_that_is_accepted(name: str) -> None:
+    """Each by itself: an account authenticates in one way, so not all of them together."""
+    [table] = [table for table in tomllib.loads(uncommented())["account"] if table["provider"] == name]
+    table = {key: resolved(value) for key, value in table.items()}
+    schema = PROVIDERS[name].settings_class
+    with pytest.raises(ValidationError) as caught:
+        schema.model_validate({**table, "name": "not a name"})
+    assert [error["loc"] for error in caught.value.errors()] == [("name",)]
+
+
+def resolved(value: object) -> object:
+    """What a reference in an example may stand for."""
+    if value == "file:service-account.json":
+        return '{"type": "service_account"}'
+    return ENVIRON[value.removeprefix("env:")] if isinstance(value, str) and value.startswith("env:") else value
+
+
+def test_every_example_of_a_section_is_a_value_that_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").touch()
     (tmp_path / "key.pem").touch()
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     path = tmp_path / "relay.toml"
-    written = uncommented()
-    path.write_text(re.sub(r"^.*# (bedrock|vertex): .*\n", "", written, flags=re.MULTILINE))
-    settings = load(path, ENVIRON)
-    assert settings.account[0].base_url == "https://api.anthropic.com"
-    assert settings.key[0].name == "team-x"
+    sections = re.sub(r"(?ms)^\[\[account\]\].*?(?=^\[\[key)", "", uncommented())
+    path.write_text(sections + ACCOUNT)
+    assert load(path, ENVIRON).key[0].name == "team-x"
 
 
-@pytest.mark.parametrize("other_proof", ["api_key|profile", "api_key|access_key_id|secret_access_key|session_token"])
-def test_every_example_for_bedrock_is_a_value_that_is_accepted(tmp_path: Path, other_proof: str) -> None:
-    """An account proves itself in one way, so not all of them together."""
-    path = tmp_path / "relay.toml"
-    written = re.sub(
-        rf"^(({other_proof}|base_url|tls_\w+|ca_file) = .*|.*# vertex: .*)\n", "", uncommented(), flags=re.MULTILINE
-    )
-    path.write_text(written.replace('provider = "anthropic"', 'provider = "bedrock"'))
-    [account] = load(path, ENVIRON).account
-    assert account.region == "eu-central-1"
-    assert account.model_ids
-
-
-@pytest.mark.parametrize("other_proof", ["credentials|token_command", "credentials|token_file", "token_\\w+"])
-def test_every_example_for_vertex_is_a_value_that_is_accepted(tmp_path: Path, other_proof: str) -> None:
-    key = tmp_path / "service-account.json"
-    key.touch(0o600)
-    key.write_text('{"type": "service_account"}')
-    path = tmp_path / "relay.toml"
-    written = re.sub(
-        rf"^((api_key|{other_proof}|base_url|tls_\w+|ca_file) = .*|.*# bedrock: .*)\n",
-        "",
-        uncommented(),
-        flags=re.MULTILINE,
-    )
-    path.write_text(written.replace('provider = "anthropic"', 'provider = "vertex"'))
-    [account] = load(path, ENVIRON).account
-    assert (account.project, account.location) == ("my-ai", "europe-west4")
-    assert (account.credentials, account.token_command, account.token_file) != (None, None, None)
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("bedrock", "api_key|profile"),
+        ("bedrock", "api_key|access_key_id|secret_access_key|session_token"),
+        ("vertex", "api_key|credentials|token_command"),
+        ("vertex", "api_key|credentials|token_file"),
+        ("vertex", "api_key|token_.*"),
+        ("gemini", "nothing"),
+        ("anthropic", "nothing"),
+    ],
+)
+def test_the_examples_of_one_way_to_authenticate_make_an_account(name: str, others: str) -> None:
+    [table] = [table for table in tomllib.loads(uncommented())["account"] if table["provider"] == name]
+    table = {key: resolved(value) for key, value in table.items() if not re.fullmatch(others, key)}
+    assert PROVIDERS[name].settings_class.model_validate(table).name == f"{name}-a"
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

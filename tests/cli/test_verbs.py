@@ -62,7 +62,7 @@ def test_problems_end_with_1_and_bad_usage_with_2(tmp_path: Path) -> None:
     checked = relay_trio(tmp_path, "check", "--config", "relay.toml")
     assert checked.returncode == 1
     assert checked.stdout == ""
-    assert checked.stderr.endswith("4 problems. Nothing was started.\n")
+    assert checked.stderr.endswith("3 problems. Nothing was started.\n")
     assert "Traceback" not in checked.stderr
     assert relay_trio(tmp_path, "usage", "--since", "soon").returncode == 2
     assert relay_trio(tmp_path, "usage", "--by", "nothing").returncode == 2

@@ -11,14 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay_trio.config import ConfigError, Settings, load, load_for_database
-from relay_trio.settings import (
-    AccountSettings,
-    AdminSettings,
-    BreakerSettings,
-    KeySettings,
-    ServerSettings,
-    TimeoutSettings,
-)
+from relay_trio.config.root import tables
+from relay_trio.settings import ServerSettings
+from relay_trio.vendors.registry import PROVIDERS
 from tests.support.relay_toml import ACCOUNT, ENVIRON
 
 if TYPE_CHECKING:
@@ -45,13 +40,44 @@ def test_every_problem_is_reported_at_once_and_in_order(problems_of: Problems) -
         "logging.format": 'must be one of auto, pretty, json, got "jsn"   did you mean json?',
         "account[0].api_key": "refers to the environment variable NOPE, which is not set",
         "account[0].max_concurrency": 'must be a whole number, got "ten"',
-        "account[0].provider": 'must be one of anthropic, bedrock, gemini, vertex, got "antropic"   '
-        "did you mean anthropic?",
+        "account[0].provider": f'must be one of {", ".join(PROVIDERS)}, got "antropic"   did you mean anthropic?',
         "key[0].naem": "is not a setting   did you mean name?",
         "key[0].name": "is required",
         "key[0].secret": "is required",
     }
     assert list(problems)[:4] == ["loging", "server.listners", "logging.format", "account[0].api_key"]
+
+
+def test_a_setting_of_other_providers_says_whose_it_is(problems_of: Problems) -> None:
+    """And a name that no provider has is a typo; both beside whatever else is wrong."""
+    assert problems_of(account=ACCOUNT + 'regoin = "x"\nmodel = "x"\nprofile = "x"\nweight = 0\n') == {
+        "account[0].model": "is not a setting   did you mean models?",
+        "account[0].profile": 'is only for provider = "bedrock"',
+        "account[0].regoin": "is not a setting",
+        "account[0].weight": "must be at least 1, got 0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("provider", "message"),
+    [
+        ("", "is required"),
+        ("provider = 3\n", f"must be one of {', '.join(PROVIDERS)}, got 3"),
+        ("provider = []\n", f"must be one of {', '.join(PROVIDERS)}, got a list"),
+        (
+            'provider = "env:ANTHROPIC_API_KEY"\n',
+            f"must be one of {', '.join(PROVIDERS)}, got the value of env:ANTHROPIC_API_KEY",
+        ),
+    ],
+)
+def test_without_a_known_provider_the_rest_is_judged_as_far_as_it_can_be(
+    problems_of: Problems, provider: str, message: str
+) -> None:
+    """Settings that only some providers have are neither right nor wrong yet."""
+    account = '[[account]]\nname = "a b"\nregion = "x"\napi_key = "env:ANTHROPIC_API_KEY"\nwieght = 1\n' + provider
+    problems = problems_of(account=account)
+    assert problems.pop("account[0].provider") == message
+    assert problems.keys() == {"account[0].name", "account[0].max_concurrency", "account[0].wieght"}
 
 
 @pytest.mark.parametrize("account", ["", "account = []\n"])
@@ -130,13 +156,12 @@ def test_a_bad_server_section_is_a_problem_for_the_database_too(config_file: Pat
         load_for_database(config_file, {})
 
 
-MODELS = (ServerSettings, AdminSettings, TimeoutSettings, BreakerSettings, AccountSettings, KeySettings)
 plain = st.one_of(
     st.text(max_size=12),
     st.integers(-(2**70), 2**70),
     st.floats(),
     st.booleans(),
-    st.sampled_from(["env:K", "env:", "file:", "file:/etc", "unix:/x", "https://h", "http://[", "anthropic", "\0"]),
+    st.sampled_from(["env:K", "env:", "file:", "file:/etc", "unix:/x", "https://h", "http://[", "\0", *PROVIDERS]),
 )
 values = st.recursive(
     plain,
@@ -144,13 +169,13 @@ values = st.recursive(
     max_leaves=6,
 )
 names = st.one_of(
-    st.sampled_from(sorted({name for model in MODELS for name in model.model_fields})),
+    st.sampled_from(sorted({name for table in tables() for name in table.model_fields})),
     st.text(max_size=5),
 )
-tables = st.dictionaries(names, values, max_size=4)
+tomls = st.dictionaries(names, values, max_size=4)
 documents = st.dictionaries(
     st.sampled_from([*Settings.model_fields, "else"]),
-    st.one_of(values, tables, st.lists(st.one_of(tables, values), max_size=3)),
+    st.one_of(values, tomls, st.lists(st.one_of(tomls, values), max_size=3)),
     max_size=5,
 )
 

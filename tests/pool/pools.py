@@ -8,12 +8,13 @@ from relay_trio.pool.account import Account
 from relay_trio.pool.admission import Admission
 from relay_trio.pool.health import Health
 from relay_trio.pool.slots import SlotTable
-from relay_trio.settings import AccountSettings, BreakerSettings, TimeoutSettings
+from relay_trio.settings import BreakerSettings, TimeoutSettings
+from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.registry import provider_named
 
 
 def make_account(name: str = "a", breaker: BreakerSettings | None = None, **changes: Any) -> Account:
-    settings = AccountSettings.model_validate(
+    settings = ClaudeSettings.model_validate(
         {"name": name, "provider": "anthropic", "api_key": "sk-x", "max_concurrency": 1, **changes}
     )
     return Account(settings, provider_named("anthropic"), TimeoutSettings(), Health(breaker or BreakerSettings()))

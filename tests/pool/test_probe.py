@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from relay_trio.config import Settings
 from relay_trio.http import ResponseHead
 from relay_trio.pool.probe import judge, probe_accounts
-from relay_trio.settings import AccountSettings
 from relay_trio.vendors.bedrock.provider import Bedrock
 from relay_trio.vendors.claude.provider import Claude
+from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.gemini.provider import Gemini
 from relay_trio.vendors.vertex.provider import Vertex
 from tests.support.canned_upstream import API_KEY
@@ -101,7 +101,7 @@ async def test_an_upstream_that_does_not_speak_http_is_not_reachable() -> None:
     assert result.text.startswith("not reachable: ")
 
 
-def account(base_url: str, name: str = "claude-a", **extra: float) -> AccountSettings:
-    return AccountSettings(
+def account(base_url: str, name: str = "claude-a", **extra: float) -> ClaudeSettings:
+    return ClaudeSettings(
         name=name, provider="anthropic", api_key=SecretStr(API_KEY), max_concurrency=1, base_url=base_url, **extra
     )

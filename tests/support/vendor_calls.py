@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from relay_trio.http import Headers, ResponseHead, UpstreamRequest
 
 
-def build_request(provider: Provider, account: Any, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+def build_request(
+    provider: Provider[Any], account: Any, checked: CheckedRequest, credential: Credential
+) -> UpstreamRequest:
     return provider.calls[checked.operation].request(account, checked, credential)
 
 
-def client_headers(provider: Provider, head: ResponseHead, checked: CheckedRequest) -> Headers:
+def client_headers(provider: Provider[Any], head: ResponseHead, checked: CheckedRequest) -> Headers:
     return provider.calls[checked.operation].client_headers(head, checked)
 
 
-def new_reader(provider: Provider, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+def new_reader(provider: Provider[Any], head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
     return provider.calls[checked.operation].answer(head, checked)

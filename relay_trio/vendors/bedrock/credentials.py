@@ -17,7 +17,7 @@ from relay_trio.vendors.bedrock.signing import AwsKeys
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from relay_trio.settings import AccountSettings
+    from relay_trio.vendors.bedrock.settings import BedrockSettings
 
 _SESSION_NAME = "relay-trio"
 
@@ -25,7 +25,7 @@ _READ_AGAIN_SECONDS = 3600.0
 """Keys that do not say when they run out come from a file or the environment: read again, so that they can change."""
 
 
-def fixed_credential(account: AccountSettings) -> Credential | None:
+def fixed_credential(account: BedrockSettings) -> Credential | None:
     """The credential that stands in the configuration: a Bedrock API key as text, or ``AwsKeys``. None: ask the
     chain."""
     if account.api_key is not None:
@@ -34,7 +34,7 @@ def fixed_credential(account: AccountSettings) -> Credential | None:
     return Credential(keys) if keys is not None and account.assume_role_arn is None else None
 
 
-def chained_credential(account: AccountSettings) -> Credential:
+def chained_credential(account: BedrockSettings) -> Credential:
     """The credential of now. Blocking: files, and HTTP to whatever the chain finds.
 
     Raises:
@@ -62,14 +62,14 @@ def chained_credential(account: AccountSettings) -> Credential:
     return Credential(AwsKeys(frozen.access_key, frozen.secret_key, frozen.token), _expiry(found))
 
 
-def _configured_keys(account: AccountSettings) -> AwsKeys | None:
+def _configured_keys(account: BedrockSettings) -> AwsKeys | None:
     if account.access_key_id is None or account.secret_access_key is None:
         return None
     token = None if account.session_token is None else account.session_token.get_secret_value()
     return AwsKeys(account.access_key_id.get_secret_value(), account.secret_access_key.get_secret_value(), token)
 
 
-def _assumed(session: Any, source: Any, account: AccountSettings) -> Credential:
+def _assumed(session: Any, source: Any, account: BedrockSettings) -> Credential:
     """The role's temporary keys, from STS of the account's region."""
     frozen = source.get_frozen_credentials()
     client = session.create_client(

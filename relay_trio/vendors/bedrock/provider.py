@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay_trio import __version__
+from relay_trio.api.credential import masked
 from relay_trio.api.metering import NullMeter
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Table, Verdict
@@ -31,6 +32,7 @@ from relay_trio.vendors.bedrock.operations import (
     INVOKE,
     INVOKE_STREAM,
 )
+from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.bedrock.signing import AwsKeys, signed_headers, signing
 from relay_trio.vendors.bedrock.stream import CONVERSE_FIELDS, ConverseStreamMeter, InvokeStreamMeter
 from relay_trio.vendors.claude.stream import USAGE_FIELDS, MessageMeter
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.credential import Credential
     from relay_trio.http import Headers, ResponseHead
-    from relay_trio.settings import AccountSettings
 
 _USER_AGENT = f"relay-trio/{__version__}".encode()
 _EVENT_STREAM = b"application/vnd.amazon.eventstream"
@@ -94,7 +95,7 @@ class PassThrough:
         self._is_stream = is_stream
         self._service = service
 
-    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+    def request(self, account: BedrockSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         """
         Raises:
             BadRequest: something in it could not be signed so that AWS is sure to agree.
@@ -136,7 +137,7 @@ def check_form(head: ResponseHead, *, is_stream: bool) -> None:
         raise UpstreamProtocolError("the upstream answered with something else than an event stream")
 
 
-NATIVE_CALLS: Mapping[str, Call] = {
+NATIVE_CALLS: Mapping[str, Call[BedrockSettings]] = {
     INVOKE.name: PassThrough(partial(MessageMeter, fields=_INVOKE_FIELDS)),
     INVOKE_STREAM.name: PassThrough(InvokeStreamMeter, is_stream=True),
     CONVERSE.name: PassThrough(partial(MessageMeter, fields=CONVERSE_FIELDS)),
@@ -151,20 +152,32 @@ class Bedrock:
     """The provider ``bedrock``."""
 
     name = "bedrock"
+    settings_class = BedrockSettings
     default_base_url = "https://bedrock-runtime.us-east-1.amazonaws.com"
     key_refusals = frozenset({401, 403})
 
-    def __init__(self, translations: Mapping[str, Call] | None = None) -> None:
+    def __init__(self, translations: Mapping[str, Call[BedrockSettings]] | None = None) -> None:
         """``translations``: operations of other dialects that its accounts serve too."""
-        self.calls: Mapping[str, Call] = {**NATIVE_CALLS, **(translations or {})}
+        self.calls: Mapping[str, Call[BedrockSettings]] = {**NATIVE_CALLS, **(translations or {})}
 
-    def static_credential(self, account: AccountSettings) -> Credential | None:
+    def describe_credential(self, account: BedrockSettings) -> str:
+        """Which key, pair or profile, and the role that is assumed with it."""
+        if account.api_key is not None:
+            return f"key {masked(account.api_key.get_secret_value())}"
+        if account.access_key_id is not None:
+            source = f"access key {masked(account.access_key_id.get_secret_value())}"
+        else:
+            source = "AWS default chain" if account.profile is None else f"profile {account.profile}"
+        role = account.assume_role_arn
+        return source if role is None else f"{source}, role {role.rpartition('/')[2]}"
+
+    def static_credential(self, account: BedrockSettings) -> Credential | None:
         """A Bedrock API key, or a fixed pair. Called when the account is made, which is when signing is imported."""
         if account.api_key is None:
             signing()
         return fixed_credential(account)
 
-    def resolve_credential(self, account: AccountSettings) -> Credential:
+    def resolve_credential(self, account: BedrockSettings) -> Credential:
         """What botocore's chain finds; blocking."""
         return fixed_credential(account) or chained_credential(account)
 
@@ -178,7 +191,7 @@ class Bedrock:
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
         return _VERDICTS.judge(head.status, exception_of(head), wait)
 
-    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
+    def probe_request(self, account: BedrockSettings, credential: Credential) -> UpstreamRequest:
         """An empty request for a model that there is not: free, on the host that serves, and authenticated first."""
         headers: Headers = [(b"content-type", b"application/json")]
         return signed_request(account, credential, "POST", b"/model/relay-trio-check/invoke", headers, b"{}")
@@ -194,7 +207,7 @@ def exception_of(head: ResponseHead) -> str:
 
 
 def signed_request(
-    account: AccountSettings,
+    account: BedrockSettings,
     credential: Credential,
     method: str,
     target: bytes,
@@ -207,7 +220,6 @@ def signed_request(
     scheme, host, port, prefix = _address(account, service)
     target = prefix + target
     if isinstance(credential.value, AwsKeys):
-        assert account.region is not None  # configuration has checked it
         name = f"[{host}]" if ":" in host else host
         authority = name if port == (443 if scheme == "https" else 80) else f"{name}:{port}"
         url = f"{scheme}://{authority}{target.decode('ascii')}"
@@ -218,7 +230,7 @@ def signed_request(
     return UpstreamRequest(method, scheme, host, port, target, headers, body)
 
 
-def _address(account: AccountSettings, service: str) -> tuple[str, str, int, bytes]:
+def _address(account: BedrockSettings, service: str) -> tuple[str, str, int, bytes]:
     """Scheme, host, port and path prefix, out of the configuration alone."""
     if account.base_url is None:
         host = f"{service}.{account.region}.amazonaws.com"

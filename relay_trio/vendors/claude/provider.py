@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay_trio import __version__
-from relay_trio.api.credential import Credential
+from relay_trio.api.credential import Credential, masked
 from relay_trio.api.metering import Inflater, NullMeter, inflater_for
 from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.position import Form
@@ -24,6 +24,7 @@ from relay_trio.errors import (
 )
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, is_event_stream
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
+from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
 
 if TYPE_CHECKING:
@@ -97,19 +98,23 @@ class Claude:
     """The provider ``anthropic``."""
 
     name = "anthropic"
+    settings_class = ClaudeSettings
     default_base_url = DEFAULT_BASE_URL
-    calls: Mapping[str, Call] = {
+    calls: Mapping[str, Call[ClaudeSettings]] = {
         MESSAGES.name: PassThrough(MessageMeter),
         **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), PassThrough(_without_tokens)),
     }
     key_refusals = frozenset({401, 403})
 
-    def static_credential(self, account: AccountSettings) -> Credential:
+    def describe_credential(self, account: ClaudeSettings) -> str:
+        """Which key."""
+        return f"key {masked(account.api_key.get_secret_value())}"
+
+    def static_credential(self, account: ClaudeSettings) -> Credential:
         """The API key, or an OAuth token."""
-        assert account.api_key is not None  # configuration has checked it
         return Credential(account.api_key.get_secret_value())
 
-    def resolve_credential(self, account: AccountSettings) -> Credential:
+    def resolve_credential(self, account: ClaudeSettings) -> Credential:
         """As ``static_credential``."""
         return self.static_credential(account)
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from relay_trio import __version__
-from relay_trio.api.credential import Credential
+from relay_trio.api.credential import Credential, masked
 from relay_trio.api.metering import Inflater, NullMeter, inflater_for
 from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.errors import UpstreamProtocolError
 from relay_trio.http import UpstreamRequest, header, is_event_stream
+from relay_trio.settings.account import AccountSettings
 from relay_trio.vendors.claude.stream import MessageMeter
 from relay_trio.vendors.gemini.dialect import details_of, error_in
 from relay_trio.vendors.gemini.operations import BATCH_EMBED, COUNT_TOKENS, EMBED, GENERATE, MODELS, STREAM
 from relay_trio.vendors.gemini.paths import forwarded_query, parse_path
+from relay_trio.vendors.gemini.settings import GeminiSettings
 from relay_trio.vendors.gemini.stream import ArrayMeter, GeminiUsage, StreamMeter
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.operation import Operation
     from relay_trio.http import Headers, ResponseHead
-    from relay_trio.settings import AccountSettings
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 
@@ -51,7 +52,9 @@ Base = tuple[str, str, int, bytes]
 """Scheme, host, port and the path in front of every other."""
 
 
-Address = Callable[["AccountSettings", "CheckedRequest", Credential], tuple[Base, bytes, tuple[bytes, bytes]]]
+_Settings = TypeVar("_Settings", bound=AccountSettings)
+
+Address = Callable[[_Settings, "CheckedRequest", Credential], tuple[Base, bytes, tuple[bytes, bytes]]]
 """Where a provider sends a request: base, path, and the header that its account authenticates with."""
 
 
@@ -85,16 +88,16 @@ def request_of(base: Base, path: bytes, checked: CheckedRequest, authorization: 
     return UpstreamRequest(checked.method, scheme, host, port, target, headers, checked.body)
 
 
-class PassThrough:
+class PassThrough(Generic[_Settings]):
     """An operation of the Gemini API at either of Google's services; query and body byte for byte."""
 
     hashes_body = False
 
-    def __init__(self, operation: Operation, address: Address) -> None:
+    def __init__(self, operation: Operation, address: Address[_Settings]) -> None:
         self._operation = operation
         self._address = address
 
-    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+    def request(self, account: _Settings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         base, path, authorization = self._address(account, checked, credential)
         return request_of(base, path, checked, authorization)
 
@@ -124,7 +127,7 @@ class PassThrough:
         return None
 
 
-def calls_by(address: Address, operations: Iterable[Operation]) -> Mapping[str, Call]:
+def calls_by(address: Address[_Settings], operations: Iterable[Operation]) -> Mapping[str, Call[_Settings]]:
     """The calls of a provider that serves ``operations`` at ``address``."""
     return {operation.name: PassThrough(operation, address) for operation in operations}
 
@@ -178,16 +181,20 @@ class Gemini:
     """The provider ``gemini``."""
 
     name = "gemini"
+    settings_class = GeminiSettings
     default_base_url = DEFAULT_BASE_URL
     calls = calls_by(_address, (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS))
     key_refusals = frozenset({400, 401, 403})
 
-    def static_credential(self, account: AccountSettings) -> Credential:
+    def describe_credential(self, account: GeminiSettings) -> str:
+        """Which key."""
+        return f"key {masked(account.api_key.get_secret_value())}"
+
+    def static_credential(self, account: GeminiSettings) -> Credential:
         """The API key."""
-        assert account.api_key is not None  # configuration has checked it
         return Credential(account.api_key.get_secret_value())
 
-    def resolve_credential(self, account: AccountSettings) -> Credential:
+    def resolve_credential(self, account: GeminiSettings) -> Credential:
         """As ``static_credential``."""
         return self.static_credential(account)
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.credential import Credential
-    from relay_trio.settings import AccountSettings
     from relay_trio.usage import UsageStats
+    from relay_trio.vendors.bedrock.settings import BedrockSettings
     from relay_trio.wire.event_stream import Frame
 
 _FIRST_VERSION = "bedrock-2023-05-31"
@@ -48,7 +48,7 @@ class ClaudeOnBedrock:
 
     hashes_body = True
 
-    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+    def request(self, account: BedrockSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         """
         Raises:
             BadRequest: a header that goes into the body is not what it should be.
@@ -74,7 +74,7 @@ class ClaudeOnBedrock:
 # --- the request --------------------------------------------------------------------------------------------------
 
 
-def invoke_target(account: AccountSettings, incoming: CheckedRequest) -> bytes:
+def invoke_target(account: BedrockSettings, incoming: CheckedRequest) -> bytes:
     """Path for the client's model, by the name that the account has for it. Escaped as AWS's own SDKs do it."""
     assert incoming.model is not None  # its routes need one
     model_id = account.model_ids.get(incoming.model, incoming.model)

@@ -19,7 +19,7 @@ from relay_trio.errors import UpstreamRefused
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relay_trio.settings import AccountSettings
+    from relay_trio.vendors.vertex.settings import VertexSettings
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
@@ -33,7 +33,7 @@ _LONGEST_TOKEN = 16_384
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-def access_token(account: AccountSettings) -> Credential:
+def access_token(account: VertexSettings) -> Credential:
     """The account's token of now. Blocking.
 
     Raises:
@@ -44,6 +44,15 @@ def access_token(account: AccountSettings) -> Credential:
     if account.token_file is not None:
         return _undated(_read(account.token_file), "token_file")
     return _by_google(account)
+
+
+def token_source(account: VertexSettings) -> str:
+    """Where ``access_token`` takes the account's token from, for an operator to read."""
+    if account.token_command is not None:
+        return f"token of {account.token_command[0]}"
+    if account.token_file is not None:
+        return f"token in {account.token_file}"
+    return "Google's default credentials" if account.credentials is None else "Google credentials"
 
 
 def _undated(text: str, source: str) -> Credential:
@@ -75,7 +84,7 @@ def _read(path: Path) -> str:
         raise UpstreamRefused(f"token_file cannot be read: {error.strerror or type(error).__name__}") from None
 
 
-def _by_google(account: AccountSettings) -> Credential:
+def _by_google(account: VertexSettings) -> Credential:
     try:
         import google.auth
         import google.auth.exceptions
@@ -95,7 +104,7 @@ def _by_google(account: AccountSettings) -> Credential:
     return _undated(str(found.token), "google-auth") if found.expiry is None else _dated(found)
 
 
-def _found(library: Any, account: AccountSettings) -> Any:
+def _found(library: Any, account: VertexSettings) -> Any:
     """What ``credentials`` holds, or where there is none, what the machine itself has."""
     if account.credentials is None:
         return library.default(scopes=_SCOPES)[0]

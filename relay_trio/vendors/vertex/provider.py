@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from relay_trio.api.credential import Credential
+from relay_trio.api.credential import Credential, masked
 from relay_trio.errors import UpstreamRefused
 from relay_trio.http import UpstreamRequest, header
 from relay_trio.vendors.gemini import provider as gemini
 from relay_trio.vendors.gemini.operations import COUNT_TOKENS, EMBED, GENERATE, PUBLISHER_MODELS, STREAM
 from relay_trio.vendors.gemini.paths import parse_path
-from relay_trio.vendors.vertex.credentials import access_token
+from relay_trio.vendors.vertex.credentials import access_token, token_source
+from relay_trio.vendors.vertex.settings import VertexSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import Headers, ResponseHead
-    from relay_trio.settings import AccountSettings
     from relay_trio.vendors.gemini.provider import Base
 
 _PROBE_BODY = b'{"contents": [{"role": "user", "parts": [{"text": "a"}]}]}'
 
 
-def _base(account: AccountSettings) -> Base:
+def _base(account: VertexSettings) -> Base:
     """The regional host; ``global`` and the continents have names of their own (Vertex AI, "Locations")."""
     location = account.location or "global"
     host = f"{location}-aiplatform.googleapis.com"
@@ -42,14 +42,14 @@ def _base(account: AccountSettings) -> Base:
     return gemini.base_of(account, f"https://{host}")
 
 
-def _authorization(account: AccountSettings, credential: Credential) -> tuple[bytes, bytes]:
+def _authorization(account: VertexSettings, credential: Credential) -> tuple[bytes, bytes]:
     if account.api_key is not None:
         return gemini.key_field(credential)
     return b"authorization", b"Bearer " + str(credential.value).encode()
 
 
 def _address(
-    account: AccountSettings, checked: CheckedRequest, credential: Credential
+    account: VertexSettings, checked: CheckedRequest, credential: Credential
 ) -> tuple[Base, bytes, tuple[bytes, bytes]]:
     path = parse_path(checked.raw_path)
     assert path is not None  # the route has checked it
@@ -62,19 +62,26 @@ class Vertex:
     """The provider ``vertex``."""
 
     name = "vertex"
+    settings_class = VertexSettings
     default_base_url = "https://aiplatform.googleapis.com"
     calls = gemini.calls_by(_address, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
     key_refusals = frozenset({400, 401, 403})
 
-    def static_credential(self, account: AccountSettings) -> Credential | None:
+    def describe_credential(self, account: VertexSettings) -> str:
+        """Which key, or where the token comes from and the project that it is for."""
+        if account.api_key is not None:
+            return f"key {masked(account.api_key.get_secret_value())}"
+        return f"{token_source(account)}, project {account.project} in {account.location}"
+
+    def static_credential(self, account: VertexSettings) -> Credential | None:
         """The API key of express mode."""
         return None if account.api_key is None else Credential(account.api_key.get_secret_value())
 
-    def resolve_credential(self, account: AccountSettings) -> Credential:
+    def resolve_credential(self, account: VertexSettings) -> Credential:
         """An access token; blocking."""
         return self.static_credential(account) or access_token(account)
 
-    def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
+    def probe_request(self, account: VertexSettings, credential: Credential) -> UpstreamRequest:
         """Counting a token with a model that there is not: free, and authenticated first."""
         path = parse_path(b"/v1/publishers/google/models/relay-trio-check:countTokens")
         assert path is not None

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay_trio.errors import UpstreamRefused
-from relay_trio.settings import AccountSettings
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
+from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.bedrock.signing import AwsKeys
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ PAIR = {"access_key_id": "AKIAFIXED", "secret_access_key": "fixed"}
 ROLE = {"assume_role_arn": "arn:aws:iam::123456789012:role/relay"}
 
 
-def account(**changes: Any) -> AccountSettings:
-    return AccountSettings.model_validate(
+def account(**changes: Any) -> BedrockSettings:
+    return BedrockSettings.model_validate(
         {"name": "a", "provider": "bedrock", "region": "eu-central-1", "max_concurrency": 1, **changes}
     )
 

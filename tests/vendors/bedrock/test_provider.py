@@ -13,9 +13,9 @@ from relay_trio.api.position import Form
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRefused
 from relay_trio.http import ResponseHead
 from relay_trio.outcome import Phase, Word
-from relay_trio.settings import AccountSettings
 from relay_trio.usage import NO_USAGE
 from relay_trio.vendors.bedrock.provider import exception_of
+from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.registry import PROVIDERS
 from relay_trio.wire.sigv4 import is_signature_of, parse_claim
 from tests.cuts import cuts
@@ -36,9 +36,9 @@ HOST = "bedrock-runtime.eu-central-1.amazonaws.com"
 PATH = b"/model/eu.anthropic.m-v1%3A0/invoke"
 
 
-def account(**changes: Any) -> AccountSettings:
+def account(**changes: Any) -> BedrockSettings:
     proof = {} if "api_key" in changes else {"access_key_id": "AKIAFIXED", "secret_access_key": "fixed"}
-    return AccountSettings.model_validate(
+    return BedrockSettings.model_validate(
         {"name": "a", "provider": "bedrock", "region": "eu-central-1", "max_concurrency": 1, **proof, **changes}
     )
 
@@ -55,7 +55,7 @@ def incoming(
     return CheckedRequest(operation, method, path, query, list(headers), body, "m", stream)
 
 
-def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
+def build(settings: BedrockSettings, asked: CheckedRequest) -> UpstreamRequest:
     credential = BEDROCK.static_credential(settings)
     assert credential is not None
     return build_request(BEDROCK, settings, asked, credential)
@@ -319,3 +319,19 @@ def test_a_credential_is_good_when_only_the_model_is_wrong(head: ResponseHead, a
 
 def test_what_stands_in_the_configuration_is_resolved_without_the_chain() -> None:
     assert BEDROCK.resolve_credential(account()).value == BEDROCK.static_credential(account()).value  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"api_key": "ABSK0123456789abcdef0123"}, "key ABSK012…123"),
+        ({"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "canary"}, "access key AKIAIOS…PLE"),
+        ({"profile": "work"}, "profile work"),
+        ({}, "AWS default chain"),
+        ({"assume_role_arn": "arn:aws:iam::123456789012:role/team/relay"}, "AWS default chain, role relay"),
+    ],
+)
+def test_the_description_says_what_the_account_authenticates_with(changes: dict[str, str], shown: str) -> None:
+    plain = {"name": "b", "provider": "bedrock", "region": "eu-central-1", "max_concurrency": 1}
+    settings = BedrockSettings.model_validate(plain | changes)
+    assert BEDROCK.describe_credential(settings) == shown

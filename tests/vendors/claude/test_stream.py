@@ -17,9 +17,9 @@ from relay_trio.errors import (
     UpstreamRateLimited,
 )
 from relay_trio.http import ResponseHead, UpstreamRequest
-from relay_trio.settings import AccountSettings
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.claude.provider import Claude
+from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
 from tests.cuts import cuts
 from tests.support.vendor_calls import build_request, new_reader
@@ -33,8 +33,8 @@ SSE = ResponseHead(200, [(b"content-type", b"text/event-stream; charset=utf-8")]
 JSON = ResponseHead(200, [(b"content-type", b"application/json")])
 
 
-def account(**changes: Any) -> AccountSettings:
-    return AccountSettings.model_validate(
+def account(**changes: Any) -> ClaudeSettings:
+    return ClaudeSettings.model_validate(
         {"name": "a", "provider": "anthropic", "api_key": "sk-secret", "max_concurrency": 1, **changes}
     )
 
@@ -45,7 +45,7 @@ def incoming(
     return CheckedRequest(operation, "POST", path, query, list(headers), b"{}", "m", True)
 
 
-def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
+def build(settings: ClaudeSettings, asked: CheckedRequest) -> UpstreamRequest:
     credential = CLAUDE.static_credential(settings)
     assert credential is not None
     return build_request(CLAUDE, settings, asked, credential)

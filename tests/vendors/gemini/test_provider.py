@@ -13,10 +13,10 @@ from relay_trio.api.model_list import ModelListFilter
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused, UpstreamRejected
 from relay_trio.http import ResponseHead, UpstreamRequest, header
 from relay_trio.outcome import Phase, Word
-from relay_trio.settings import AccountSettings
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.provider import Gemini, retry_delay
+from relay_trio.vendors.gemini.settings import GeminiSettings
 from relay_trio.vendors.gemini.stream import ArrayMeter, StreamMeter
 from tests.cuts import cuts
 from tests.support.vendor_calls import build_request, client_headers, new_reader
@@ -31,8 +31,8 @@ JSON = ResponseHead(200, [(b"content-type", b"application/json; charset=UTF-8")]
 VERTEX_PATH = b"/v1beta1/projects/theirs/locations/theirs/publishers/google/models/g:streamGenerateContent"
 
 
-def account(**changes: Any) -> AccountSettings:
-    return AccountSettings.model_validate(
+def account(**changes: Any) -> GeminiSettings:
+    return GeminiSettings.model_validate(
         {"name": "a", "provider": "gemini", "api_key": "AIza-account", "max_concurrency": 1, **changes}
     )
 
@@ -47,7 +47,7 @@ def incoming(
     return CheckedRequest(operation, "POST", path, query, list(headers), b'{"contents": []}', "g", True, **more)
 
 
-def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
+def build(settings: GeminiSettings, asked: CheckedRequest) -> UpstreamRequest:
     return build_request(GEMINI, settings, asked, GEMINI.static_credential(settings))
 
 

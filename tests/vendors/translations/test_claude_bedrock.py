@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.position import Form
 from relay_trio.errors import BadRequest, UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
-from relay_trio.settings import AccountSettings
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.claude.stream import StreamMeter
 from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
 from relay_trio.wire.sse import EventBlocks, parse_block
@@ -118,7 +118,7 @@ def test_a_header_that_cannot_go_into_a_body_is_the_clients_mistake(sent: tuple[
     ],
 )
 def test_a_model_goes_by_the_accounts_name_for_it(model: str, stream: bool, target: bytes) -> None:
-    account = AccountSettings.model_validate(
+    account = BedrockSettings.model_validate(
         {
             "name": "a", "provider": "bedrock", "max_concurrency": 1, "region": "eu-central-1",
             "model_ids": {"claude-x": "eu.anthropic.claude-x-v1:0"},

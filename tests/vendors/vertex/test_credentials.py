@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
 from relay_trio.errors import UpstreamRefused
-from relay_trio.settings import AccountSettings
 from relay_trio.vendors.vertex.credentials import access_token
+from relay_trio.vendors.vertex.settings import VertexSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,8 @@ CANARY = "canary-secret"
 ANSWER = {"access_token": "ya29.minted", "expires_in": 3600, "token_type": "Bearer"}
 
 
-def account(**changes: Any) -> AccountSettings:
-    return AccountSettings.model_validate(
+def account(**changes: Any) -> VertexSettings:
+    return VertexSettings.model_validate(
         {"name": "a", "provider": "vertex", "max_concurrency": 1, "project": "mine", "location": "global", **changes}
     )
 
@@ -122,7 +122,7 @@ def private_key() -> str:
     return key.private_bytes(serialization.Encoding.PEM, form, none).decode()
 
 
-def service_account(url: str, private_key: str, **changes: object) -> AccountSettings:
+def service_account(url: str, private_key: str, **changes: object) -> VertexSettings:
     described = {
         "type": "service_account",
         "client_email": "relay@mine.iam.gserviceaccount.com",

@@ -9,10 +9,10 @@ import pytest
 from relay_trio.api.credential import Credential
 from relay_trio.errors import UpstreamRefused
 from relay_trio.http import ResponseHead, UpstreamRequest, header
-from relay_trio.settings import AccountSettings
 from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.stream import ArrayMeter
 from relay_trio.vendors.vertex.provider import Vertex
+from relay_trio.vendors.vertex.settings import VertexSettings
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 from tests.vendors.gemini.test_provider import JSON, VERTEX_PATH, incoming
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 VERTEX = Vertex()
 
 
-def account(**changes: Any) -> AccountSettings:
+def account(**changes: Any) -> VertexSettings:
     where = {} if "api_key" in changes else {"project": "mine", "location": "europe-west4", "token_command": ["true"]}
-    return AccountSettings.model_validate({"name": "a", "provider": "vertex", "max_concurrency": 1, **where, **changes})
+    return VertexSettings.model_validate({"name": "a", "provider": "vertex", "max_concurrency": 1, **where, **changes})
 
 
-def build(settings: AccountSettings, asked: CheckedRequest) -> UpstreamRequest:
+def build(settings: VertexSettings, asked: CheckedRequest) -> UpstreamRequest:
     credential = VERTEX.static_credential(settings) or Credential("ya29.token")
     return build_request(VERTEX, settings, asked, credential)
 
@@ -117,3 +117,20 @@ def test_answers_are_read_as_the_gemini_apis() -> None:
 
 def test_a_token_is_not_in_the_configuration() -> None:
     assert VERTEX.static_credential(account()) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"token_command": ["gcloud", "auth", "canary"]}, "token of gcloud, project my-ai in global"),
+        ({"token_file": "/run/token"}, "token in /run/token, project my-ai in global"),
+        ({"credentials": '{"type": "service_account"}'}, "Google credentials, project my-ai in global"),
+        ({}, "Google's default credentials, project my-ai in global"),
+        ({"api_key": "AQ.0123456789abcdef0123", "project": None, "location": None}, "key AQ.0123…123"),
+    ],
+)
+def test_the_description_says_where_the_token_comes_from(changes: dict[str, object], shown: str) -> None:
+    where = {"project": "my-ai", "location": "global"}
+    plain = {"name": "v", "provider": "vertex", "max_concurrency": 1}
+    settings = VertexSettings.model_validate(plain | where | changes)
+    assert VERTEX.describe_credential(settings) == shown

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.settings.bedrock import REGIONS
+from relay_trio.vendors.bedrock.settings import REGIONS
 
 if TYPE_CHECKING:
     from tests.support.relay_toml import Load, Problems
