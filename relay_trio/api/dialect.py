@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.http import Headers
 
@@ -24,5 +24,6 @@ class Dialect(Protocol):
     def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
         """The upstream's own error as the client may see it: with our request id, without the upstream's."""
 
-    def error_chunk(self, error: RelayError, request_id: str, meter: AnswerReader) -> bytes:
-        """The last bytes of an answer that failed after its head; empty where its form leaves no place for an error."""
+    def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
+        """The last bytes of an answer that failed after its head; empty where ``position`` has no place for an
+        error."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from relay_trio.api.position import Form
+from relay_trio.api.position import WHOLE
 from relay_trio.errors import UpstreamProtocolError
 from relay_trio.usage import NO_USAGE, UsageStats
 from relay_trio.wire.json_members import JsonLimitError, MemberScanner
@@ -29,9 +29,8 @@ class ModelListFilter:
     ``lists``: the member that is a list, and of its items the member that is the model's name, after the last slash.
     """
 
-    form = Form.WHOLE
-    tells_its_error = False
-    is_mid_event = False
+    is_error_forwarded = False
+    position = WHOLE
 
     def __init__(self, lists: dict[str, str], is_listed: Callable[[str], bool]) -> None:
         self.error: UpstreamError | None = None

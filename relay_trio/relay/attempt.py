@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.api.metering import Inflater
+from relay_trio.api.inflater import Inflater
 from relay_trio.api.verdict import Verdict
 from relay_trio.errors import (
     ClientStalled,
@@ -173,7 +173,7 @@ class Attempt:
                 await sink.progress()
             if data:
                 sink.write(data)
-            if not meter.tells_its_error and meter.error is not None:
+            if not meter.is_error_forwarded and meter.error is not None:
                 break  # nothing more comes out of it: the client is told now, whatever the upstream goes on with
             limit.rearm(idle_seconds, went_idle)
             data = await response.receive_some()

@@ -185,6 +185,7 @@ class _Life:
         meter = self._exchange.meter
         if meter is None:
             return StreamFailed(error)
-        if meter.error is error and meter.tells_its_error:
+        if meter.error is error and meter.is_error_forwarded:
             return StreamFailed(error, is_error_forwarded=True)
-        return StreamFailed(error, self._asked.dialect.error_chunk(error, self._asked.request_id, meter))
+        event = self._asked.dialect.closing_event(error, self._asked.request_id, meter.position)
+        return StreamFailed(error, event)

@@ -59,5 +59,5 @@ def test_every_provider_is_one(name: str) -> None:
 
 def test_every_dialect_is_one() -> None:
     for dialect in (claude_routes.DIALECT, bedrock_routes.DIALECT, gemini_routes.DIALECT):
-        for method in ("error_response", "status_of", "upstream_error_body", "error_chunk"):
+        for method in ("error_response", "status_of", "upstream_error_body", "closing_event"):
             assert callable(getattr(dialect, method))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay_trio.api.model_list import ModelListFilter
-from relay_trio.api.position import Form
+from relay_trio.api.position import WHOLE
 from relay_trio.errors import UpstreamProtocolError
 from relay_trio.usage import NO_USAGE
 from tests.cuts import cuts
@@ -56,12 +56,12 @@ def test_a_list_that_cannot_be_read_is_not_sent_at_all(body: bytes) -> None:
     assert meter.feed(body) == b""
     assert isinstance(meter.error, UpstreamProtocolError)
     assert meter.feed(b"}") == b""
-    assert meter.form is Form.WHOLE
-    assert not meter.tells_its_error
+    assert meter.position is WHOLE
+    assert not meter.is_error_forwarded
 
 
 def test_a_list_that_was_cut_is_not_complete() -> None:
     meter = ModelListFilter({"models": "name"}, lambda name: True)
     assert meter.feed(LIST[:40]) == b""
     assert not meter.is_complete
-    assert not meter.is_mid_event
+    assert not meter.position.is_mid_event

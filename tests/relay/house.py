@@ -28,7 +28,7 @@ from relay_trio.relay.core import Relay
 from relay_trio.relay.events import Events
 from relay_trio.relay.live import LiveRequests
 from relay_trio.upstream.client import UpstreamClient, open_upstream_client
-from relay_trio.vendors.bedrock.stream import InvokeStreamMeter
+from relay_trio.vendors.bedrock.stream import InvokeStreamReader
 from relay_trio.vendors.registry import provider_named
 from relay_trio.web.app import client_app
 
@@ -359,7 +359,7 @@ def assert_client_was_not_deceived(client: Client) -> None:
         return
     body = client.body
     if body.startswith(b"\0"):
-        meter = InvokeStreamMeter()
+        meter = InvokeStreamReader()
         meter.feed(body)
         assert meter.is_complete, "an event stream was ended in the middle"
         return

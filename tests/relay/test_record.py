@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from relay_trio.api.position import Form
+from relay_trio.api.position import WHOLE, Position
 from relay_trio.errors import (
     LedgerUnavailable,
     NotFound,
@@ -46,10 +46,9 @@ class Seen:
 
     stats: UsageStats
     is_complete: bool = True
-    is_mid_event: bool = False
     error: None = None
-    form: Form = Form.EVENTS
-    tells_its_error: bool = True
+    position: Position = WHOLE
+    is_error_forwarded: bool = True
 
     def feed(self, data: bytes) -> bytes:
         return data

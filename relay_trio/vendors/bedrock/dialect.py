@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from relay_trio.api.position import Form
 from relay_trio.errors import ErrorKind
-from relay_trio.vendors.bedrock.stream import InvokeStreamMeter
+from relay_trio.vendors.bedrock.stream import INVOKE_STREAM
 from relay_trio.vendors.claude.provider import client_retry_after
 from relay_trio.wire.event_stream import encode_frame
 
 if TYPE_CHECKING:
-    from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.http import Headers
 
@@ -67,13 +67,13 @@ class BedrockDialect:
             is_told = False
         return body if is_told else _message(error)
 
-    def error_chunk(self, error: RelayError, request_id: str, meter: AnswerReader) -> bytes:
+    def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
         """An exception frame. In the middle of a frame there is no place for one: the client sees the connection
         break."""
-        if meter.form is not Form.FRAMES or meter.is_mid_event:
+        if position.form is not Form.FRAMES or position.is_mid_event:
             return b""
         exception = _IN_STREAM.get(error.kind, "internalServerException")
-        if exception == "modelTimeoutException" and not isinstance(meter, InvokeStreamMeter):
+        if exception == "modelTimeoutException" and position.stream != INVOKE_STREAM:
             exception = "modelStreamErrorException"
         headers = {":exception-type": exception, ":content-type": "application/json", ":message-type": "exception"}
         return encode_frame(headers, _message(error))

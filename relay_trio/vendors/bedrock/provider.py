@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay_trio import __version__
+from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import masked
-from relay_trio.api.metering import NullMeter
+from relay_trio.api.metering import UsageFold
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Table, Verdict
+from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import (
     BadRequest,
     UpstreamProtocolError,
@@ -34,8 +36,8 @@ from relay_trio.vendors.bedrock.operations import (
 )
 from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.bedrock.signing import AwsKeys, signed_headers, signing
-from relay_trio.vendors.bedrock.stream import CONVERSE_FIELDS, ConverseStreamMeter, InvokeStreamMeter
-from relay_trio.vendors.claude.stream import USAGE_FIELDS, MessageMeter
+from relay_trio.vendors.bedrock.stream import CONVERSE_FIELDS, ConverseStreamReader, InvokeStreamReader
+from relay_trio.vendors.claude.stream import USAGE_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,12 +140,12 @@ def check_form(head: ResponseHead, *, is_stream: bool) -> None:
 
 
 NATIVE_CALLS: Mapping[str, Call[BedrockSettings]] = {
-    INVOKE.name: PassThrough(partial(MessageMeter, fields=_INVOKE_FIELDS)),
-    INVOKE_STREAM.name: PassThrough(InvokeStreamMeter, is_stream=True),
-    CONVERSE.name: PassThrough(partial(MessageMeter, fields=CONVERSE_FIELDS)),
-    CONVERSE_STREAM.name: PassThrough(ConverseStreamMeter, is_stream=True),
-    COUNT_TOKENS.name: PassThrough(NullMeter),
-    INFERENCE_PROFILES.name: PassThrough(NullMeter, service="bedrock"),
+    INVOKE.name: PassThrough(partial(WholeReader, "usage", partial(UsageFold, _INVOKE_FIELDS))),
+    INVOKE_STREAM.name: PassThrough(InvokeStreamReader, is_stream=True),
+    CONVERSE.name: PassThrough(partial(WholeReader, "usage", partial(UsageFold, CONVERSE_FIELDS))),
+    CONVERSE_STREAM.name: PassThrough(ConverseStreamReader, is_stream=True),
+    COUNT_TOKENS.name: PassThrough(NullReader),
+    INFERENCE_PROFILES.name: PassThrough(NullReader, service="bedrock"),
 }
 """What Bedrock's own clients can ask for."""
 

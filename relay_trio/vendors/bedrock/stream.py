@@ -12,16 +12,20 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from relay_trio.api.metering import UsageFold
-from relay_trio.api.position import Form
+from relay_trio.api.position import Form, Position
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
 from relay_trio.usage import UsageSource
-from relay_trio.vendors.claude.stream import EventFold
+from relay_trio.vendors.claude.stream import ClaudeFold
 from relay_trio.wire.event_stream import RawFrames, parse_frame
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
     from relay_trio.usage import UsageStats
     from relay_trio.wire.event_stream import Frame
+
+INVOKE_STREAM = "invoke"
+CONVERSE_STREAM = "converse"
+"""The two kinds of stream, as an answer's position names them."""
 
 CONVERSE_FIELDS = {
     "inputTokens": "input_tokens",
@@ -97,19 +101,21 @@ def chunk_bytes(payload: bytes) -> bytes | None:
         return None
 
 
-class _FrameMeter:
-    """A tee over frames. Damage is the upstream's error; the client, who has the same bytes, finds it too."""
+class _FrameReader:
+    """Reads a stream of frames, and alters nothing. Damage is the upstream's error: the client, who gets the same
+    bytes, finds it too."""
 
-    form = Form.FRAMES
-    tells_its_error = True
+    stream: str
+    is_error_forwarded = True
 
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
         self._frames = RawFrames()
 
     @property
-    def is_mid_event(self) -> bool:
-        return self._frames.is_mid_frame
+    def position(self) -> Position:
+        """Between two frames, or inside one."""
+        return Position(Form.FRAMES, self._frames.is_mid_frame, stream=self.stream)
 
     def feed(self, data: bytes) -> bytes:
         if self._frames.damage is None:
@@ -137,13 +143,15 @@ class _FrameMeter:
         raise NotImplementedError
 
 
-class InvokeStreamMeter(_FrameMeter):
+class InvokeStreamReader(_FrameReader):
     """``invoke-with-response-stream``. Of Claude the events are folded, and the metrics, which repeat them, ignored; of
     the other models the metrics are all there is."""
 
+    stream = INVOKE_STREAM
+
     def __init__(self) -> None:
         super().__init__()
-        self._claude = EventFold()
+        self._claude = ClaudeFold()
         self._metrics = UsageFold(METRICS_FIELDS)
         self._has_ended = False
 
@@ -160,7 +168,7 @@ class InvokeStreamMeter(_FrameMeter):
         event = chunk_bytes(frame.payload)
         if event is None:
             return
-        if EventFold.is_worth_a_look(event):
+        if ClaudeFold.is_worth_a_look(event):
             self._claude.observe(event)
             self.error = self.error or self._claude.error
         if OWN_MEMBERS.encode() in event and not self._claude.has_begun:
@@ -183,8 +191,10 @@ def _is_guardrails_last(chunk: dict[str, Any]) -> bool:
     return is_guardrails and any(chunk.get(name) is not None for name in _LAST_WORDS)
 
 
-class ConverseStreamMeter(_FrameMeter):
+class ConverseStreamReader(_FrameReader):
     """``converse-stream``: one ``metadata`` event, the last, has the usage."""
+
+    stream = CONVERSE_STREAM
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay_trio import __version__
+from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import Credential, masked
-from relay_trio.api.metering import Inflater, NullMeter, inflater_for
+from relay_trio.api.inflater import InflatedReader, inflater_for
 from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.position import Form
 from relay_trio.api.retry_after import retry_after_seconds
+from relay_trio.api.sse_reader import SseReader
 from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.errors import (
     ErrorKind,
@@ -25,7 +27,7 @@ from relay_trio.errors import (
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, is_event_stream
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.settings import ClaudeSettings
-from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
+from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.settings import AccountSettings
 
@@ -57,9 +60,9 @@ class PassThrough:
 
     hashes_body = False
 
-    def __init__(self, whole: Callable[[Inflater | None], AnswerReader]) -> None:
-        """``whole`` makes the reader of an answer that is no stream."""
-        self._whole = whole
+    def __init__(self, new_reader: Callable[[], AnswerReader] | None = None) -> None:
+        """``new_reader`` makes the reader of an answer that is no stream; None: such an answer has no tokens."""
+        self._new_reader = new_reader
 
     def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         headers = [(name, value) for name, value in checked.headers if name in _REQUEST_HEADERS]
@@ -81,17 +84,17 @@ class PassThrough:
     def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
         inflater = inflater_for(head, checked)
         if is_event_stream(head):
-            return StreamMeter(inflater)
-        if checked.is_listed is not None:
+            reader: AnswerReader = SseReader(ClaudeFold())
+        elif checked.is_listed is not None:
             return ModelListFilter({"data": "id"}, checked.is_listed)
-        return self._whole(inflater)
+        elif self._new_reader is None:
+            return NullReader()
+        else:
+            reader = self._new_reader()
+        return reader if inflater is None else InflatedReader(reader, inflater)
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         return None
-
-
-def _without_tokens(inflater: Inflater | None) -> AnswerReader:
-    return NullMeter()
 
 
 class Claude:
@@ -101,8 +104,8 @@ class Claude:
     settings_class = ClaudeSettings
     default_base_url = DEFAULT_BASE_URL
     calls: Mapping[str, Call[ClaudeSettings]] = {
-        MESSAGES.name: PassThrough(MessageMeter),
-        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), PassThrough(_without_tokens)),
+        MESSAGES.name: PassThrough(new_message_reader),
+        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), PassThrough()),
     }
     key_refusals = frozenset({401, 403})
 
@@ -209,16 +212,16 @@ class ClaudeDialect:
             headers.append((b"retry-after", client_retry_after(error.retry_after)))
         return self.status_of(error), headers, self._envelope(error, request_id)
 
-    def error_chunk(self, error: RelayError, request_id: str, meter: AnswerReader) -> bytes:
+    def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
         """``event: error``, in a stream.
 
         In the middle of an event it only begins a new line, so that the broken event becomes this one: its type is the
         last one given. A blank line there would hand the client half an event first, and its JSON parser would raise
         before the error is reached.
         """
-        if meter.form is not Form.EVENTS:
+        if position.form is not Form.EVENTS:
             return b""
-        newline = b"\n" if meter.is_mid_event else b""
+        newline = b"\n" if position.is_mid_event else b""
         return newline + b"event: error\ndata: " + self._envelope(error, request_id) + b"\n\n"
 
     def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:

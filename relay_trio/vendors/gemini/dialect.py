@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from relay_trio.api.position import Form
 from relay_trio.errors import ErrorKind
-from relay_trio.vendors.gemini.stream import ArrayMeter
 
 if TYPE_CHECKING:
-    from relay_trio.api.answer_reader import AnswerReader
+    from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.http import Headers
 
@@ -52,18 +51,18 @@ class GeminiDialect:
         """Google's envelope, with ``RetryInfo`` where there is something to wait for."""
         return self.status_of(error), [(b"content-type", b"application/json; charset=UTF-8")], _told(error, request_id)
 
-    def error_chunk(self, error: RelayError, request_id: str, meter: AnswerReader) -> bytes:
+    def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
         """In a stream of events, lines of JSON without ``data:``, as Google's own; in an array, one more element.
 
         The array stays open and the events have no end either, so nothing can take what came for complete. In the
         middle of an event the broken line is ended first: SDKs read the error before they look at what they kept of
         the event. Inside an element nothing can be added that could be read.
         """
-        if meter.form is Form.EVENTS:
-            newline = b"\n" if meter.is_mid_event else b""
+        if position.form is Form.EVENTS:
+            newline = b"\n" if position.is_mid_event else b""
             return newline + _told(error, request_id) + b"\n"
-        if isinstance(meter, ArrayMeter) and meter.form is Form.ARRAY and meter.joint is not None:
-            return meter.joint + b"\n" + _told(error, request_id) + b"\n"
+        if position.form is Form.ARRAY and position.separator is not None:
+            return position.separator + b"\n" + _told(error, request_id) + b"\n"
         return b""
 
     def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:

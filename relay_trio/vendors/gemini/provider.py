@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from relay_trio import __version__
+from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import Credential, masked
-from relay_trio.api.metering import Inflater, NullMeter, inflater_for
+from relay_trio.api.inflater import InflatedReader, Inflater, inflater_for
 from relay_trio.api.model_list import ModelListFilter
+from relay_trio.api.sse_reader import SseReader
 from relay_trio.api.verdict import Meaning, Table, Verdict
+from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamProtocolError
 from relay_trio.http import UpstreamRequest, header, is_event_stream
 from relay_trio.settings.account import AccountSettings
-from relay_trio.vendors.claude.stream import MessageMeter
 from relay_trio.vendors.gemini.dialect import details_of, error_in
 from relay_trio.vendors.gemini.operations import BATCH_EMBED, COUNT_TOKENS, EMBED, GENERATE, MODELS, STREAM
 from relay_trio.vendors.gemini.paths import forwarded_query, parse_path
 from relay_trio.vendors.gemini.settings import GeminiSettings
-from relay_trio.vendors.gemini.stream import ArrayMeter, GeminiUsage, StreamMeter
+from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold, GeminiUsage
 
 if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader
@@ -46,6 +49,15 @@ _VERDICTS = Table(
     # FAILED_PRECONDITION is about the account's billing or country.
     names={_ABOUT_THE_KEY: Meaning.CREDENTIAL_REFUSED, "FAILED_PRECONDITION": Meaning.FAILED_ONCE},
 )
+
+_READERS: Mapping[str, Callable[[], AnswerReader]] = {
+    GENERATE.name: partial(WholeReader, "usageMetadata", GeminiUsage),
+    STREAM.name: ArrayReader,
+    **dict.fromkeys(
+        (EMBED.name, BATCH_EMBED.name), partial(WholeReader, "usageMetadata", partial(GeminiUsage, needs_total=False))
+    ),
+}
+"""What reads the answer of an operation where it is no event stream; the answers of the others have no tokens."""
 
 
 Base = tuple[str, str, int, bytes]
@@ -110,21 +122,25 @@ class PassThrough(Generic[_Settings]):
     def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
         """A reader for what came: events, an array, or one document."""
         inflater = inflater_for(head, checked)
+        new_reader = _READERS.get(self._operation.name)
         if is_event_stream(head):
-            return StreamMeter(inflater)
-        if self._operation is STREAM:
-            if not (header(head.headers, b"content-type") or b"").lower().startswith(b"application/json"):
-                raise UpstreamProtocolError("the upstream answered with neither an event stream nor JSON")
-            return ArrayMeter(inflater)
-        if self._operation in (GENERATE, EMBED, BATCH_EMBED):
-            needs_total = self._operation is GENERATE
-            return MessageMeter(inflater, member="usageMetadata", new_fold=lambda: GeminiUsage(needs_total=needs_total))
-        if checked.is_listed is not None:
+            reader: AnswerReader = SseReader(GeminiFold())
+        elif checked.is_listed is not None:
             return ModelListFilter({"models": "name", "publisherModels": "name"}, checked.is_listed)
-        return NullMeter()
+        elif new_reader is None:
+            return NullReader()
+        elif self._operation is STREAM and not _is_json(head):
+            raise UpstreamProtocolError("the upstream answered with neither an event stream nor JSON")
+        else:
+            reader = new_reader()
+        return reader if inflater is None else InflatedReader(reader, inflater)
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         return None
+
+
+def _is_json(head: ResponseHead) -> bool:
+    return (header(head.headers, b"content-type") or b"").lower().startswith(b"application/json")
 
 
 def calls_by(address: Address[_Settings], operations: Iterable[Operation]) -> Mapping[str, Call[_Settings]]:

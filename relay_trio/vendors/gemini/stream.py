@@ -9,18 +9,15 @@ the prompt was blocked. Errors in mid-stream come as lines of JSON without ``dat
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from relay_trio.api.metering import LARGEST_COUNT
-from relay_trio.api.position import Form
+from relay_trio.api.position import Form, Position
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.wire.json_array import MAX_ELEMENT_BYTES, JsonArrayElements
-from relay_trio.wire.sse import EventBlocks, parse_block
+from relay_trio.wire.sse import parse_block
 from relay_trio.wire.wire_error import WireError
-
-if TYPE_CHECKING:
-    from relay_trio.api.metering import Inflater
 
 _COUNTS = (
     "totalTokenCount",
@@ -84,12 +81,14 @@ def _is_count(count: object) -> bool:
     return isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= LARGEST_COUNT
 
 
-class AnswerFold:
+class GeminiFold:
     """What the events of one stream say.
 
     An event that is only words and usage is kept until a newer one replaces it, and parsed if none does: nearly every
     event has a usage, and only the last one counts.
     """
+
+    max_block_bytes = MAX_ELEMENT_BYTES
 
     def __init__(self) -> None:
         self._error: UpstreamError | None = None
@@ -111,6 +110,16 @@ class AnswerFold:
         """Whether every candidate has finished, or there will be none, or the end may have been in what was dropped."""
         self._parse_kept()
         return self._is_blocked or self._is_unsure or (bool(self._open) and not any(self._open.values()))
+
+    def observe_block(self, block: bytes) -> None:
+        """Fold in one event, as the lines of a server-sent event."""
+        self.observe(_json_of(block))
+
+    def observe_tail(self, tail: bytes) -> None:
+        """Fold in an event that lacks nothing but its blank line, as in Google's own examples. Seeing the same event
+        twice, unfinished and finished, changes nothing."""
+        if tail and _is_whole(tail):
+            self.observe(_json_of(tail))
 
     def observe(self, event: bytes) -> None:
         """Take one ``GenerateContentResponse``, or an error, as JSON."""
@@ -150,11 +159,16 @@ class AnswerFold:
             self._is_unsure = False
             self._has_final_usage = self.is_finished
 
-    def drop(self) -> None:
-        """An event was too large to be looked at: its usage may have been the last, and its end the end."""
+    def spoil(self) -> None:
+        """An event was too large to be read: its usage may have been the last, and its end the end."""
         self._parse_kept()
         self._usage.spoil()
         self._is_unsure = True
+
+    def is_complete_with(self, tail: bytes) -> bool:
+        """Whether the answer has finished, or failed with an error, and the stream does not end inside an event."""
+        self.observe_tail(tail)
+        return self._error is not None or (self.is_finished and (not tail or _is_whole(tail)))
 
     def stats(self) -> UsageStats:
         """The record so far."""
@@ -177,64 +191,6 @@ def _is_reason(reason: object) -> bool:
     return bool(reason) and not str(reason).endswith("_UNSPECIFIED")
 
 
-class StreamMeter:
-    """A stream of server-sent events."""
-
-    tells_its_error = True
-
-    def __init__(self, inflater: Inflater | None = None) -> None:
-        self.form = Form.EVENTS if inflater is None else Form.WHOLE
-        self._blocks = EventBlocks(MAX_ELEMENT_BYTES)
-        self._dropped = 0
-        self._fold = AnswerFold()
-        self._inflater = inflater
-
-    @property
-    def error(self) -> UpstreamError | None:
-        if self._fold.error is None and b'"error"' in self._blocks.tail:
-            self._observe(self._blocks.tail)  # its last line need not be followed by an empty one
-        return self._fold.error
-
-    @property
-    def is_complete(self) -> bool:
-        """The answer has finished, or failed with an error that was told, or cannot be looked into."""
-        if self._inflater is not None and not self._inflater.is_readable:
-            return True
-        if self.error is not None:
-            return True
-        tail = self._blocks.tail
-        return self._fold.is_finished if not self.is_mid_event else _is_whole(tail) and self._finishes_with(tail)
-
-    @property
-    def is_mid_event(self) -> bool:
-        return self._blocks.is_mid_block
-
-    def feed(self, data: bytes) -> bytes:
-        plain = data if self._inflater is None else self._inflater.feed(data)
-        for block in self._blocks.feed(plain):
-            self._observe(block)
-        if self._blocks.oversized != self._dropped:  # known while it grows, so after the events before it
-            self._dropped = self._blocks.oversized
-            self._fold.drop()
-        return data
-
-    def finish(self) -> UsageStats:
-        tail = self._blocks.tail
-        if _TOTAL in tail and _is_whole(tail):
-            self._observe(tail)
-        if self._inflater is not None and not self._inflater.is_readable:
-            return NO_USAGE
-        return self._fold.stats()
-
-    def _finishes_with(self, tail: bytes) -> bool:
-        self._observe(tail)
-        return self._fold.is_finished
-
-    def _observe(self, block: bytes) -> None:
-        """Seeing the same block twice, unfinished and finished, changes nothing."""
-        self._fold.observe(_json_of(block))
-
-
 def _json_of(block: bytes) -> bytes:
     """The data of one block; an error's lines are their own."""
     if block.startswith(b"data: ") and b"\n" not in block:
@@ -252,55 +208,48 @@ def _is_whole(tail: bytes) -> bool:
     return True
 
 
-class ArrayMeter:
-    """A stream that is one JSON array, which ends with its bracket."""
+class ArrayReader:
+    """Reads a stream that is one JSON array, which ends with its bracket, and alters nothing."""
 
-    tells_its_error = True
+    is_error_forwarded = True
 
-    def __init__(self, inflater: Inflater | None = None) -> None:
-        self.form = Form.ARRAY if inflater is None else Form.WHOLE
+    def __init__(self) -> None:
         self._elements = JsonArrayElements()
-        self._dropped = 0
-        self._fold = AnswerFold()
-        self._inflater = inflater
+        self._oversized = 0
+        self._fold = GeminiFold()
 
     @property
     def error(self) -> UpstreamError | None:
+        """The error that an element reports."""
         return self._fold.error
 
     @property
     def is_complete(self) -> bool:
-        """The bracket was seen, or an error was told, or the body cannot be looked into."""
-        if self._inflater is not None and not self._inflater.is_readable:
-            return True
+        """Whether the bracket was seen, or an error."""
         return self._elements.is_complete or self.error is not None
 
     @property
-    def is_mid_event(self) -> bool:
-        return self._elements.is_mid_element
-
-    @property
-    def joint(self) -> bytes | None:
-        """What stands between the bytes so far and one more element; None where none can follow."""
-        return self._elements.joint
+    def position(self) -> Position:
+        """Where one more element could stand."""
+        elements = self._elements
+        return Position(Form.ARRAY, elements.is_mid_element, elements.joint)
 
     def feed(self, data: bytes) -> bytes:
-        plain = data if self._inflater is None else self._inflater.feed(data)
+        """``data`` as it came."""
         try:
-            elements = self._elements.feed(plain) if self._elements.damage is None else []
+            elements = self._elements.feed(data) if self._elements.damage is None else []
         except WireError:
             elements = []
         for element in elements:
             self._fold.observe(element)
-        if self._elements.oversized != self._dropped:
-            self._dropped = self._elements.oversized
-            self._fold.drop()
+        if self._elements.oversized != self._oversized:
+            self._oversized = self._elements.oversized
+            self._fold.spoil()
         return data
 
     def finish(self) -> UsageStats:
-        if self._elements.damage is not None or (self._inflater is not None and not self._inflater.is_readable):
-            return NO_USAGE
-        return self._fold.stats()
+        """The usage in the elements so far; unknown where the array is damaged."""
+        return NO_USAGE if self._elements.damage is not None else self._fold.stats()
 
 
 def _reported_error(error: Any) -> UpstreamError:

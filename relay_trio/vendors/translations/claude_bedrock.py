@@ -11,12 +11,12 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from relay_trio.api.position import Form
+from relay_trio.api.position import Form, Position
 from relay_trio.errors import BadRequest, UpstreamError, UpstreamProtocolError
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header
 from relay_trio.vendors.bedrock.provider import RESPONSE_HEADERS, check_form, exception_of, signed_request
 from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
-from relay_trio.vendors.claude.stream import EventFold, MessageMeter
+from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
 from relay_trio.wire.event_stream import RawFrames, parse_frame
 from relay_trio.wire.wire_error import WireError
 
@@ -65,7 +65,7 @@ class ClaudeOnBedrock:
 
     def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
         check_form(head, is_stream=checked.stream)
-        return SseTranslator() if checked.stream else MessageMeter()
+        return SseTranslator() if checked.stream else new_message_reader()
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         return translated_error(exception_of(head), head.status, body)
@@ -148,14 +148,13 @@ class SseTranslator:
     """Frames in, server-sent events out, metered on the way. After damage or an error nothing more comes out, and the
     client is told by its own dialect."""
 
-    form = Form.EVENTS
-    tells_its_error = False
-    is_mid_event = False  # an event comes out whole or not at all
+    is_error_forwarded = False
+    position = Position(Form.EVENTS)  # an event comes out whole or not at all
 
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
         self._frames = RawFrames()
-        self._fold = EventFold()
+        self._fold = ClaudeFold()
 
     @property
     def is_complete(self) -> bool:
@@ -194,7 +193,7 @@ class SseTranslator:
             return None
         if _OWN in event or b"\n" in event or b"\r" in event:
             event = _without_own_members(event)
-        if EventFold.is_worth_a_look(event):
+        if ClaudeFold.is_worth_a_look(event):
             self._fold.observe(event)
             self.error = self._fold.error
             if self.error is not None:

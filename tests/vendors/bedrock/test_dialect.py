@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.eventstream import EventStreamBuffer
 
-from relay_trio.api.metering import NullMeter
+from relay_trio.api.position import WHOLE
 from relay_trio.errors import (
     AuthenticationFailed,
     ErrorKind,
@@ -21,7 +21,7 @@ from relay_trio.errors import (
 from relay_trio.http import ResponseHead
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.vendors.bedrock.provider import exception_of
-from relay_trio.vendors.bedrock.stream import ConverseStreamMeter, InvokeStreamMeter
+from relay_trio.vendors.bedrock.stream import ConverseStreamReader, InvokeStreamReader
 from tests.vendors.frames import CLAUDE
 
 if TYPE_CHECKING:
@@ -67,15 +67,15 @@ def test_the_upstreams_own_error_passes_as_it_came(body: bytes, is_theirs: bool)
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
-@pytest.mark.parametrize("meter", [InvokeStreamMeter(), ConverseStreamMeter()])
+@pytest.mark.parametrize("meter", [InvokeStreamReader(), ConverseStreamReader()])
 def test_a_stream_that_fails_gets_an_exception_frame_that_its_operation_has(
     kind: ErrorKind, meter: AnswerReader
 ) -> None:
     buffer = EventStreamBuffer()
-    buffer.add_data(DIALECT.error_chunk(Ours(kind), "req_1", meter))
+    buffer.add_data(DIALECT.closing_event(Ours(kind), "req_1", meter.position))
     [message] = list(buffer)
     assert message.headers[":message-type"] == "exception"
-    known = CONVERSE_EXCEPTIONS | ({"modelTimeoutException"} if isinstance(meter, InvokeStreamMeter) else set())
+    known = CONVERSE_EXCEPTIONS | ({"modelTimeoutException"} if isinstance(meter, InvokeStreamReader) else set())
     assert message.headers[":exception-type"] in known
     assert json.loads(message.payload) == {"message": "what happened"}
 
@@ -89,14 +89,14 @@ def test_a_stream_that_fails_gets_an_exception_frame_that_its_operation_has(
     ],
 )
 def test_the_exception_says_what_happened(error: RelayError, invoke: str, converse: str) -> None:
-    assert invoke.encode() in DIALECT.error_chunk(error, "req_1", InvokeStreamMeter())
-    assert converse.encode() in DIALECT.error_chunk(error, "req_1", ConverseStreamMeter())
+    assert invoke.encode() in DIALECT.closing_event(error, "req_1", InvokeStreamReader().position)
+    assert converse.encode() in DIALECT.closing_event(error, "req_1", ConverseStreamReader().position)
 
 
 def test_inside_a_frame_or_a_document_there_is_no_place_for_an_error() -> None:
-    meter = InvokeStreamMeter()
+    meter = InvokeStreamReader()
     meter.feed(CLAUDE[0][:-1])
-    assert DIALECT.error_chunk(UpstreamIdle("x"), "req_1", meter) == b""
+    assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", meter.position) == b""
     meter.feed(CLAUDE[0][-1:])
-    assert DIALECT.error_chunk(UpstreamIdle("x"), "req_1", meter) != b""
-    assert DIALECT.error_chunk(UpstreamIdle("x"), "req_1", NullMeter()) == b""
+    assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", meter.position) != b""
+    assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", WHOLE) == b""

@@ -178,7 +178,7 @@ def test_a_translated_stream_has_the_headers_of_one() -> None:
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache"),
     ]
-    assert new_reader(BEDROCK, STREAM, asked).form is Form.EVENTS
+    assert new_reader(BEDROCK, STREAM, asked).position.form is Form.EVENTS
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_stream_that_is_none_is_the_upstreams_mistake(operation: str) -> None:
 
 def test_a_native_stream_is_passed_and_a_whole_translated_message_too() -> None:
     meter = new_reader(BEDROCK, STREAM, incoming(operation="bedrock.invoke_stream", stream=True))
-    assert (meter.feed(CLAUDE[0]), meter.form) == (CLAUDE[0], Form.FRAMES)
+    assert (meter.feed(CLAUDE[0]), meter.position.form) == (CLAUDE[0], Form.FRAMES)
     whole = new_reader(BEDROCK, JSON, incoming(operation="claude.messages"))
     assert whole.feed(b'{"usage":{"input_tokens":3}}') == b'{"usage":{"input_tokens":3}}'
     assert whole.finish().input_tokens == 3

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from relay_trio.errors import UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.bedrock.stream import (
-    ConverseStreamMeter,
-    InvokeStreamMeter,
+    ConverseStreamReader,
+    InvokeStreamReader,
     chunk_bytes,
     parsed_object,
     reported_error,
@@ -24,7 +24,7 @@ from tests.vendors.frames import CLAUDE, CONVERSE, METRICS, chunk, event, except
 if TYPE_CHECKING:
     from pathlib import Path
 
-AnswerReader = InvokeStreamMeter | ConverseStreamMeter
+AnswerReader = InvokeStreamReader | ConverseStreamReader
 
 
 def exact(expected: dict[str, int] | None) -> UsageStats:
@@ -45,9 +45,9 @@ def fed(meter: AnswerReader, *pieces: bytes) -> AnswerReader:
 @pytest.mark.parametrize(
     ("kind", "meter"),
     [
-        ("invoke-with-response-stream", InvokeStreamMeter),
-        ("derived", InvokeStreamMeter),
-        ("converse-stream", ConverseStreamMeter),
+        ("invoke-with-response-stream", InvokeStreamReader),
+        ("derived", InvokeStreamReader),
+        ("converse-stream", ConverseStreamReader),
     ],
 )
 def test_every_recorded_stream_gives_its_usage_and_its_end_at_any_cut(
@@ -60,12 +60,12 @@ def test_every_recorded_stream_gives_its_usage_and_its_end_at_any_cut(
             metered = fed(meter(), *pieces)
             assert metered.finish() == exact(usage), name
             assert metered.is_complete, name
-            assert not metered.is_mid_event, name
+            assert not metered.position.is_mid_event, name
             assert metered.error is None, name
 
 
 @pytest.mark.parametrize(
-    ("kind", "meter"), [("invoke-with-response-stream", InvokeStreamMeter), ("converse-stream", ConverseStreamMeter)]
+    ("kind", "meter"), [("invoke-with-response-stream", InvokeStreamReader), ("converse-stream", ConverseStreamReader)]
 )
 def test_no_recorded_stream_is_complete_without_its_last_frame(
     corpus: Path, kind: str, meter: type[AnswerReader]
@@ -78,7 +78,7 @@ def test_no_recorded_stream_is_complete_without_its_last_frame(
 
 
 def test_metrics_that_repeat_claudes_usage_are_not_added() -> None:
-    metered = fed(InvokeStreamMeter(), *CLAUDE)
+    metered = fed(InvokeStreamReader(), *CLAUDE)
     assert metered.finish() == UsageStats(10, 7, source=UsageSource.EXACT)
 
 
@@ -87,38 +87,38 @@ def test_metrics_that_differ_from_claudes_usage_do_not_replace_it() -> None:
         *CLAUDE[:-1],
         chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 99}}),
     ]
-    assert fed(InvokeStreamMeter(), *frames).finish().input_tokens == 10
+    assert fed(InvokeStreamReader(), *frames).finish().input_tokens == 10
 
 
 def test_a_stream_cut_before_its_final_usage_is_partial() -> None:
-    metered = fed(InvokeStreamMeter(), *CLAUDE[:3])
+    metered = fed(InvokeStreamReader(), *CLAUDE[:3])
     assert metered.finish() == UsageStats(10, 1, source=UsageSource.PARTIAL)
     assert not metered.is_complete
 
 
 def test_other_models_have_only_the_metrics() -> None:
     frames = [chunk({"generation": "a"}), chunk({"generation": "b", "amazon-bedrock-invocationMetrics": METRICS})]
-    metered = fed(InvokeStreamMeter(), *frames)
+    metered = fed(InvokeStreamReader(), *frames)
     assert metered.finish() == UsageStats(10, 7, source=UsageSource.EXACT)
     assert metered.is_complete
-    assert not fed(InvokeStreamMeter(), frames[0]).is_complete
+    assert not fed(InvokeStreamReader(), frames[0]).is_complete
 
 
 def test_what_a_guardrail_says_in_the_models_place_is_an_end() -> None:
     said = {"outputText": "no", "amazon-bedrock-guardrailAction": "INTERVENED"}
-    assert not fed(InvokeStreamMeter(), chunk(said)).is_complete
-    assert fed(InvokeStreamMeter(), chunk({**said, "amazon-bedrock-trace": {}})).is_complete
+    assert not fed(InvokeStreamReader(), chunk(said)).is_complete
+    assert fed(InvokeStreamReader(), chunk({**said, "amazon-bedrock-trace": {}})).is_complete
 
 
 def test_text_that_talks_about_metrics_is_no_end() -> None:
     text = '"amazon-bedrock-invocationMetrics": {"inputTokenCount": 5}'
-    metered = fed(InvokeStreamMeter(), chunk({"generation": text}))
+    metered = fed(InvokeStreamReader(), chunk({"generation": text}))
     assert (metered.is_complete, metered.finish()) == (False, NO_USAGE)
     said = event("contentBlockDelta", {"delta": {"text": ":event-type metadata"}})
-    assert not fed(ConverseStreamMeter(), said).is_complete
+    assert not fed(ConverseStreamReader(), said).is_complete
 
 
-@pytest.mark.parametrize("meter", [InvokeStreamMeter, ConverseStreamMeter])
+@pytest.mark.parametrize("meter", [InvokeStreamReader, ConverseStreamReader])
 @pytest.mark.parametrize(
     ("frame", "error"),
     [
@@ -133,11 +133,11 @@ def test_text_that_talks_about_metrics_is_no_end() -> None:
 def test_an_exception_frame_is_an_error_that_the_client_has(
     meter: type[AnswerReader], frame: bytes, error: type[Exception]
 ) -> None:
-    metered = fed(meter(), CLAUDE[0] if meter is InvokeStreamMeter else CONVERSE[0], frame)
+    metered = fed(meter(), CLAUDE[0] if meter is InvokeStreamReader else CONVERSE[0], frame)
     assert type(metered.error) is error
     assert "theirs" not in str(metered.error)
     assert "\n" not in str(metered.error)
-    assert metered.tells_its_error
+    assert metered.is_error_forwarded
     assert metered.is_complete
 
 
@@ -154,13 +154,13 @@ def test_every_frame_of_the_corpus_is_judged(corpus: Path, name: str, error: typ
     body = (corpus / "bedrock-exceptions" / f"{name}.bin").read_bytes()
     [frame] = EventStreamDecoder().feed(body)
     assert (type(reported_error(frame)) if error else reported_error(frame)) == error
-    for meter in (InvokeStreamMeter, ConverseStreamMeter):
+    for meter in (InvokeStreamReader, ConverseStreamReader):
         for pieces in cuts(body):
             metered = fed(meter(), *pieces)
             assert (type(metered.error) if error else metered.error) == error
 
 
-@pytest.mark.parametrize(("meter", "frames"), [(InvokeStreamMeter, CLAUDE), (ConverseStreamMeter, CONVERSE)])
+@pytest.mark.parametrize(("meter", "frames"), [(InvokeStreamReader, CLAUDE), (ConverseStreamReader, CONVERSE)])
 def test_a_flipped_bit_anywhere_is_damage_and_spoils_the_figures(
     meter: type[AnswerReader], frames: list[bytes]
 ) -> None:
@@ -168,8 +168,8 @@ def test_a_flipped_bit_anywhere_is_damage_and_spoils_the_figures(
     for at in range(0, len(whole), 7):
         damaged = whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :]
         metered = fed(meter(), damaged)
-        assert isinstance(metered.error, UpstreamProtocolError) or metered.is_mid_event
-        assert metered.finish() == NO_USAGE or metered.is_mid_event
+        assert isinstance(metered.error, UpstreamProtocolError) or metered.position.is_mid_event
+        assert metered.finish() == NO_USAGE or metered.position.is_mid_event
         fed(metered, b"more")
 
 
@@ -184,12 +184,12 @@ def test_a_chunk_is_read_however_it_is_written() -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 4))
 def test_no_bytes_make_a_meter_raise(garbage: bytes, after: int) -> None:
-    for meter, frames in ((InvokeStreamMeter(), CLAUDE), (ConverseStreamMeter(), CONVERSE)):
+    for meter, frames in ((InvokeStreamReader(), CLAUDE), (ConverseStreamReader(), CONVERSE)):
         fed(meter, *frames[:after], garbage, *frames)
         assert meter.finish().total_tokens >= 0
 
 
 def test_figures_that_are_no_counts_make_usage_unknown() -> None:
-    metered = fed(ConverseStreamMeter(), event("metadata", {"usage": {"inputTokens": -1, "outputTokens": 3}}))
+    metered = fed(ConverseStreamReader(), event("metadata", {"usage": {"inputTokens": -1, "outputTokens": 3}}))
     assert metered.finish() == NO_USAGE
     assert metered.is_complete

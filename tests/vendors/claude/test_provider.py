@@ -201,7 +201,7 @@ def test_a_compressed_stream_has_no_place_for_an_error() -> None:
     """Plain text appended to a gzip body would be read as damage, not as an error event."""
     compressed = ResponseHead(200, [*SSE.headers, (b"content-encoding", b"gzip")])
     meter = new_reader(CLAUDE, compressed, incoming((b"accept-encoding", b"gzip")))
-    assert ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", meter) == b""
+    assert ClaudeDialect().closing_event(UpstreamError("it broke"), "req_1", meter.position) == b""
 
 
 def test_an_error_in_the_middle_of_an_event_turns_that_event_into_the_error() -> None:
@@ -210,7 +210,7 @@ def test_an_error_in_the_middle_of_an_event_turns_that_event_into_the_error() ->
     cut = b'event: content_block_delta\ndata: {"type":"content_bl'
     meter = new_reader(CLAUDE, SSE, incoming())
     assert meter.feed(cut) == cut
-    chunk = ClaudeDialect().error_chunk(UpstreamError("it broke"), "req_1", meter)
+    chunk = ClaudeDialect().closing_event(UpstreamError("it broke"), "req_1", meter.position)
     (told,) = EventParser().feed(cut + chunk)
     assert told.event == "error"
     assert "it broke" in told.data

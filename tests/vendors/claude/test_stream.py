@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import (
     UpstreamError,
     UpstreamErrorEvent,
@@ -20,13 +21,15 @@ from relay_trio.http import ResponseHead, UpstreamRequest
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.claude.provider import Claude
 from relay_trio.vendors.claude.settings import ClaudeSettings
-from relay_trio.vendors.claude.stream import MessageMeter, StreamMeter
+from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
 from tests.cuts import cuts
 from tests.support.vendor_calls import build_request, new_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from relay_trio.api.answer_reader import AnswerReader
 
 CLAUDE = Claude()
 SSE = ResponseHead(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
@@ -75,7 +78,7 @@ def exact(expected: dict[str, int] | None) -> UsageStats | None:
     return stats
 
 
-def metered(meter: StreamMeter | MessageMeter, pieces: list[bytes]) -> UsageStats:
+def metered(meter: AnswerReader, pieces: list[bytes]) -> UsageStats:
     for piece in pieces:
         meter.feed(piece)
     return meter.finish()
@@ -86,10 +89,10 @@ def test_every_recorded_stream_gives_its_usage_at_any_cut(corpus: Path) -> None:
     assert len(streams) >= 10
     for name, body, usage in streams:
         for pieces in cuts(body):
-            meter = StreamMeter()
+            meter = SseReader(ClaudeFold())
             assert metered(meter, pieces) == usage, name
             assert meter.is_complete, name
-            assert not meter.is_mid_event, name
+            assert not meter.position.is_mid_event, name
 
 
 def test_every_recorded_message_gives_its_usage_at_any_cut(corpus: Path) -> None:
@@ -97,7 +100,7 @@ def test_every_recorded_message_gives_its_usage_at_any_cut(corpus: Path) -> None
     assert len(messages) >= 3
     for name, body, usage in messages:
         for pieces in cuts(body):
-            assert metered(MessageMeter(), pieces) == (usage or NO_USAGE), name
+            assert metered(new_message_reader(), pieces) == (usage or NO_USAGE), name
 
 
 def test_every_recorded_message_still_compressed_gives_its_usage(corpus: Path) -> None:
@@ -121,7 +124,7 @@ def test_every_stream_of_other_test_suites_gives_its_usage(corpus: Path) -> None
         if name.endswith(".json"):
             continue
         for pieces in cuts(body, drawn=3):
-            usage = metered(StreamMeter(), pieces)
+            usage = metered(SseReader(ClaudeFold()), pieces)
             want = exact(expected[name]["usage"])
             assert want is not None
             assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (
@@ -142,23 +145,23 @@ STOP = event({"type": "message_stop"})
 
 def test_a_later_figure_overwrites_even_when_it_is_lower_or_zero() -> None:
     late = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 0}})
-    assert metered(StreamMeter(), [START, late]).input_tokens == 0
+    assert metered(SseReader(ClaudeFold()), [START, late]).input_tokens == 0
 
 
 def test_a_null_figure_overwrites_nothing() -> None:
     late = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": None}})
-    assert metered(StreamMeter(), [START, late]).input_tokens == 10
+    assert metered(SseReader(ClaudeFold()), [START, late]).input_tokens == 10
 
 
 def test_a_stream_cut_before_its_final_usage_is_partial() -> None:
-    meter = StreamMeter()
+    meter = SseReader(ClaudeFold())
     assert metered(meter, [START, DELTA[:-20]]) == UsageStats(10, 1, source=UsageSource.PARTIAL)
     assert not meter.is_complete
-    assert meter.is_mid_event
+    assert meter.position.is_mid_event
 
 
 def test_a_stream_with_its_final_usage_is_exact_before_its_last_event() -> None:
-    meter = StreamMeter()
+    meter = SseReader(ClaudeFold())
     assert metered(meter, [START, DELTA]) == UsageStats(10, 7, source=UsageSource.EXACT)
     assert not meter.is_complete
     meter.feed(STOP)
@@ -166,27 +169,27 @@ def test_a_stream_with_its_final_usage_is_exact_before_its_last_event() -> None:
 
 
 def test_a_stream_cut_before_its_first_event_has_no_usage() -> None:
-    assert metered(StreamMeter(), [START[:30]]) == NO_USAGE
+    assert metered(SseReader(ClaudeFold()), [START[:30]]) == NO_USAGE
 
 
 @pytest.mark.parametrize("figure", [-1, 1e300, "12", True, 2**60, [], {}])
 def test_a_figure_that_is_no_count_makes_usage_unknown(figure: object) -> None:
     bad = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": figure}})
-    assert metered(StreamMeter(), [START, bad, STOP]) == NO_USAGE
+    assert metered(SseReader(ClaudeFold()), [START, bad, STOP]) == NO_USAGE
 
 
 def test_a_number_of_five_thousand_digits_breaks_nothing() -> None:
     bad = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":' + b"9" * 5000 + b"}}\n\n"
-    assert metered(StreamMeter(), [START, bad, STOP]).source is UsageSource.PARTIAL
+    assert metered(SseReader(ClaudeFold()), [START, bad, STOP]).source is UsageSource.PARTIAL
 
 
 def test_text_that_talks_about_usage_is_not_usage() -> None:
     said = {"type": "content_block_delta", "delta": {"text": '"message_delta" {"usage": {"output_tokens": 99}}'}}
-    assert metered(StreamMeter(), [START, event(said), DELTA, STOP]).output_tokens == 7
+    assert metered(SseReader(ClaudeFold()), [START, event(said), DELTA, STOP]).output_tokens == 7
 
 
 def test_an_event_too_large_to_look_at_makes_usage_unknown_and_the_end_is_still_seen() -> None:
-    meter = StreamMeter()
+    meter = SseReader(ClaudeFold())
     huge = b"data: " + b"x" * (2 * 1024 * 1024) + b"\n\n"
     assert metered(meter, [START, huge, DELTA, STOP]) == NO_USAGE
     assert meter.is_complete
@@ -201,7 +204,7 @@ def test_an_event_too_large_to_look_at_makes_usage_unknown_and_the_end_is_still_
     ],
 )
 def test_an_error_inside_the_stream_is_known_by_its_type(kind: str, error: type[UpstreamError]) -> None:
-    meter = StreamMeter()
+    meter = SseReader(ClaudeFold())
     metered(meter, [START, event({"type": "error", "error": {"type": kind, "message": "secret prompt"}})])
     assert type(meter.error) is error
     assert "secret" not in str(meter.error)
@@ -211,7 +214,7 @@ def test_an_error_inside_the_stream_is_known_by_its_type(kind: str, error: type[
 def test_no_bytes_make_a_meter_raise(garbage: bytes, at: int) -> None:
     stream = START + DELTA + STOP
     mixed = stream[:at] + garbage + stream[at:]
-    for meter in (StreamMeter(), MessageMeter()):
+    for meter in (SseReader(ClaudeFold()), new_message_reader()):
         assert metered(meter, [mixed]).total_tokens >= 0
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.api.metering import Inflater, NullMeter
+from relay_trio.api.position import WHOLE
+from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import ErrorKind, NoUsableAccount, RelayError, UpstreamError, UpstreamTimeout
 from relay_trio.vendors.gemini.dialect import GeminiDialect, details_of, error_in
-from relay_trio.vendors.gemini.stream import ArrayMeter, StreamMeter
+from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold
 from relay_trio.wire.json_array import JsonArrayElements
 from tests.vendors.gemini_answers import ARRAY, ERROR, EVENTS
 
@@ -45,11 +46,11 @@ def after(meter: AnswerReader, *pieces: bytes) -> bytes:
     """What came, and what the client is told then."""
     for piece in pieces:
         meter.feed(piece)
-    return b"".join(pieces) + DIALECT.error_chunk(BROKE, "req_1", meter)
+    return b"".join(pieces) + DIALECT.closing_event(BROKE, "req_1", meter.position)
 
 
 def test_between_events_it_is_lines_of_json_as_googles_own() -> None:
-    told = after(StreamMeter(), *EVENTS[:2]).removeprefix(b"".join(EVENTS[:2]))
+    told = after(SseReader(GeminiFold()), *EVENTS[:2]).removeprefix(b"".join(EVENTS[:2]))
     assert told.endswith(b"}\n")
     assert not told.startswith(b"\n")
     assert json.loads(told)["error"]["status"] == "DEADLINE_EXCEEDED"
@@ -59,7 +60,7 @@ def test_inside_an_event_it_begins_a_line() -> None:
     whole = b"".join(EVENTS)
     start = len(EVENTS[0])
     for at in range(start + 1, start + len(EVENTS[1]) - 3):
-        told = after(StreamMeter(), whole[:at]).removeprefix(whole[:at])
+        told = after(SseReader(GeminiFold()), whole[:at]).removeprefix(whole[:at])
         assert told.startswith(b"\n{\n")
         assert json.loads(told)["error"]["message"] == "it broke"
 
@@ -67,7 +68,7 @@ def test_inside_an_event_it_begins_a_line() -> None:
 def test_in_an_array_it_is_one_more_element_and_no_end() -> None:
     """Whoever reads elements finds it, and whoever waits for the bracket never gets it."""
     for count, pieces in enumerate([(b"",), (b" [",), ARRAY[:1], ARRAY[:2], ARRAY[:3], (ARRAY[0], b",")]):
-        told = after(ArrayMeter(), *pieces)
+        told = after(ArrayReader(), *pieces)
         elements = JsonArrayElements()
         assert json.loads(elements.feed(told)[-1])["error"]["message"] == "it broke", count
         assert not elements.is_complete
@@ -79,14 +80,13 @@ def test_inside_an_element_and_after_the_end_there_is_no_place() -> None:
     whole = b"".join(ARRAY)
     start = len(ARRAY[0])
     for at in range(start + 5, start + len(ARRAY[1])):
-        assert after(ArrayMeter(), whole[:at]) == whole[:at]
-    assert after(ArrayMeter(), whole) == whole
-    assert after(ArrayMeter(), b"[{}{") == b"[{}{"
+        assert after(ArrayReader(), whole[:at]) == whole[:at]
+    assert after(ArrayReader(), whole) == whole
+    assert after(ArrayReader(), b"[{}{") == b"[{}{"
 
 
-@pytest.mark.parametrize("meter", [NullMeter(), StreamMeter(Inflater()), ArrayMeter(Inflater())])
-def test_whole_and_compressed_answers_have_no_place(meter: AnswerReader) -> None:
-    assert DIALECT.error_chunk(BROKE, "req_1", meter) == b""
+def test_whole_and_compressed_answers_have_no_place() -> None:
+    assert DIALECT.closing_event(BROKE, "req_1", WHOLE) == b""
 
 
 @pytest.mark.parametrize("theirs", [ERROR, [ERROR]])

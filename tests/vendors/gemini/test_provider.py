@@ -10,6 +10,7 @@ import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.model_list import ModelListFilter
+from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused, UpstreamRejected
 from relay_trio.http import ResponseHead, UpstreamRequest, header
 from relay_trio.outcome import Phase, Word
@@ -17,7 +18,7 @@ from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.provider import Gemini, retry_delay
 from relay_trio.vendors.gemini.settings import GeminiSettings
-from relay_trio.vendors.gemini.stream import ArrayMeter, StreamMeter
+from relay_trio.vendors.gemini.stream import ArrayReader
 from tests.cuts import cuts
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 from tests.vendors.gemini_answers import counts
@@ -145,9 +146,9 @@ def test_response_headers_pass_by_allow_list() -> None:
 @pytest.mark.parametrize(
     ("head", "operation", "kind"),
     [
-        (SSE, gemini.STREAM.name, StreamMeter),
-        (JSON, gemini.STREAM.name, ArrayMeter),
-        (SSE, gemini.GENERATE.name, StreamMeter),
+        (SSE, gemini.STREAM.name, SseReader),
+        (JSON, gemini.STREAM.name, ArrayReader),
+        (SSE, gemini.GENERATE.name, SseReader),
         (JSON, gemini.MODELS.name, ModelListFilter),
     ],
 )

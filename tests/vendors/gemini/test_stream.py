@@ -10,20 +10,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.api.metering import Inflater
-from relay_trio.api.position import Form
+from relay_trio.api.inflater import InflatedReader, Inflater
+from relay_trio.api.position import WHOLE
+from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import UpstreamErrorEvent, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
-from relay_trio.vendors.gemini.stream import ArrayMeter, GeminiUsage, StreamMeter
+from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold, GeminiUsage
 from tests.cuts import cuts
 from tests.vendors.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, USAGE, candidate, counts, event, pretty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-AnswerReader = StreamMeter | ArrayMeter
-FORMS = {"events": (StreamMeter, EVENTS), "array": (ArrayMeter, ARRAY)}
+    from relay_trio.api.answer_reader import AnswerReader
+
+
+def sse_reader() -> SseReader:
+    return SseReader(GeminiFold())
+
+
+FORMS: dict[str, tuple[Callable[[], AnswerReader], list[bytes]]] = {
+    "events": (sse_reader, EVENTS),
+    "array": (ArrayReader, ARRAY),
+}
 BOTH = pytest.mark.parametrize("form", FORMS)
 
 
@@ -33,8 +43,8 @@ def fed(meter: AnswerReader, pieces: Iterable[bytes]) -> UsageStats:
     return meter.finish()
 
 
-def streamed(*chunks: object) -> StreamMeter:
-    meter = StreamMeter()
+def streamed(*chunks: object) -> SseReader:
+    meter = sse_reader()
     fed(meter, [event(chunk) for chunk in chunks])
     return meter
 
@@ -49,7 +59,7 @@ def test_a_stream_is_metered_alike_at_every_cut(form: str) -> None:
         meter = make()
         assert fed(meter, cut) == USAGE
         assert meter.is_complete
-        assert not meter.is_mid_event
+        assert not meter.position.is_mid_event
         assert meter.error is None
 
 
@@ -72,7 +82,7 @@ def test_a_stream_that_was_cut_anywhere_is_not_complete(form: str) -> None:
         assert not meter.is_complete, at
         assert usage.source is not UsageSource.EXACT or form == "array"
         if at in boundaries:
-            assert not meter.is_mid_event
+            assert not meter.position.is_mid_event
         assert usage.total_tokens == (0, 11, 14, 20)[sum(at >= end for end in ends_of_elements(form))], at
     assert usage != NO_USAGE
 
@@ -81,7 +91,7 @@ def test_the_last_event_may_lack_its_blank_line() -> None:
     """Seen in Google's own examples; a part of that event may not."""
     whole = b"".join(EVENTS)
     for lacking in range(5):
-        meter = StreamMeter()
+        meter = sse_reader()
         assert fed(meter, [whole[: len(whole) - lacking]]) == USAGE
         assert meter.is_complete
 
@@ -106,7 +116,7 @@ def test_every_recorded_stream_has_its_usage_at_every_cut(corpus: Path) -> None:
     seen = 0
     for name, body, usage in recorded(corpus):
         for cut in cuts(body, drawn=4, seed=seen):
-            meter = StreamMeter()
+            meter = sse_reader()
             assert fed(meter, cut) == as_expected(usage), name
             assert meter.is_complete, name
         seen += 1
@@ -119,7 +129,7 @@ def test_every_recorded_stream_as_an_array_has_the_same_usage(corpus: Path) -> N
         lines = [line[6:] for line in body.replace(b"\r\n", b"\n").split(b"\n") if line.startswith(b"data: ")]
         whole = b"[" + b"\n,\r\n".join(pretty(json.loads(line)) for line in lines) + b"\n]"
         for cut in cuts(whole, drawn=4):
-            meter = ArrayMeter()
+            meter = ArrayReader()
             assert fed(meter, cut) == as_expected(usage), name
             assert meter.is_complete, name
 
@@ -128,7 +138,7 @@ def test_googles_error_in_mid_stream_is_seen_at_every_cut(corpus: Path) -> None:
     """Lines of JSON without ``data:``, after chunks that all say STOP, and without a blank line at the end."""
     body = (corpus / "firebase-gemini" / "vertexai__streaming-failure-error-mid-stream.txt").read_bytes()
     for cut in cuts(body):
-        meter = StreamMeter()
+        meter = sse_reader()
         fed(meter, cut)
         assert isinstance(meter.error, UpstreamErrorEvent)
         assert meter.is_complete
@@ -140,7 +150,7 @@ def test_a_blocked_prompt_is_an_answer(corpus: Path) -> None:
         "vertexai__streaming-failure-prompt-blocked-safety",
     ):
         for cut in cuts((corpus / "firebase-gemini" / f"{name}.txt").read_bytes()):
-            meter = StreamMeter()
+            meter = sse_reader()
             assert fed(meter, cut) == NO_USAGE
             assert meter.is_complete
             assert meter.error is None
@@ -264,9 +274,9 @@ def test_a_candidate_that_goes_on_has_not_finished() -> None:
 
 
 def test_a_stream_of_nothing_is_not_complete() -> None:
-    for meter in (StreamMeter(), ArrayMeter(), streamed({"usageMetadata": counts(11)})):
+    for meter in (sse_reader(), ArrayReader(), streamed({"usageMetadata": counts(11)})):
         assert not meter.is_complete
-    meter = ArrayMeter()
+    meter = ArrayReader()
     fed(meter, [b"[]"])
     assert meter.is_complete  # an array says where it ends
 
@@ -282,7 +292,7 @@ def test_a_stream_of_nothing_is_not_complete() -> None:
 @pytest.mark.parametrize("form", ["lines", "data", "array"])
 def test_an_error_inside_a_stream_is_known_by_its_status(status: object, error: type[Exception], form: str) -> None:
     told = {"error": {"code": 1, "message": "a canary prompt", "status": status}}
-    meter: AnswerReader = ArrayMeter() if form == "array" else StreamMeter()
+    meter: AnswerReader = ArrayReader() if form == "array" else sse_reader()
     if form == "array":
         fed(meter, [ARRAY[0], b"\n,\r\n", pretty(told), b"\n]"])
     else:
@@ -297,11 +307,11 @@ def test_an_error_inside_a_stream_is_known_by_its_status(status: object, error: 
 def test_half_an_error_is_a_stream_that_was_cut() -> None:
     told = pretty(ERROR)
     for at in range(1, len(told) - 1):
-        meter = StreamMeter()
+        meter = sse_reader()
         fed(meter, [EVENTS[2], told[:at]])
         assert not meter.is_complete
         assert meter.error is None
-        assert meter.is_mid_event
+        assert meter.position.is_mid_event
 
 
 # --- what is too large, compressed, or broken ---------------------------------------------------------------------
@@ -321,7 +331,7 @@ def test_a_picture_that_is_too_large_to_look_at_spoils_nothing_that_comes_after_
 
 
 def test_a_last_event_that_is_too_large_to_look_at_may_have_been_the_end() -> None:
-    meter = StreamMeter()
+    meter = sse_reader()
     whole = event(PICTURE)
     fed(meter, [EVENTS[0], whole[:-3]])
     assert not meter.is_complete
@@ -338,16 +348,16 @@ def test_a_large_event_is_parsed_when_it_tells_something() -> None:
 def test_a_compressed_stream_is_looked_into_and_has_no_place_for_an_error(form: str) -> None:
     make, pieces = FORMS[form]
     for cut in cuts(gzip.compress(b"".join(pieces)), drawn=3):
-        meter = make(Inflater())
+        meter = InflatedReader(make(), Inflater())
         assert fed(meter, cut) == USAGE
         assert meter.is_complete
-        assert meter.form is Form.WHOLE
+        assert meter.position is WHOLE
 
 
 @BOTH
 def test_a_compression_that_cannot_be_read_is_not_judged(form: str) -> None:
     make, _ = FORMS[form]
-    meter = make(Inflater())
+    meter = InflatedReader(make(), Inflater())
     assert fed(meter, [b"not gzip"]) == NO_USAGE
     assert meter.is_complete
 
@@ -362,13 +372,13 @@ def test_no_bytes_make_a_meter_raise(garbage: bytes, at: int) -> None:
 
 
 def test_a_damaged_array_has_no_usage_and_no_end() -> None:
-    meter = ArrayMeter()
+    meter = ArrayReader()
     assert fed(meter, [ARRAY[0], b"{}", *ARRAY[1:]]) == NO_USAGE
     assert not meter.is_complete
-    assert meter.joint is None
+    assert meter.position.separator is None
 
 
 @pytest.mark.parametrize("odd", [b"[1, null]", b'{"candidates": 3}', b'{"candidates": [null]}', b"[[[", b"3", b"{}"])
 def test_events_of_another_shape_are_passed_over(odd: bytes) -> None:
-    meter = StreamMeter()
+    meter = sse_reader()
     assert fed(meter, [EVENTS[0], b"data: " + odd + b"\r\n\r\n", *EVENTS[1:]]) == USAGE

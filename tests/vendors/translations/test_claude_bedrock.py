@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.position import Form
+from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import BadRequest, UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.bedrock.settings import BedrockSettings
-from relay_trio.vendors.claude.stream import StreamMeter
+from relay_trio.vendors.claude.stream import ClaudeFold
 from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
 from relay_trio.wire.sse import EventBlocks, parse_block
 from tests.cuts import cuts
@@ -151,7 +152,7 @@ def test_frames_become_the_events_that_claude_itself_sends() -> None:
         assert stream.count(b"event: ") == len(expected)
         assert translator.finish() == UsageStats(10, 7, source=UsageSource.EXACT)
         assert translator.is_complete
-        assert translator.form is Form.EVENTS
+        assert translator.position.form is Form.EVENTS
 
 
 def test_a_delta_is_the_bytes_that_the_model_wrote() -> None:
@@ -184,7 +185,7 @@ def test_every_recorded_stream_of_claude_is_translated_with_its_usage(corpus: Pa
             assert translator.finish() == exact(usage), name
             assert translator.is_complete, name
             assert b"amazon-bedrock" not in stream, name
-            native = StreamMeter()
+            native = SseReader(ClaudeFold())
             native.feed(stream)
             assert native.finish() == exact(usage), name
             assert native.is_complete, name
@@ -217,8 +218,8 @@ def test_after_an_error_nothing_more_comes_out_and_the_dialect_has_to_tell_it(
     translator, stream = fed(*CLAUDE[:2], frame, *CLAUDE[2:])
     assert type(translator.error) is error
     assert [name for name, _ in events_of(stream)] == ["message_start", "content_block_start"]
-    assert not translator.tells_its_error
-    assert not translator.is_mid_event
+    assert not translator.is_error_forwarded
+    assert not translator.position.is_mid_event
     assert translator.finish().source is not UsageSource.EXACT
 
 

@@ -10,7 +10,7 @@ from relay_trio.api.credential import Credential
 from relay_trio.errors import UpstreamRefused
 from relay_trio.http import ResponseHead, UpstreamRequest, header
 from relay_trio.vendors.gemini import operations as gemini
-from relay_trio.vendors.gemini.stream import ArrayMeter
+from relay_trio.vendors.gemini.stream import ArrayReader
 from relay_trio.vendors.vertex.provider import Vertex
 from relay_trio.vendors.vertex.settings import VertexSettings
 from tests.support.vendor_calls import build_request, client_headers, new_reader
@@ -111,7 +111,7 @@ def test_a_token_that_is_refused_is_not_the_clients_business() -> None:
 
 
 def test_answers_are_read_as_the_gemini_apis() -> None:
-    assert isinstance(new_reader(VERTEX, JSON, incoming()), ArrayMeter)
+    assert isinstance(new_reader(VERTEX, JSON, incoming()), ArrayReader)
     assert client_headers(VERTEX, ResponseHead(200, [*JSON.headers, (b"alt-svc", b"h3")]), incoming()) == JSON.headers
 
 
