@@ -24,13 +24,13 @@ from relay_trio.net.tls import TlsTransport
 from relay_trio.net.transport import transport_over
 from relay_trio.outcome import Phase
 from relay_trio.upstream.connection_pool import IDLE_EXPIRY_SECONDS, MAX_IDLE, ConnectionPool
+from relay_trio.upstream.egress import Egress, egress_of
 from relay_trio.upstream.head_encoding import request_head
 from relay_trio.upstream.http1 import UpstreamConnection, UpstreamResponse
-from relay_trio.upstream.proxy import absolute_target, open_tunnel, proxy_at
+from relay_trio.upstream.proxy import absolute_target, open_tunnel
 from relay_trio.upstream.tls import client_context
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from relay_trio.net.transport import Transport
     from relay_trio.settings.sections import UpstreamSettings
     from relay_trio.upstream.http1 import Origin
-    from relay_trio.upstream.proxy import Proxy
 
     OpenStream = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
@@ -62,13 +61,10 @@ class UpstreamStatistics:
 class UpstreamClient:
     """All connections of one process to all upstreams. Made by ``open_upstream_client``."""
 
-    def __init__(
-        self, pool: ConnectionPool, *, open_stream: OpenStream, ssl_context: ssl.SSLContext | None, proxy: Proxy | None
-    ) -> None:
+    def __init__(self, pool: ConnectionPool, egress: Egress, open_stream: OpenStream) -> None:
         self._pool = pool
+        self._egress = egress
         self._open_stream = open_stream
-        self._ssl_context = ssl_context
-        self._proxy = proxy
         self._calls = 0
         self._stale_retries_total = 0
 
@@ -87,6 +83,11 @@ class UpstreamClient:
         """
         return UpstreamCall(self, request, on_phase)
 
+    def use(self, egress: Egress) -> None:
+        """Open connections by ``egress`` from now on. Idle ones are closed; a call that has begun ends as it began."""
+        self._egress = egress
+        self._pool.close_idle()
+
     def statistics(self) -> UpstreamStatistics:
         """The state now."""
         return UpstreamStatistics(
@@ -98,13 +99,13 @@ class UpstreamClient:
             stale_retries_total=self._stale_retries_total,
         )
 
-    async def _connect(self, origin: Origin) -> UpstreamConnection:
+    async def _connect(self, origin: Origin, egress: Egress) -> UpstreamConnection:
         """Open a connection, counted by the pool.
 
         Cancelled here: atomic.
         """
         scheme, host, port = origin
-        address = (host, port) if self._proxy is None else (self._proxy.host, self._proxy.port)
+        address = (host, port) if egress.proxy is None else (egress.proxy.host, egress.proxy.port)
         try:
             transport: Transport = transport_over(await self._open_stream(*address))
         except (OSError, ValueError, trio.BrokenResourceError) as error:  # UnicodeError from IDNA is a ValueError
@@ -112,7 +113,7 @@ class UpstreamClient:
             raise UpstreamConnectError("the upstream cannot be reached", detail=detail) from error
         try:
             if scheme == "https":
-                transport = await self._secure(transport, origin)
+                transport = await _secured(transport, origin, egress)
         except BaseException:
             transport.close()
             raise
@@ -120,21 +121,21 @@ class UpstreamClient:
         self._pool.opened(connection)
         return connection
 
-    async def _secure(self, transport: Transport, origin: Origin) -> Transport:
-        """Cancelled here: destroys (``transport`` must be closed)."""
-        if self._proxy is not None:
-            await open_tunnel(self._proxy, transport, origin)
-        if self._ssl_context is None:
-            self._ssl_context = client_context()
-        _, host, port = origin
-        try:
-            secure = TlsTransport(transport, self._ssl_context, server_hostname=host.partition("%")[0])
-            await secure.handshake()
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
-            detail = f"no TLS connection to {host}:{port}: {reason}"
-            raise UpstreamConnectError("the upstream cannot be reached securely", detail=detail) from error
-        return secure
+
+async def _secured(transport: Transport, origin: Origin, egress: Egress) -> Transport:
+    """Cancelled here: destroys (``transport`` must be closed)."""
+    if egress.proxy is not None:
+        await open_tunnel(egress.proxy, transport, origin)
+    context = egress.ssl_context or client_context()
+    _, host, port = origin
+    try:
+        secure = TlsTransport(transport, context, server_hostname=host.partition("%")[0])
+        await secure.handshake()
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
+        detail = f"no TLS connection to {host}:{port}: {reason}"
+        raise UpstreamConnectError("the upstream cannot be reached securely", detail=detail) from error
+    return secure
 
 
 class UpstreamCall:
@@ -142,6 +143,7 @@ class UpstreamCall:
 
     def __init__(self, client: UpstreamClient, request: UpstreamRequest, on_phase: Callable[[Phase], None]) -> None:
         self._client = client
+        self._egress = client._egress
         self._request = request
         self._on_phase = on_phase
         self._connection: UpstreamConnection | None = None
@@ -181,12 +183,12 @@ class UpstreamCall:
             self._release(is_usable=False)
             client._stale_retries_total += 1
         self._on_phase(Phase.CONNECTING)
-        self._connection = await client._connect(origin)
+        self._connection = await client._connect(origin, self._egress)
         self._on_phase(Phase.HEAD)
         return await self._connection.call(request.method, head, request.body)
 
     def _head(self, origin: Origin) -> bytes:
-        proxy = self._client._proxy
+        proxy = self._egress.proxy
         if proxy is None or self._request.scheme == "https":
             return request_head(self._request)
         return request_head(self._request, absolute_target(origin, self._request.target), proxy.fields())
@@ -200,22 +202,25 @@ class UpstreamCall:
     def _release(self, *, is_usable: bool) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._client._pool.release(connection, is_usable=is_usable)
+            is_current = self._egress is self._client._egress
+            self._client._pool.release(connection, is_usable=is_usable and is_current)
+
+
+_DIRECT = Egress()
 
 
 @asynccontextmanager
 async def open_upstream_client(
+    egress: Egress = _DIRECT,
     *,
-    ssl_context: ssl.SSLContext | None = None,
-    proxy: Proxy | None = None,
     open_stream: OpenStream = trio.open_tcp_stream,
     max_idle: int = MAX_IDLE,
     idle_expiry_seconds: float = IDLE_EXPIRY_SECONDS,
 ) -> AsyncIterator[UpstreamClient]:
     """A client, with a task that closes idle connections as they expire; the rest is closed on leaving.
 
-    ``ssl_context`` is ``tls.client_context()``, made when first needed, unless given. ``open_stream(host, port)`` opens
-    the plain connection; the default has happy eyeballs, and looks names up in trio's threads (40 at most).
+    ``open_stream(host, port)`` opens the plain connection; the default has happy eyeballs, and looks names up in trio's
+    threads (40 at most).
 
     Cancelled here: atomic.
     """
@@ -225,7 +230,7 @@ async def open_upstream_client(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pool.sweep)
             try:
-                yield UpstreamClient(pool, open_stream=open_stream, ssl_context=ssl_context, proxy=proxy)
+                yield UpstreamClient(pool, egress, open_stream)
             except Exception as error:
                 failure = error
             finally:
@@ -238,7 +243,4 @@ async def open_upstream_client(
 
 def open_client(settings: UpstreamSettings) -> AbstractAsyncContextManager[UpstreamClient]:
     """The client towards upstreams: the configured trust and proxy, in place of the system's store and none."""
-    return open_upstream_client(
-        ssl_context=client_context(str(settings.ca_file)) if settings.ca_file else None,
-        proxy=proxy_at(settings.proxy.get_secret_value()) if settings.proxy else None,
-    )
+    return open_upstream_client(egress_of(settings))

@@ -81,6 +81,10 @@ class ConnectionPool:
     def close(self) -> None:
         """Close every idle connection; those in use are closed as they are released."""
         self._is_closed = True
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Close every connection that nobody uses."""
         while self._by_age:
             self._close_oldest()
 

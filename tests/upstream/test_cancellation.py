@@ -17,6 +17,7 @@ import trustme
 from relay_trio.errors import UpstreamError
 from relay_trio.http import UpstreamRequest
 from relay_trio.upstream.client import open_upstream_client
+from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.tls import client_context
 from tests.explorer import Run, Steps, explore
 from tests.upstream.peers import OK, ignore_phase
@@ -83,7 +84,7 @@ async def memory_upstream(
     """An upstream in memory and a client to it; afterwards both agree that nothing is left."""
     async with trio.open_nursery() as nursery:
         upstream = MemoryUpstream(nursery, *pieces, tls=tls)
-        async with open_upstream_client(open_stream=upstream.open_stream, ssl_context=trust) as client:
+        async with open_upstream_client(Egress(trust), open_stream=upstream.open_stream) as client:
             yield upstream, client
             await nothing_is_left(upstream, client)
         assert client.statistics().open_connections == 0
@@ -222,7 +223,7 @@ def test_a_cancel_anywhere_over_real_sockets_leaves_nothing(scheme: str, tmp_pat
                 except trio.BrokenResourceError:
                     pass
 
-        async with trio.open_nursery() as nursery, open_upstream_client(ssl_context=trust) as client:
+        async with trio.open_nursery() as nursery, open_upstream_client(Egress(trust)) as client:
             [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = listener.socket.getsockname()[1]
             nursery.start_soon(trio.serve_listeners, serve, [listener])

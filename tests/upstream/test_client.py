@@ -10,6 +10,8 @@ import trio
 from relay_trio.errors import RelayError, UpstreamClosed, UpstreamConnectError
 from relay_trio.outcome import Phase
 from relay_trio.upstream.client import open_upstream_client
+from relay_trio.upstream.egress import Egress
+from relay_trio.upstream.proxy import Proxy
 from tests.upstream.peers import OK, Peer, answering, body_of, ignore_phase, open_upstream, staying, talking
 
 
@@ -208,3 +210,43 @@ async def test_ipv6_is_spoken() -> None:
         assert await body_of(client, upstream.request(host="::1", port=port)) == b"hello"
         nursery.cancel_scope.cancel()
     assert b"\r\nhost: [::1]:%d\r\n" % port in heads[0]
+
+
+async def test_another_egress_counts_from_the_next_call_on() -> None:
+    """An idle connection of the former one is closed, and one that is in use is not kept."""
+    heads: list[bytes] = []
+
+    async def proxy(peer: Peer) -> None:
+        heads.append(await peer.read_request())
+        await peer.send(OK)
+        await peer.wait_closed()
+
+    async with talking(staying(OK), staying(OK)) as (upstream, client), open_upstream(proxy) as other:
+        await body_of(client, upstream.request())
+        assert client.statistics().idle_connections == 1
+        client.use(Egress())
+        assert client.statistics().open_connections == 0
+        async with client.open(upstream.request(), ignore_phase) as response:
+            client.use(Egress(proxy=Proxy("127.0.0.1", other.port)))
+            assert client.statistics().open_connections == 1
+            while await response.receive_some():
+                pass
+        assert client.statistics().open_connections == 0
+        await body_of(client, upstream.request())
+        assert heads[0].startswith(b"POST http://127.0.0.1:")
+        assert client.statistics().idle_connections == 1
+
+
+async def test_a_call_that_connects_while_the_egress_changes_ends_as_it_began() -> None:
+    """Its head was written for one way out; it must not go another."""
+    async with talking(staying(OK)) as (upstream, client):
+
+        def on_phase(phase: Phase) -> None:
+            if phase is Phase.CONNECTING:
+                client.use(Egress(proxy=Proxy("127.0.0.1", 9)))
+
+        async with client.open(upstream.request(), on_phase) as response:
+            while await response.receive_some():
+                pass
+        assert upstream.accepted == 1
+        assert client.statistics().open_connections == 0

@@ -95,6 +95,17 @@ async def test_more_idle_connections_than_allowed_close_the_oldest() -> None:
     assert pool.take(A) is None
 
 
+async def test_idle_connections_can_be_closed_and_later_ones_are_kept() -> None:
+    """A connection in use is not idle."""
+    pool = ConnectionPool()
+    (idle, first), (used, second) = opened(pool), opened(pool)
+    pool.release(idle, is_usable=True)
+    pool.close_idle()
+    assert (first.closed, second.closed, pool.open_connections) == (1, 0, 1)
+    pool.release(used, is_usable=True)
+    assert pool.take(A) is used
+
+
 async def test_after_close_nothing_is_kept() -> None:
     """What is still in use is closed when it is released."""
     pool = ConnectionPool()

@@ -11,6 +11,7 @@ import trustme
 
 from relay_trio.errors import RelayError, UpstreamConnectError
 from relay_trio.upstream.client import open_upstream_client
+from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.proxy import Proxy, proxy_at
 from relay_trio.upstream.tls import client_context
 from tests.upstream.peers import OK, Peer, answering, body_of, open_upstream, staying, talking
@@ -31,7 +32,7 @@ async def test_a_plain_request_goes_to_the_proxy_in_absolute_form() -> None:
 
     async with open_upstream(script) as upstream:
         proxy = proxy_at(f"http://user:p%40ss@127.0.0.1:{upstream.port}")
-        async with open_upstream_client(proxy=proxy) as client:
+        async with open_upstream_client(Egress(proxy=proxy)) as client:
             request = upstream.request(host="api.example", port=80, target=b"/v1?x=%2F")
             assert await body_of(client, request) == b"hello"
     assert heads[0].startswith(b"POST http://api.example/v1?x=%2F HTTP/1.1\r\nhost: api.example\r\n")
@@ -58,7 +59,7 @@ async def test_tls_goes_through_a_tunnel_that_is_used_again(tmp_path: Path) -> N
 
     async with open_upstream(script) as upstream:
         proxy = Proxy("127.0.0.1", upstream.port, b"Basic abc")
-        async with open_upstream_client(proxy=proxy, ssl_context=client_context(str(tmp_path / "ca.pem"))) as client:
+        async with open_upstream_client(Egress(client_context(str(tmp_path / "ca.pem")), proxy)) as client:
             for _ in range(2):
                 request = upstream.request(scheme="https", host="api.example", port=443)
                 assert await body_of(client, request) == b"hello"
@@ -82,7 +83,7 @@ async def test_a_proxy_that_gives_no_tunnel_is_a_connect_error(script: Script, r
     """Nothing was sent to the upstream; no socket is left."""
     async with (
         open_upstream(script) as upstream,
-        open_upstream_client(proxy=Proxy("127.0.0.1", upstream.port)) as client,
+        open_upstream_client(Egress(proxy=Proxy("127.0.0.1", upstream.port))) as client,
     ):
         with pytest.raises(UpstreamConnectError, match=reason):
             await body_of(client, upstream.request(scheme="https", host="api.example", port=443))

@@ -10,6 +10,7 @@ import trio
 import trustme
 
 from relay_trio.errors import UpstreamClosed, UpstreamConnectError
+from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.tls import client_context
 from tests.upstream.peers import OK, Peer, answering, body_of, ignore_phase, staying, talking
 
@@ -35,7 +36,7 @@ def trust(tmp_path: Path) -> ssl.SSLContext:
 async def test_a_trusted_upstream_is_spoken_to_and_its_connection_kept(trust: ssl.SSLContext) -> None:
     """Session tickets that come after the handshake do not make an idle connection look used."""
     server = server_context("localhost")
-    async with talking(staying(OK, times=3), tls=server, ssl_context=trust) as (upstream, client):
+    async with talking(staying(OK, times=3), tls=server, egress=Egress(trust)) as (upstream, client):
         for _ in range(3):
             assert await body_of(client, upstream.request()) == b"hello"
             await trio.sleep(0.01)
@@ -51,7 +52,7 @@ async def test_a_large_body_travels_both_ways(trust: ssl.SSLContext) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + request[-len(body) :])
         await peer.wait_closed()
 
-    async with talking(script, tls=server_context("localhost"), ssl_context=trust) as (upstream, client):
+    async with talking(script, tls=server_context("localhost"), egress=Egress(trust)) as (upstream, client):
         assert await body_of(client, upstream.request(body=body)) == body
         assert client.statistics().idle_connections == 1
 
@@ -67,7 +68,7 @@ async def test_an_untrusted_upstream_is_a_connect_error_and_reads_nothing(trust:
             requests.append(await peer.read_request())
 
     server = server_context(name, authority=authority)
-    async with talking(script, tls=server, ssl_context=trust) as (upstream, client):
+    async with talking(script, tls=server, egress=Egress(trust)) as (upstream, client):
         with pytest.raises(UpstreamConnectError, match=r"no TLS connection to localhost:\d+: .*(self|unable|mismatch)"):
             await body_of(client, upstream.request())
         assert client.statistics().opened_total == 0
@@ -85,14 +86,14 @@ async def test_plain_http_on_a_tls_port_is_a_connect_error(trust: ssl.SSLContext
         await peer.stream.receive_some()
 
     for script in (speaks_plainly, closes):
-        async with talking(script, ssl_context=trust) as (upstream, client):
+        async with talking(script, egress=Egress(trust)) as (upstream, client):
             with pytest.raises(UpstreamConnectError, match="no TLS connection"):
                 await body_of(client, upstream.request(scheme="https", host="localhost"))
 
 
 async def test_an_unclean_end_after_a_whole_answer_is_fine(trust: ssl.SSLContext) -> None:
     """Many servers never send close_notify; the answer's own framing is the proof. The connection is not used again."""
-    async with talking(answering(OK), tls=server_context("localhost"), ssl_context=trust) as (upstream, client):
+    async with talking(answering(OK), tls=server_context("localhost"), egress=Egress(trust)) as (upstream, client):
         assert await body_of(client, upstream.request()) == b"hello"
         await trio.sleep(0.02)
         assert await body_of(client, upstream.request()) == b"hello"
@@ -114,7 +115,7 @@ async def test_a_body_that_ends_with_the_connection_needs_close_notify(trust: ss
 
     server = server_context("localhost")
     async with (
-        talking(script, tls=server, ssl_context=trust) as (upstream, client),
+        talking(script, tls=server, egress=Egress(trust)) as (upstream, client),
         client.open(upstream.request(), ignore_phase) as response,
     ):
         assert await response.receive_some() == b"hello"
@@ -139,7 +140,7 @@ async def test_a_stall_in_the_handshake_can_be_cancelled_and_leaves_no_socket(tr
         await peer.wait_closed()
         noticed.set()
 
-    async with talking(script, ssl_context=trust) as (upstream, client):
+    async with talking(script, egress=Egress(trust)) as (upstream, client):
         with trio.move_on_after(0.05) as scope:
             await body_of(client, upstream.request(scheme="https", host="localhost"))
         assert scope.cancelled_caught

@@ -1,0 +1,34 @@
+"""How connections leave for the upstreams: whom they trust, and through which proxy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay_trio.upstream.proxy import Proxy, proxy_at
+from relay_trio.upstream.tls import client_context
+
+if TYPE_CHECKING:
+    import ssl
+
+    from relay_trio.settings import UpstreamSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Egress:
+    """``ssl_context`` None: trust the system's store, which is read when it is first needed."""
+
+    ssl_context: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
+
+
+def egress_of(settings: UpstreamSettings) -> Egress:
+    """As it is configured.
+
+    Raises:
+        OSError: ``ca_file`` cannot be read or holds no certificates.
+    """
+    return Egress(
+        client_context(str(settings.ca_file)) if settings.ca_file else None,
+        proxy_at(settings.proxy.get_secret_value()) if settings.proxy else None,
+    )
