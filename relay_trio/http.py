@@ -32,6 +32,11 @@ class ClientHead(Protocol):
     def headers(self) -> Headers: ...
 
 
+def header_text(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
+    """The first value of ``name`` (lower case) as text; empty where there is none."""
+    return (header(headers, name) or b"").decode("latin-1")
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """One request as it goes on the wire.

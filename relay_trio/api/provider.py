@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from relay_trio.api.call import Call
     from relay_trio.api.credential import Credential
+    from relay_trio.api.probe_answer import ProbeAnswer
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import ResponseHead, UpstreamRequest
 
@@ -30,9 +31,6 @@ class Provider(Protocol[_Settings]):
     calls: Mapping[str, Call[_Settings]]
     """How each operation that its accounts can be asked for is served: by operation, the provider's support matrix."""
 
-    key_refusals: frozenset[int]
-    """Statuses by which the probe is told that the credential is not accepted."""
-
     def describe_credential(self, account: _Settings) -> str:
         """What the account authenticates with, for an operator to read: ``key sk-ant-…9f2``. It holds no secret."""
 
@@ -49,6 +47,9 @@ class Provider(Protocol[_Settings]):
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """What an answer with a status of 300 or more means. ``body`` may be cut; ``now`` is epoch seconds."""
 
+    def request_id(self, head: ResponseHead) -> str:
+        """The id by which the upstream's operator finds the call again; empty where its answers have none."""
+
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
         """Where the price of ``model`` (the name in the request) stands: pairs of a price list's name and the model's
         name in it, of which the first that the lists know counts. Empty: it has no price."""
@@ -56,5 +57,5 @@ class Provider(Protocol[_Settings]):
     def probe_request(self, account: _Settings, credential: Credential) -> UpstreamRequest:
         """A request that costs no tokens and shows whether the credential is accepted."""
 
-    def accepts_probe(self, head: ResponseHead) -> bool:
-        """Whether this answer to the probe shows that it is."""
+    def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
+        """What an answer to that request shows."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.errors import RelayError
 from relay_trio.outcome import Phase
 from relay_trio.pool.credentials import CredentialCache
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from relay_trio.settings import AccountSettings, TimeoutSettings
     from relay_trio.upstream.client import UpstreamClient
 
-_RATE_LIMITED = (429, 529)
+
+_MEANINGS = {
+    ProbeAnswer.ACCEPTED: (True, "key accepted"),
+    ProbeAnswer.REFUSED: (False, "key refused ({})"),
+    ProbeAnswer.BUSY: (True, "answered {}: too busy to say whether it accepts the key"),
+    ProbeAnswer.UNEXPECTED: (False, "answered {}: is base_url right?"),
+}
+"""Whether requests can be sent to the account, and what the operator reads; ``{}`` is the status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +88,5 @@ async def _probe(client: UpstreamClient, account: AccountSettings, timeouts: Tim
 
 def judge(provider: Provider[Any], head: ResponseHead, milliseconds: float) -> ProbeResult:
     """The result of a probe that was answered with ``head``."""
-    status = head.status
-    reachable = f"reachable {milliseconds:.0f} ms"
-    if provider.accepts_probe(head):
-        return ProbeResult(True, f"{reachable}   key accepted")
-    if status in provider.key_refusals:
-        return ProbeResult(False, f"{reachable}   key refused ({status})")
-    if status in _RATE_LIMITED:
-        return ProbeResult(True, f"{reachable}   answered {status}: too busy to say whether it accepts the key")
-    return ProbeResult(False, f"{reachable}   answered {status}: is base_url right?")
+    is_ok, meaning = _MEANINGS[provider.judge_probe(head)]
+    return ProbeResult(is_ok, f"reachable {milliseconds:.0f} ms   {meaning.format(head.status)}")

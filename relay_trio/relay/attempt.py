@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 _ERROR_BODY_BYTES = 64 * 1024
 """What is read of an upstream's error body; the rest is closed away."""
 
+_REQUEST_ID_CHARACTERS = 128
+"""What the ledger keeps of an upstream's own request id."""
+
 _IN_STREAM_COOLDOWN_SECONDS = 2.0
 
 
@@ -152,13 +155,14 @@ class Attempt:
 
     async def _stream(self, account: Account, response: UpstreamResponse, limit: Limit) -> None:
         exchange, sink, row = self._exchange, self._sink, self._exchange.row
-        meter = account.call_for(self._incoming).answer(response.head, self._incoming)
+        call = account.call_for(self._incoming)
+        meter = call.answer(response.head, self._incoming)
         data = await response.receive_some()  # the answer begins with its first byte: up to here another may be tried
         exchange.meter, exchange.provider = meter, account.provider
         exchange.phase = Phase.DATA
         exchange.first_byte()
         self._announce(account.note_success())
-        self._start(response.head, account.call_for(self._incoming).client_headers(response.head, self._incoming))
+        self._start(account, response.head, call.client_headers(response.head, self._incoming))
         idle_seconds = account.timeouts.idle_timeout_seconds
 
         def went_idle() -> UpstreamIdle:
@@ -194,12 +198,11 @@ class Attempt:
         if change is not None:
             self._core.events.account_changed(change)
 
-    def _start(self, head: ResponseHead, headers: Headers) -> None:
+    def _start(self, account: Account, head: ResponseHead, headers: Headers) -> None:
         self.has_started = True
         self.head = head
         self._exchange.row.status = head.status
-        theirs = header(head.headers, b"request-id") or header(head.headers, b"x-amzn-requestid")
-        self._exchange.row.upstream_request_id = _text(theirs)
+        self._exchange.row.upstream_request_id = account.provider.request_id(head)[:_REQUEST_ID_CHARACTERS]
         self._started.started(Answer(head.status, headers, self._exchange.row))
 
     def pass_on(self, failure: Failure, account: Account) -> None:
@@ -215,14 +218,10 @@ class Attempt:
         theirs = {name for name, _ in headers}
         _, ours, _ = self._asked.dialect.error_response(failure.error, self._asked.request_id)
         ours = [pair for pair in ours if pair[0] not in theirs]
-        self._start(failure.head, [*headers, *ours, (b"content-length", str(len(body)).encode())])
+        self._start(account, failure.head, [*headers, *ours, (b"content-length", str(len(body)).encode())])
         self._sink.write(body)
 
 
 def client_stalled() -> ClientStalled:
     """What a limit on the client's reading ends a request with."""
     return ClientStalled("the client stopped reading the answer")
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("latin-1")[:128]

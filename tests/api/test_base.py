@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.http import ResponseHead, header, is_event_stream
 from relay_trio.vendors.registry import PROVIDERS, provider_named
 from relay_trio.web import bedrock_routes, claude_routes, gemini_routes
@@ -45,7 +46,8 @@ def test_every_provider_is_one(name: str) -> None:
         "resolve_credential",
         "judge",
         "probe_request",
-        "accepts_probe",
+        "judge_probe",
+        "request_id",
     ):
         assert callable(getattr(provider, method))
     for call in provider.calls.values():
@@ -54,7 +56,7 @@ def test_every_provider_is_one(name: str) -> None:
     assert provider.default_base_url.startswith("https://")
 
     assert provider.calls
-    assert 401 in provider.key_refusals
+    assert provider.judge_probe(ResponseHead(401, [])) is ProbeAnswer.REFUSED
 
 
 def test_every_dialect_is_one() -> None:

@@ -16,6 +16,7 @@ from relay_trio import __version__
 from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import masked
 from relay_trio.api.metering import UsageFold
+from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.api.whole_reader import WholeReader
@@ -24,7 +25,7 @@ from relay_trio.errors import (
     UpstreamProtocolError,
     UpstreamRefused,
 )
-from relay_trio.http import UpstreamRequest, header
+from relay_trio.http import UpstreamRequest, header, header_text
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
 from relay_trio.vendors.bedrock.operations import (
     CONVERSE,
@@ -156,7 +157,6 @@ class Bedrock:
     name = "bedrock"
     settings_class = BedrockSettings
     default_base_url = "https://bedrock-runtime.us-east-1.amazonaws.com"
-    key_refusals = frozenset({401, 403})
 
     def __init__(self, translations: Mapping[str, Call[BedrockSettings]] | None = None) -> None:
         """``translations``: operations of other dialects that its accounts serve too."""
@@ -198,14 +198,18 @@ class Bedrock:
         headers: Headers = [(b"content-type", b"application/json")]
         return signed_request(account, credential, "POST", b"/model/relay-trio-check/invoke", headers, b"{}")
 
-    def accepts_probe(self, head: ResponseHead) -> bool:
-        """Whether the answer to the probe shows that the credential is good: no such model."""
-        return 200 <= head.status < 300 or exception_of(head) in _ACCEPTED_PROBES
+    def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
+        """That there is no such model shows that the credential is good."""
+        return ProbeAnswer.ACCEPTED if exception_of(head) in _ACCEPTED_PROBES else probe_answer(head.status)
+
+    def request_id(self, head: ResponseHead) -> str:
+        """``x-amzn-requestid``, a UUID."""
+        return header_text(head.headers, b"x-amzn-requestid")
 
 
 def exception_of(head: ResponseHead) -> str:
     """The name in ``x-amzn-errortype``, which a link may follow; empty where there is none."""
-    return (header(head.headers, b"x-amzn-errortype") or b"").decode("latin-1").partition(":")[0].strip()
+    return header_text(head.headers, b"x-amzn-errortype").partition(":")[0].strip()
 
 
 def signed_request(

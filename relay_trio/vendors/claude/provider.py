@@ -18,13 +18,14 @@ from relay_trio.api.credential import Credential, masked
 from relay_trio.api.inflater import InflatedReader, inflater_for
 from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.position import Form
+from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.errors import (
     ErrorKind,
 )
-from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, is_event_stream
+from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, is_event_stream
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
@@ -107,7 +108,6 @@ class Claude:
         MESSAGES.name: PassThrough(new_message_reader),
         **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), PassThrough()),
     }
-    key_refusals = frozenset({401, 403})
 
     def describe_credential(self, account: ClaudeSettings) -> str:
         """Which key."""
@@ -126,9 +126,13 @@ class Claude:
         headers = [(b"anthropic-version", b"2023-06-01"), (b"accept-encoding", b"identity")]
         return _request(account, credential, "GET", b"/v1/models?limit=1", headers, b"")
 
-    def accepts_probe(self, head: ResponseHead) -> bool:
-        """Whether the list came."""
-        return 200 <= head.status < 300
+    def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
+        """By the status alone."""
+        return probe_answer(head.status)
+
+    def request_id(self, head: ResponseHead) -> str:
+        """``request-id``, such as ``req_011C…``."""
+        return header_text(head.headers, b"request-id")
 
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
         return [("anthropic", model)]

@@ -17,6 +17,7 @@ from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import Credential, masked
 from relay_trio.api.inflater import InflatedReader, Inflater, inflater_for
 from relay_trio.api.model_list import ModelListFilter
+from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.api.whole_reader import WholeReader
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.operation import Operation
     from relay_trio.http import Headers, ResponseHead
+
+PROBE_REFUSALS = frozenset({400, 401, 403})
+"""Statuses by which Google refuses a credential: for an API key it is 400."""
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 
@@ -200,7 +204,6 @@ class Gemini:
     settings_class = GeminiSettings
     default_base_url = DEFAULT_BASE_URL
     calls = calls_by(_address, (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS))
-    key_refusals = frozenset({400, 401, 403})
 
     def describe_credential(self, account: GeminiSettings) -> str:
         """Which key."""
@@ -220,9 +223,13 @@ class Gemini:
         scheme, host, port, prefix = base_of(account, DEFAULT_BASE_URL)
         return UpstreamRequest("GET", scheme, host, port, prefix + b"/v1beta/models?pageSize=1", headers, b"")
 
-    def accepts_probe(self, head: ResponseHead) -> bool:
-        """Whether the list came."""
-        return 200 <= head.status < 300
+    def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
+        """By the status alone."""
+        return probe_answer(head.status, PROBE_REFUSALS)
+
+    def request_id(self, head: ResponseHead) -> str:
+        """Google's answers have none."""
+        return ""
 
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
         return [("google", model)]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay_trio.api.credential import Credential, masked
+from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.errors import UpstreamRefused
-from relay_trio.http import UpstreamRequest, header
+from relay_trio.http import UpstreamRequest, header_text
 from relay_trio.vendors.gemini import provider as gemini
 from relay_trio.vendors.gemini.operations import COUNT_TOKENS, EMBED, GENERATE, PUBLISHER_MODELS, STREAM
 from relay_trio.vendors.gemini.paths import parse_path
@@ -65,7 +66,6 @@ class Vertex:
     settings_class = VertexSettings
     default_base_url = "https://aiplatform.googleapis.com"
     calls = gemini.calls_by(_address, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
-    key_refusals = frozenset({400, 401, 403})
 
     def describe_credential(self, account: VertexSettings) -> str:
         """Which key, or where the token comes from and the project that it is for."""
@@ -94,10 +94,15 @@ class Vertex:
         target = prefix + path.for_vertex(account.project, account.location)
         return UpstreamRequest("POST", scheme, host, port, target, headers, _PROBE_BODY)
 
-    def accepts_probe(self, head: ResponseHead) -> bool:
-        """Whether the answer to the probe shows that the credential is good: no such model, in Google's format."""
-        is_json = (header(head.headers, b"content-type") or b"").startswith(b"application/json")
-        return 200 <= head.status < 300 or (head.status == 404 and is_json)
+    def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
+        """That there is no such model, in Google's format, shows that the credential is good."""
+        if head.status == 404 and header_text(head.headers, b"content-type").startswith("application/json"):
+            return ProbeAnswer.ACCEPTED
+        return probe_answer(head.status, gemini.PROBE_REFUSALS)
+
+    def request_id(self, head: ResponseHead) -> str:
+        """Google's answers have none."""
+        return ""
 
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
         return [("google", model)]

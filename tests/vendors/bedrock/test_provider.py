@@ -10,6 +10,7 @@ import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.position import Form
+from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRefused
 from relay_trio.http import ResponseHead
 from relay_trio.outcome import Phase, Word
@@ -314,7 +315,12 @@ def test_a_credential_is_good_when_only_the_model_is_wrong(head: ResponseHead, a
     assert credential is not None
     probe = BEDROCK.probe_request(account(), credential)
     assert (probe.method, probe.host, probe.target) == ("POST", HOST, b"/model/relay-trio-check/invoke")
-    assert BEDROCK.accepts_probe(head) is accepted
+    assert (BEDROCK.judge_probe(head) is ProbeAnswer.ACCEPTED) is accepted
+
+
+def test_the_upstreams_request_id_is_in_its_header() -> None:
+    assert BEDROCK.request_id(ResponseHead(200, [(b"x-amzn-requestid", b"7f1c")])) == "7f1c"
+    assert BEDROCK.request_id(ResponseHead(200, [])) == ""
 
 
 def test_what_stands_in_the_configuration_is_resolved_without_the_chain() -> None:

@@ -182,6 +182,11 @@ def test_every_kind_of_error_has_a_status_and_an_envelope() -> None:
         assert envelope["request_id"] == "req_1"
 
 
+def test_the_upstreams_request_id_is_in_its_header() -> None:
+    assert CLAUDE.request_id(ResponseHead(200, [(b"request-id", b"req_011C")])) == "req_011C"
+    assert CLAUDE.request_id(ResponseHead(200, [])) == ""
+
+
 def test_the_upstreams_error_is_passed_on_with_our_request_id() -> None:
     theirs = json.dumps(
         {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}, "request_id": "req_theirs"}

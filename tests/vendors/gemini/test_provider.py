@@ -10,6 +10,7 @@ import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.model_list import ModelListFilter
+from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused, UpstreamRejected
 from relay_trio.http import ResponseHead, UpstreamRequest, header
@@ -114,9 +115,8 @@ def test_the_probe_costs_nothing_and_says_whether_the_key_is_good() -> None:
     sent = GEMINI.probe_request(settings, GEMINI.static_credential(settings))
     assert (sent.method, sent.target) == ("GET", b"/v1beta/models?pageSize=1")
     assert header(sent.headers, b"x-goog-api-key") == b"AIza-account"
-    assert GEMINI.accepts_probe(JSON)
-    assert not GEMINI.accepts_probe(ResponseHead(400, []))
-    assert 400 in GEMINI.key_refusals
+    assert GEMINI.judge_probe(JSON) is ProbeAnswer.ACCEPTED
+    assert GEMINI.judge_probe(ResponseHead(400, [])) is ProbeAnswer.REFUSED
 
 
 def test_a_credential_is_the_key_and_is_never_shown() -> None:

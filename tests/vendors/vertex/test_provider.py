@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay_trio.api.credential import Credential
+from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.errors import UpstreamRefused
 from relay_trio.http import ResponseHead, UpstreamRequest, header
 from relay_trio.vendors.gemini import operations as gemini
@@ -100,9 +101,9 @@ def test_the_probe_counts_a_token_with_a_model_that_there_is_not() -> None:
     place = b"/v1/projects/mine/locations/europe-west4/publishers/google/models/relay-trio-check:countTokens"
     assert (sent.method, sent.target) == ("POST", place)
     assert header(sent.headers, b"authorization") == b"Bearer ya29.token"
-    assert VERTEX.accepts_probe(ResponseHead(404, JSON.headers))
-    assert not VERTEX.accepts_probe(ResponseHead(404, [(b"content-type", b"text/html")]))
-    assert not VERTEX.accepts_probe(ResponseHead(401, JSON.headers))
+    assert VERTEX.judge_probe(ResponseHead(404, JSON.headers)) is ProbeAnswer.ACCEPTED
+    assert VERTEX.judge_probe(ResponseHead(404, [(b"content-type", b"text/html")])) is ProbeAnswer.UNEXPECTED
+    assert VERTEX.judge_probe(ResponseHead(401, JSON.headers)) is ProbeAnswer.REFUSED
 
 
 def test_a_token_that_is_refused_is_not_the_clients_business() -> None:
