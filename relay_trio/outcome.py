@@ -49,7 +49,6 @@ class Word(StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
     REJECTED_REQUEST = "rejected_request"
     REJECTED_AUTH = "rejected_auth"
-    REJECTED_LIMIT = "rejected_limit"
     REJECTED_CAPACITY = "rejected_capacity"
     SHUTDOWN = "shutdown"
     WORKER_LOST = "worker_lost"
