@@ -56,7 +56,7 @@ relay's parsers, one mistake could hide in both."""
 MAY_USE_BESIDE = {"demo"}
 
 DOORS: dict[str, set[str]] = {
-    "httpx2": {"upstream/httpx_transport.py"},
+    "httpx2": {"upstream/httpx_transport.py", "pool/probe.py"},
     "hypercorn": {"server/hypercorn_compat.py"},
     "h2": {"server/http2.py"},
     "httptools": {"server/request_head.py", "simulator/request.py", "upstream/parser.py"},

@@ -253,7 +253,7 @@ class SocketTransport:
         self.unsent_bytes = 0
 
     def _queued_in_kernel(self) -> int:
-        """Bytes the kernel holds that the other end has not acknowledged; 0 where it cannot be asked."""
+        """Bytes the kernel holds that the other end has not acknowledged; 0 where the system does not say."""
         if fcntl is None or self.is_closed:
             return 0
         try:

@@ -1,26 +1,29 @@
-"""Asking each account's upstream whether it can be reached and takes the credential, without spending a token."""
+"""The probe: whether each account's upstream can be reached and takes the credential, without spending a token.
+
+A probe is no hot path, so it goes through httpx, over the same connections, trust and proxy as the relay's own calls.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import trio
 
 from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.errors import RelayError
-from relay_trio.outcome import Phase
+from relay_trio.http import ResponseHead
 from relay_trio.pool.credentials import CredentialCache
 from relay_trio.upstream.client import open_client
+from relay_trio.upstream.httpx_transport import TrioTransport
 from relay_trio.vendors.registry import provider_named
 
 if TYPE_CHECKING:
     from relay_trio.api.provider import Provider
     from relay_trio.config import Settings
-    from relay_trio.http import ResponseHead
+    from relay_trio.http import UpstreamRequest
     from relay_trio.settings import AccountSettings, TimeoutSettings
-    from relay_trio.upstream.client import UpstreamClient
-
 
 _MEANINGS = {
     ProbeAnswer.ACCEPTED: (True, "key accepted"),
@@ -40,24 +43,28 @@ class ProbeResult:
 
 
 async def probe_accounts(settings: Settings) -> list[ProbeResult]:
-    """The results for ``settings.account``, in that order; all are asked at one time.
+    """The results for ``settings.account``, in that order; all are probed at the same time.
 
     Cancelled here: atomic; the connections are closed.
     """
-    results = [ProbeResult(False, "not asked")] * len(settings.account)
+    results = [ProbeResult(False, "not probed")] * len(settings.account)
 
-    async def probe(index: int, client: UpstreamClient) -> None:
-        """Cancelled here: atomic, the result stays "not asked"."""
+    async def probe(index: int, http: httpx2.AsyncClient) -> None:
+        """Cancelled here: atomic, the result stays "not probed"."""
         account = settings.account[index]
-        results[index] = await _probe(client, account, account.timeouts_over(settings.timeouts))
+        results[index] = await _probe(http, account, account.timeouts_over(settings.timeouts))
 
-    async with open_client(settings.upstream) as client, trio.open_nursery() as nursery:
+    async with (
+        open_client(settings.upstream) as client,
+        httpx2.AsyncClient(transport=TrioTransport(client), trust_env=False) as http,
+        trio.open_nursery() as nursery,
+    ):
         for index in range(len(settings.account)):
-            nursery.start_soon(probe, index, client)
+            nursery.start_soon(probe, index, http)
     return results
 
 
-async def _probe(client: UpstreamClient, account: AccountSettings, timeouts: TimeoutSettings) -> ProbeResult:
+async def _probe(http: httpx2.AsyncClient, account: AccountSettings, timeouts: TimeoutSettings) -> ProbeResult:
     """Cancelled here: atomic; the connection is closed."""
     try:
         provider = provider_named(account.provider)
@@ -67,23 +74,35 @@ async def _probe(client: UpstreamClient, account: AccountSettings, timeouts: Tim
     request = provider.probe_request(account, credential)
     address = f"{request.host}:{request.port}"
     started = trio.current_time()
-    waiting_for = f"no connection to {address} within connect_timeout_seconds ({timeouts.connect_timeout_seconds:g} s)"
+    try:
+        response = await http.send(_httpx_request(request, timeouts), stream=True)
+        milliseconds = (trio.current_time() - started) * 1000
+        await response.aclose()
+    except httpx2.ConnectTimeout:
+        seconds = timeouts.connect_timeout_seconds
+        return ProbeResult(
+            False, f"not reachable: no connection to {address} within connect_timeout_seconds ({seconds:g} s)"
+        )
+    except httpx2.ReadTimeout:
+        seconds = timeouts.first_byte_timeout_seconds
+        return ProbeResult(
+            False, f"not reachable: no answer from {address} within first_byte_timeout_seconds ({seconds:g} s)"
+        )
+    except httpx2.TransportError as error:
+        return ProbeResult(False, f"not reachable: {error}")
+    return judge(provider, ResponseHead(response.status_code, response.headers.raw), milliseconds)
 
-    def on_phase(phase: Phase) -> None:
-        nonlocal waiting_for
-        if phase is Phase.HEAD:
-            scope.deadline = trio.current_time() + timeouts.first_byte_timeout_seconds
-            seconds = timeouts.first_byte_timeout_seconds
-            waiting_for = f"no answer from {address} within first_byte_timeout_seconds ({seconds:g} s)"
 
-    with trio.move_on_after(timeouts.connect_timeout_seconds) as scope:
-        try:
-            async with client.open(request, on_phase) as response:
-                milliseconds = (trio.current_time() - started) * 1000
-                return judge(provider, response.head, milliseconds)
-        except RelayError as error:
-            return ProbeResult(False, f"not reachable: {error}")
-    return ProbeResult(False, f"not reachable: {waiting_for}")
+def _httpx_request(request: UpstreamRequest, timeouts: TimeoutSettings) -> httpx2.Request:
+    """``request``, with exactly its headers: a signature may cover them."""
+    limits = httpx2.Timeout(timeouts.first_byte_timeout_seconds, connect=timeouts.connect_timeout_seconds)
+    return httpx2.Request(
+        request.method,
+        httpx2.URL(scheme=request.scheme, host=request.host, port=request.port, raw_path=request.target),
+        headers=request.headers,
+        content=request.body,
+        extensions={"timeout": limits.as_dict()},
+    )
 
 
 def judge(provider: Provider[Any], head: ResponseHead, milliseconds: float) -> ProbeResult:

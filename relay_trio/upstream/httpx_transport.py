@@ -1,8 +1,9 @@
-"""The same connections under httpx's interface, for code that wants an ``httpx2.AsyncClient``.
+"""The same connections under httpx's interface, for paths where microseconds do not matter, such as the probe.
 
 The relay itself calls ``UpstreamClient.open``: a request costs about twice as much CPU with ``handle_async_request``
-called directly, and four times as much under an ``AsyncClient``. This is the only module that imports httpx2. It adds
-no header, and honours limits on time as httpx defines them: connect, and each wait for bytes.
+called directly, and four times as much under an ``AsyncClient``. The transport adds no header, and honours limits on
+time as httpx defines them: connect, and each wait for bytes. The text of its errors is for operators: it holds
+addresses and what the certificate lacked.
 """
 
 from __future__ import annotations
@@ -120,4 +121,4 @@ def _httpx_error(error: RelayError, request: httpx2.Request) -> httpx2.Transport
         UpstreamClosed: httpx2.RemoteProtocolError,
         UpstreamProtocolError: httpx2.RemoteProtocolError,
     }
-    return kinds.get(type(error), httpx2.LocalProtocolError)(error.message, request=request)
+    return kinds.get(type(error), httpx2.LocalProtocolError)(str(error), request=request)

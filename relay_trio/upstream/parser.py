@@ -149,7 +149,7 @@ class ResponseParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is not None:
-            return  # a trailer field, or part of an answer that nobody asked for
+            return  # a trailer field, or part of an answer to no request
         name = name.lower()
         value = value.rstrip(b" \t")  # llhttp keeps white space at the end of a value
         if name == b"transfer-encoding":

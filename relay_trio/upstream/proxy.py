@@ -57,7 +57,7 @@ def proxy_at(url: str) -> Proxy:
 
 
 def absolute_target(origin: Origin, target: bytes) -> bytes:
-    """``target`` in the form that a proxy wants (RFC 9112 section 3.2.2)."""
+    """``target`` in the form for a proxy (RFC 9112 section 3.2.2)."""
     return b"%b://%b%b" % (origin[0].encode(), authority(*origin), target)
 
 

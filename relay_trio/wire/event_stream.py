@@ -13,8 +13,8 @@ frame that was cut.
 A frame larger than ``max_frame_bytes`` is checked, dropped and counted in ``oversized``: the stream is bytes to pass
 on first, and events to look at second. Beyond what the format allows, a frame is damage.
 
-Damage is told after the frames before it, so that every cut of the same bytes gives the same frames: ``feed`` returns
-those, raises only when there are none, and from then on always. ``damage`` tells at once.
+``feed`` first returns the frames before a damage, raises only when there are none, and from then on always: so every
+cut of the same bytes gives the same frames. ``damage`` holds the error from the moment it is found.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def _parse_value(block: bytes, kind: int, start: int) -> tuple[HeaderValue, int]
 
 
 class EventStreamDecoder:
-    """``feed(bytes) -> frames``: both layers together, for readers that want every frame."""
+    """``feed(bytes) -> frames``: both layers together, for readers of every frame."""
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._raw = RawFrames(max_frame_bytes)

@@ -12,8 +12,8 @@ It is a scanner, not a validator: an element ends where its braces, outside of s
 JSON, and how deep it is nested, is for the one who reads the element, within a bound that is known by then. An element
 larger than ``max_element_bytes`` is dropped and counted in ``oversized``.
 
-Damage is told after the elements before it, so that every cut of the same bytes gives the same elements: ``feed``
-returns those, raises only when there are none, and from then on always. ``damage`` tells at once.
+``feed`` first returns the elements before a damage, raises only when there are none, and from then on always: so every
+cut of the same bytes gives the same elements. ``damage`` holds the error from the moment it is found.
 """
 
 from __future__ import annotations

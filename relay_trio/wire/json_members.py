@@ -29,16 +29,16 @@ class JsonLimitError(WireError):
 
 
 class MemberScanner:
-    """Feed it the bytes of one JSON object; it keeps the raw values of the ``wanted`` top-level members.
+    """Feed it the bytes of one JSON object; it keeps the raw values of the top-level members in ``kept``.
 
-    ``members`` maps each wanted name to its raw value (the last one, as JSON parsers read it); ``duplicates`` lists
-    the top-level names that stand twice; ``is_object`` tells whether the first value is an object;
-    ``is_whole`` whether it was closed.
+    ``members`` maps each of those names to its raw value (the last one, as JSON parsers read it); ``duplicates`` lists
+    the top-level names that stand twice; ``is_object``: whether the first value is an object;
+    ``is_whole``: whether it was closed.
     """
 
     def __init__(
         self,
-        wanted: frozenset[str],
+        kept: frozenset[str],
         *,
         max_depth: int = MAX_DEPTH,
         max_tokens: int | None = MAX_TOKENS,
@@ -48,7 +48,7 @@ class MemberScanner:
         self.duplicates: list[str] = []
         self.is_object = False
         self.is_whole = False
-        self._wanted = wanted
+        self._kept = kept
         self._max_depth = max_depth
         self._max_tokens = max_tokens
         self._max_value_bytes = max_value_bytes
@@ -60,7 +60,7 @@ class MemberScanner:
         self._escaped = False
         self._expects_name = False
         self._name: str | None = None
-        self._capture: bytearray | None = None  # a name's string, or a wanted value
+        self._capture: bytearray | None = None  # a name's string, or the value of a kept name
         self._captures_name = False
 
     def feed(self, data: bytes) -> None:
@@ -93,7 +93,7 @@ class MemberScanner:
                     self._capture = bytearray()
                     taken = position
             elif token == 0x3A:  # :
-                if self._depth == 1 and self._name in self._wanted and self._capture is None:
+                if self._depth == 1 and self._name in self._kept and self._capture is None:
                     self._capture = bytearray()
                     taken = position
             else:

@@ -39,7 +39,7 @@ _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What the headers of a signed request say. ``signed_at`` is epoch seconds; ``body_hash`` is the body's SHA-256 in
-    hexadecimal where a header tells it (and the signature covers it), else None: then it is the body's own."""
+    hexadecimal where a header states it (and the signature covers it), else None: then it is the body's own."""
 
     access_key_id: str
     date: str

@@ -100,7 +100,7 @@ class EventBlocks:
     def _without_bom(self, data: bytes) -> bytes:
         head = bytes(self._tail) + data
         if len(head) < len(_BOM) and _BOM.startswith(head):
-            return data  # too early to tell
+            return data  # too few bytes to decide
         self._at_start = False
         if head.startswith(_BOM):
             self._tail.clear()
@@ -124,7 +124,7 @@ def parse_block(block: bytes) -> Event | None:
 
 
 class EventParser:
-    """``feed(bytes) -> events``: both layers together, for readers that want every event."""
+    """``feed(bytes) -> events``: both layers together, for readers of every event."""
 
     def __init__(self, max_block_bytes: int = MAX_BLOCK_BYTES) -> None:
         self._blocks = EventBlocks(max_block_bytes)

@@ -13,7 +13,10 @@ from pydantic import SecretStr
 from relay_trio.config import Settings
 from relay_trio.http import ResponseHead
 from relay_trio.pool.probe import judge, probe_accounts
+from relay_trio.simulator import SimulatorSettings, open_simulator
+from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings as SimulatedBedrock
 from relay_trio.vendors.bedrock.provider import Bedrock
+from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.claude.provider import Claude
 from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.gemini.provider import Gemini
@@ -99,6 +102,29 @@ async def test_an_upstream_that_does_not_speak_http_is_not_reachable() -> None:
         nursery.cancel_scope.cancel()
     assert not result.is_ok
     assert result.text.startswith("not reachable: ")
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "key accepted"),
+        ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYANOTHERKEY", "key refused (403)"),
+    ],
+)
+async def test_a_signed_probe_arrives_as_it_was_signed(secret: str, text: str) -> None:
+    """Nothing between the signature and the socket adds to the headers, or spells the path in another way."""
+    async with open_simulator(SimulatorSettings(vendors=(SimulatedBedrock(region="eu-central-1"),))) as simulator:
+        signing = BedrockSettings(
+            name="bedrock-a",
+            provider="bedrock",
+            region="eu-central-1",
+            access_key_id=SecretStr("AKIAIOSFODNN7EXAMPLE"),
+            secret_access_key=SecretStr(secret),
+            max_concurrency=1,
+            base_url=simulator.base_url,
+        )
+        [result] = await probe_accounts(Settings(account=(signing,)))
+    assert result.text.endswith(f"ms   {text}")
 
 
 def account(base_url: str, name: str = "claude-a", **extra: float) -> ClaudeSettings:
