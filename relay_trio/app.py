@@ -77,7 +77,7 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
     ``observers`` hear of what happens in it; an error of theirs is logged as a defect.
 
     Raises:
-        DatabaseError: the ledger cannot be opened.
+        StorageError: the ledger cannot be opened.
 
     Cancelled here: not cancellable while the ledger writes its last rows (its own bound).
     """

@@ -19,7 +19,7 @@ from relay_trio.errors import UpstreamConnectError
 from relay_trio.http import UpstreamRequest
 from relay_trio.server.drain import Drain
 from relay_trio.settings import UpstreamSettings
-from relay_trio.storage.sqlite import sole_writer
+from relay_trio.storage.lock import sole_writer
 from relay_trio.upstream.client import open_client
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ the types know upward is still a cycle in the reader's head. There is no excepti
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -101,8 +102,6 @@ DOORS_FOR_TYPES: dict[str, set[str]] = {
 
 NO_TEST_OF_ITS_OWN = {
     "__init__.py": "the version",
-    "keys/secret.py": "tests/keys/test_ring.py, until the stores are two",
-    "keys/store.py": "tests/keys/test_ring.py, until the stores are two",
     "relay/live.py": "tests/relay/test_record.py",
     "__main__.py": "calls cli/main; every test of cli/test_main and cli/test_serve comes through it",
 }
@@ -295,6 +294,24 @@ def test_every_door_is_used() -> None:
         )
     ]
     assert not unused
+
+
+def test_only_the_storage_knows_sqlite() -> None:
+    """Its errors come out of there as StorageError, each with a message for the operator."""
+    assert {name_of(path) for path in files() if any(found.top == "sqlite3" for found in imports(path))} == {
+        "storage/sqlite.py"
+    }
+
+
+def test_statements_of_sql_stand_in_the_storage_and_in_the_two_stores() -> None:
+    statement = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|PRAGMA|BEGIN) ")
+    found = {
+        name_of(path)
+        for path in files()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and statement.match(node.value)
+    }
+    assert found == {"storage/sqlite.py", "storage/schema.py", "ledger/sqlite_store.py", "keys/store.py"}
 
 
 def test_no_module_knows_asyncio() -> None:

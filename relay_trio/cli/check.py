@@ -14,8 +14,10 @@ from cyclopts import Parameter
 from relay_trio.cli.effective import account_row, effective, short_path
 from relay_trio.cli.problems import print_problems
 from relay_trio.config import ConfigError, Problem, Settings, load, public_bind_problems
+from relay_trio.keys.store import count_working_keys
 from relay_trio.pool.probe import probe_accounts
-from relay_trio.storage.sqlite import DatabaseError, inspect
+from relay_trio.storage.errors import StorageError
+from relay_trio.storage.sqlite import inspect
 
 _HEALTH_CHECK_SECONDS = 5
 """The answer is made of nothing: a relay that takes longer is not well."""
@@ -44,14 +46,15 @@ def _check_file(config: Path) -> int:
     """As ``check``; raises ConfigError with what would keep a relay from starting."""
     settings = load(config)
     try:
-        database = inspect(settings.server.ledger)
-    except DatabaseError as error:
+        state = inspect(settings.server.ledger)
+        stored_keys = count_working_keys(settings.server.ledger)
+    except StorageError as error:
         raise ConfigError([Problem("server.ledger", str(error))]) from None
-    key_count = len(settings.key) + database.active_keys
+    key_count = len(settings.key) + stored_keys
     if problems := public_bind_problems(settings, has_keys=key_count > 0):
         raise ConfigError(problems)
-    ledger = f"{short_path(settings.server.ledger)} ({database.state})"
-    keys = f"{len(settings.key)} in {config.name}, {database.active_keys} in the ledger"
+    ledger = f"{short_path(settings.server.ledger)} ({state})"
+    keys = f"{len(settings.key)} in {config.name}, {stored_keys} in the ledger"
     results = trio.run(probe_accounts, settings)
     rows = list(effective(settings, ledger, keys))
     accounts = [account_row(account) for account in settings.account]

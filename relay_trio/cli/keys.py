@@ -16,9 +16,10 @@ from relay_trio.config import ConfigError, load_for_database
 from relay_trio.config.problems import problems_of
 from relay_trio.keys.aws_pairs import AccessKeys
 from relay_trio.keys.client_key import ClientKey
-from relay_trio.keys.store import NameTaken, NoSuchKey, open_key_store
+from relay_trio.keys.store import NameTaken, NoSuchKey, open_key_store, read_key_store
+from relay_trio.ledger.sqlite_store import open_report
 from relay_trio.settings import KeySettings, ServerSettings
-from relay_trio.storage.sqlite import DatabaseError
+from relay_trio.storage.errors import StorageError
 
 keys = App(name="keys", help="Create, list and revoke client keys.")
 
@@ -64,7 +65,7 @@ def create(
     except ConfigError as error:
         print_problems(config, error.problems)
         return 1
-    except (DatabaseError, NameTaken) as error:
+    except (StorageError, NameTaken) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"key {secret}   shown once; only a digest is stored")
@@ -87,10 +88,10 @@ def list_keys(*, config: Config = _DEFAULT_CONFIG) -> int:
     except ConfigError as error:
         print_problems(config, error.problems)
         return 1
-    except DatabaseError as error:
+    except StorageError as error:
         print(error, file=sys.stderr)
         return 1
-    rows = [*map(_row, stored), *_rows_of_configuration(found.key_names, config)]
+    rows = [*stored, *_rows_of_configuration(found.key_names, config)]
     if not rows:
         print("No keys yet: relay-trio keys create NAME")
         return 0
@@ -113,7 +114,7 @@ def revoke(
     except ConfigError as error:
         print_problems(config, error.problems)
         return 1
-    except (DatabaseError, NoSuchKey) as error:
+    except (StorageError, NoSuchKey) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"revoked {key.id}   name {key.name}   a running relay refuses it within 5 s")
@@ -129,14 +130,17 @@ def client_url(server: ServerSettings) -> str:
     return f"{'https' if server.tls_cert else 'http'}://{listener}"
 
 
-def _stored(ledger: Path) -> list[ClientKey]:
-    with open_key_store(ledger) as store:
-        return store.list()
+def _stored(ledger: Path) -> list[tuple[str, ...]]:
+    """The rows of the stored keys. Raises StorageError."""
+    with read_key_store(ledger) as store, open_report(ledger) as report:
+        stored = store.all_keys()
+        last_used = report.last_used(key.id for key in stored)
+    return [_row(key, last_used.get(key.id)) for key in stored]
 
 
-def _row(key: ClientKey) -> tuple[str, ...]:
+def _row(key: ClientKey, last_used_at: float | None) -> tuple[str, ...]:
     state = "works" if key.revoked_at is None else f"revoked {_day(key.revoked_at)}"
-    used = "never" if key.last_used_at is None else _minute(key.last_used_at)
+    used = "never" if last_used_at is None else _minute(last_used_at)
     return key.id, key.name, key.last4, " ".join(key.models), _day(key.created_at), used, state
 
 

@@ -15,9 +15,10 @@ from relay_trio import __version__
 from relay_trio.app import App, Bound, open_relay, run_relay
 from relay_trio.cli.problems import print_problems
 from relay_trio.config import ConfigError, Settings, load, public_bind_problems
+from relay_trio.keys.store import count_working_keys
 from relay_trio.observe.log import Log, configure_log
 from relay_trio.server.drain import Drain, obey_signals
-from relay_trio.storage.sqlite import DatabaseError, inspect
+from relay_trio.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,17 +28,17 @@ def serve(*, config: Annotated[Path, Parameter(help="The configuration file.")] 
     """Run the relay. SIGTERM or Ctrl-C drains it; a second one stops it at once."""
     try:
         settings = load(config)
-        has_keys = bool(settings.key) or inspect(settings.server.ledger).active_keys > 0
+        has_keys = bool(settings.key) or count_working_keys(settings.server.ledger) > 0
         if problems := public_bind_problems(settings, has_keys=has_keys):
             raise ConfigError(problems)
         configure_log(settings.logging.format)
         return trio.run(_serve, settings)
     except ConfigError as error:
         print_problems(config, error.problems)
-    except DatabaseError as error:
+    except StorageError as error:
         print(f"relay-trio: {error}", file=sys.stderr)
     except ExceptionGroup as group:
-        told, others = group.split(DatabaseError)
+        told, others = group.split(StorageError)
         if others is not None or told is None:
             raise
         print(f"relay-trio: {next(_leaves(told))}", file=sys.stderr)

@@ -2,14 +2,12 @@
 
 import csv
 import json
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -17,15 +15,17 @@ from relay_trio.aligned import aligned
 from relay_trio.cli.duration import duration_seconds
 from relay_trio.cli.problems import print_problems
 from relay_trio.config import ConfigError, load_for_database
-from relay_trio.ledger.report import UsageLine, total, usage_by
-from relay_trio.storage.sqlite import DatabaseError, explained, open_read_only
+from relay_trio.keys.store import read_key_store
+from relay_trio.ledger.report import Grouping, UsageLine, total, with_names
+from relay_trio.ledger.sqlite_store import open_report
+from relay_trio.storage.errors import StorageError
 
 _COLUMNS = ("requests", "gone", "input", "cache write", "cache read", "output", "USD", "of which partial")
 
 
 def usage(
     *,
-    by: Annotated[Literal["key", "account", "model", "day", "outcome"], Parameter(help="What to sum over.")] = "key",
+    by: Annotated[Grouping, Parameter(help="What to sum over.")] = "key",
     since: Annotated[str, Parameter(help="How far back: 90s, 30m, 24h, 7d.")] = "24h",
     as_json: Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")] = False,
     as_csv: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV.")] = False,
@@ -45,7 +45,7 @@ def usage(
     except ConfigError as error:
         print_problems(config, error.problems)
         return 1
-    except DatabaseError as error:
+    except StorageError as error:
         print(error, file=sys.stderr)
         return 1
     if as_json:
@@ -59,13 +59,14 @@ def usage(
     return 0
 
 
-def _lines(ledger: Path, by: str, start: float) -> list[UsageLine]:
-    """As ``usage_by``; raises DatabaseError."""
-    with closing(open_read_only(ledger)) as database:
-        try:
-            return usage_by(database, by, start)
-        except sqlite3.Error as error:
-            raise explained(ledger, error) from None
+def _lines(ledger: Path, by: Grouping, start: float) -> list[UsageLine]:
+    """The sums, with the names of keys. Raises StorageError."""
+    with open_report(ledger) as report:
+        lines = report.usage_by(by, start)
+    if by != "key":
+        return lines
+    with read_key_store(ledger) as store:
+        return with_names(lines, {key.id: key.name for key in store.all_keys()})
 
 
 def _total(lines: list[UsageLine]) -> dict[str, object]:

@@ -6,14 +6,12 @@ the simulator, which counts what it handed to the kernel.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay_trio.ledger.sqlite_store import open_report
 from relay_trio.outcome import Word
-from relay_trio.storage.sqlite import open_read_only
 from relay_trio.usage import UsageSource
 
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.demo.clients import Sent
+    from relay_trio.ledger.row import LedgerRow
     from relay_trio.simulator import ServedRequest
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
@@ -45,19 +44,18 @@ class Audit:
     problems: tuple[str, ...]
 
 
-def read_rows(ledger: Path) -> list[sqlite3.Row]:
-    """Every request in the ledger. Raises DatabaseError."""
-    with closing(open_read_only(ledger)) as database:
-        database.row_factory = sqlite3.Row
-        return database.execute("SELECT * FROM requests").fetchall()
+def read_rows(ledger: Path) -> list[LedgerRow]:
+    """Every request in the ledger. Raises StorageError."""
+    with open_report(ledger) as report:
+        return report.rows()
 
 
-def audit(sent: Sequence[Sent], rows: Sequence[sqlite3.Row], served: Iterable[ServedRequest]) -> Audit:
+def audit(sent: Sequence[Sent], rows: Sequence[LedgerRow], served: Iterable[ServedRequest]) -> Audit:
     """Compare. ``rows`` may hold those of other clients: their tokens are looked at, their number is not."""
     problems = Problems()
-    ours: dict[str, list[sqlite3.Row]] = {request.request_id: [] for request in sent}
+    ours: dict[str, list[LedgerRow]] = {request.request_id: [] for request in sent}
     for row in rows:
-        ours.get(row["client_request_id"], []).append(row)
+        ours.get(row.client_request_id, []).append(row)
     truth = {record.request_id: record for record in served}
     unread = 0
     for request in sent:
@@ -102,7 +100,7 @@ class Problems:
         )
 
 
-def _compare(request: Sent, row: sqlite3.Row, problems: Problems) -> None:
+def _compare(request: Sent, row: LedgerRow, problems: Problems) -> None:
     """What the client saw against its row."""
     if request.is_held_open:
         problems.add("half-closed connections held open", request.request_id)
@@ -110,50 +108,50 @@ def _compare(request: Sent, row: sqlite3.Row, problems: Problems) -> None:
         problems.add("streams that ended cleanly without their last event", request.request_id)
     if request.has_left:
         return
-    if row["outcome"] == Word.CLIENT_DISCONNECT:
+    if row.outcome_word == Word.CLIENT_DISCONNECT:
         problems.add("clients said to have left that had not", request.request_id)
-    if row["outcome"] == Word.COMPLETED and not request.is_whole:
+    if row.outcome_word == Word.COMPLETED and not request.is_whole:
         problems.add("answers said to be complete that were cut", request.request_id)
-    if request.status is not None and request.status != row["status"]:
+    if request.status is not None and request.status != row.status:
         problems.add("rows with another status than the client saw", request.request_id)
 
 
-def _check_row(row: sqlite3.Row, truth: Mapping[str, ServedRequest], problems: Problems) -> None:
+def _check_row(row: LedgerRow, truth: Mapping[str, ServedRequest], problems: Problems) -> None:
     """A row by itself, and its tokens against what the upstream served."""
-    request_id = row["request_id"]
-    if row["outcome"] is None:
+    request_id = row.request_id
+    if row.outcome is None:
         problems.add("rows left open", request_id)
-    if row["outcome"] == Word.INTERNAL:
-        problems.add(f"internal errors ({row['code']})", request_id)
-    if row["usage_source"] == UsageSource.NONE:
+    if row.outcome_word == Word.INTERNAL:
+        problems.add(f"internal errors ({row.outcome_code})", request_id)
+    if row.usage.source is UsageSource.NONE:
         return
-    record = truth.get(row["upstream_request_id"])
+    record = truth.get(row.upstream_request_id)
     if record is None:
         problems.add("rows with tokens that no upstream served", request_id)
         return
-    counted = tuple(row[name] for name in _TOKENS)
+    counted = tuple(getattr(row.usage, name) for name in _TOKENS)
     served = tuple(getattr(record, name) for name in _TOKENS)
-    if row["usage_source"] == UsageSource.EXACT and counted != served:
+    if row.usage.source is UsageSource.EXACT and counted != served:
         problems.add("exact rows that differ from what was served", request_id)
     if any(ours > theirs for ours, theirs in zip(counted, served, strict=True)):
         problems.add("rows with more tokens than were served", request_id)
 
 
-def _check_counted(row: sqlite3.Row, truth: Mapping[str, ServedRequest], problems: Problems) -> None:
+def _check_counted(row: LedgerRow, truth: Mapping[str, ServedRequest], problems: Problems) -> None:
     """Tokens that nobody counted differ from nothing: every answer that was whole and undamaged has exact ones."""
-    record = truth.get(row["upstream_request_id"])
+    record = truth.get(row.upstream_request_id)
     is_damaged = record is not None and record.fault
-    if row["outcome"] == Word.COMPLETED and row["usage_source"] != UsageSource.EXACT and not is_damaged:
-        problems.add("completed requests without exact tokens", row["request_id"])
+    if row.outcome_word == Word.COMPLETED and row.usage.source is not UsageSource.EXACT and not is_damaged:
+        problems.add("completed requests without exact tokens", row.request_id)
 
 
-def _exact_tokens(rows: Sequence[sqlite3.Row]) -> dict[str, int]:
+def _exact_tokens(rows: Sequence[LedgerRow]) -> dict[str, int]:
     tokens: Counter[str] = Counter()
     for row in rows:
-        if row["usage_source"] == UsageSource.EXACT:
-            tokens[row["provider"]] += sum(row[name] for name in _TOKENS)
+        if row.usage.source is UsageSource.EXACT:
+            tokens[row.provider] += sum(getattr(row.usage, name) for name in _TOKENS)
     return dict(sorted(tokens.items()))
 
 
-def _count(rows: Mapping[str, Sequence[sqlite3.Row]], *words: Word) -> int:
-    return sum(row["outcome"] in words for found in rows.values() for row in found)
+def _count(rows: Mapping[str, Sequence[LedgerRow]], *words: Word) -> int:
+    return sum(row.outcome_word in words for found in rows.values() for row in found)

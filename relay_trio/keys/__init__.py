@@ -1,1 +1,1 @@
-"""Client keys: their secrets, their place in the database, and who a secret belongs to."""
+"""Client keys: their secrets, the store they are kept in, and who a secret belongs to."""

@@ -16,4 +16,3 @@ class ClientKey:
     models: tuple[str, ...] = ("*",)
     created_at: float = 0.0
     revoked_at: float | None = None
-    last_used_at: float | None = None

@@ -1,19 +1,14 @@
-"""Client keys: made once, stored as digests, found by digest, gone within seconds of being revoked.
+"""Who a secret belongs to, in a running relay: a key is found by its digest, and gone within seconds of being revoked.
 
 A key has 256 random bits, so a plain SHA-256 is all the hashing it needs (a slow hash would be a denial of service at
-one per request). The ring looks a digest up in a snapshot of the database and reloads the snapshot when it is older
-than ``RELOAD_SECONDS`` and somebody asks; an idle relay reads nothing.
-
-When a key was last used is not stored: the ledger's own rows tell it.
+one per request). The ring looks a digest up in a snapshot of the stored keys. The first request after the snapshot has
+become older than ``RELOAD_SECONDS`` reloads it; an idle relay reads nothing.
 """
 
 from __future__ import annotations
 
 import hmac
-import json
 import math
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +17,8 @@ import trio
 from relay_trio.errors import LedgerUnavailable
 from relay_trio.keys.client_key import ClientKey
 from relay_trio.keys.secret import digest_of
-from relay_trio.storage.sqlite import DatabaseError, explained, open_read_only
+from relay_trio.keys.store import read_key_store
+from relay_trio.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,15 +44,6 @@ class KeyRingStatistics:
     reloads_total: int
     failures_total: int
     is_stale: bool
-
-
-# --- secrets ------------------------------------------------------------------------------------------------------
-
-
-# --- in the database ----------------------------------------------------------------------------------------------
-
-
-# --- in a running relay -------------------------------------------------------------------------------------------
 
 
 class KeyRing:
@@ -131,7 +118,7 @@ class KeyRing:
             began = trio.current_time()
             try:
                 stored = await trio.to_thread.run_sync(_read_snapshot, self._path, limiter=self._thread)
-            except (sqlite3.Error, DatabaseError, OSError, ValueError):  # operators see it in the statistics
+            except (StorageError, OSError, ValueError):  # operators see it in the statistics
                 self._failures_total += 1
             else:
                 self._take(stored)
@@ -173,19 +160,16 @@ async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -
     """A ring over the database (which exists: the ledger was opened) and the keys of the configuration.
 
     Raises:
-        DatabaseError: a name stands in both, or the keys cannot be read.
+        StorageError: a name stands in both, or the keys cannot be read.
 
     Cancelled here: atomic, as ``KeyRing.reload``.
     """
     ring = KeyRing(path, static)
     if path is not None:
-        try:
-            ring._take(await trio.to_thread.run_sync(_read_snapshot, path))
-        except sqlite3.Error as error:
-            raise explained(path, error) from None
+        ring._take(await trio.to_thread.run_sync(_read_snapshot, path))
         ring._reloaded_at = ring._tried_at = trio.current_time()
     if names := ring.names_in_both():
-        raise DatabaseError(
+        raise StorageError(
             f"{path}: has a key named {', '.join(names)}, and so has a [[key]] of the configuration; revoke it with "
             "`relay-trio keys revoke`, or rename the [[key]]: a name stands in one place"
         )
@@ -199,11 +183,5 @@ def _static_key(settings: KeySettings) -> ClientKey:
 
 def _read_snapshot(path: Path) -> dict[bytes, ClientKey]:
     """The keys that work, by digest. Blocking. A connection for each read costs little, and none has to be kept."""
-    with closing(open_read_only(path, busy_seconds=_READ_BUSY_SECONDS)) as database:
-        rows = database.execute(
-            "SELECT number, name, digest, last4, models, created_at FROM keys WHERE revoked_at IS NULL"
-        ).fetchall()
-    return {
-        digest: ClientKey(f"k_{number:02d}", name, digest, last4, tuple(json.loads(models)), created_at)
-        for number, name, digest, last4, models, created_at in rows
-    }
+    with read_key_store(path, busy_seconds=_READ_BUSY_SECONDS) as store:
+        return {key.digest: key for key in store.working_keys()}

@@ -1,4 +1,4 @@
-"""The secret of a client key: how it is made, told from a typo, and stored as a digest."""
+"""The secret of a client key: how it is made, how a typo is recognised, and what is stored of it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ import string
 import zlib
 
 PREFIX = "rt_"
-
+"""By which people and secret scanners recognise a key."""
 
 _DIGITS = string.digits + string.ascii_letters
-
-
 _BODY_LENGTH = 43  # of 256 bits in base 62
-
-
 _CHECKSUM_LENGTH = 6  # of 32 bits in base 62
 
 
 def generate_secret() -> str:
-    """``rt_``, 256 random bits, and a checksum by which a typo can be told from a revoked key. One word to select."""
+    """``rt_``, 256 random bits, a checksum that tells a typo from a revoked key. One double-click selects it."""
     body = PREFIX + _base62(secrets.randbits(256), _BODY_LENGTH)
     return body + _checksum(body)
 
 
 def is_well_formed(secret: str) -> bool:
-    """Whether ``secret`` could have come from ``generate_secret``: no proof of anything but careful copying.
+    """Whether ``secret`` could have come from ``generate_secret``. That says nothing but that it was copied with care.
 
-    For the command line only; a client is told the same about every key that does not work.
+    For the command line only; a client gets the same answer for every key that does not work.
     """
     body, checksum = secret[:-_CHECKSUM_LENGTH], secret[-_CHECKSUM_LENGTH:]
     length = len(PREFIX) + _BODY_LENGTH + _CHECKSUM_LENGTH

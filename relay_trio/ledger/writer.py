@@ -5,39 +5,39 @@
     open_row / close_row (synchronous) ──► journal in memory ──► one task, one transaction per batch ──► SQLite
 
 The journal holds each row once, as it is now, so a request that begins and ends within one batch is one INSERT. A
-failed write keeps its batch and is tried again: rows are found by request id, so writing twice is writing once. When
-the journal is full, new rows are refused (a request without a row is not served); closing a row never is.
+failed write keeps its batch and is tried again: rows are known by their request id, so writing twice is writing once.
+When the journal is full, new rows are refused (a request without a row is not served); closing a row never is.
 
-The writing task is shielded from every cancellation: what is asked to stop is ``open_ledger``, which tells it to write
-what is left and end. So there is one writer at every moment, and no cancellation can come between a batch and its row.
+The writing task is shielded from every cancellation: it is ``open_ledger`` that ends it, once what is left is written.
+So there is one writer at every moment, and no cancellation can come between a batch and its row.
 
 What a killed process can lose is the rows of its last ``GATHER_SECONDS``; rows it had written open are closed as
-``worker_lost`` by the next start.
+``worker_lost`` by the next start, which knows them by their worker.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
+import secrets
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
 from relay_trio.errors import LedgerUnavailable, RelayError
 from relay_trio.ledger.columns import row_values
-from relay_trio.ledger.store import SqliteStore
-from relay_trio.storage.sqlite import explained, open_database, sole_writer
+from relay_trio.ledger.sqlite_store import open_store
+from relay_trio.storage.lock import sole_writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from relay_trio.ledger.columns import Values
     from relay_trio.ledger.row import LedgerRow
+    from relay_trio.ledger.store import LedgerStore
 
 _log = structlog.get_logger("relay_trio.ledger")
 
@@ -55,9 +55,8 @@ a service manager that waits 10 s before it kills."""
 _RETRY_SECONDS = (0.05, 0.2, 1.0, 2.0)
 """Between a failed write and the next; the last one repeats."""
 
-_BUSY_SECONDS = 0.5
-"""How long SQLite itself waits for a lock: short, because a thread that waits cannot be cancelled, and the writer tries
-again anyway."""
+_WORKER_BYTES = 4
+"""Random bytes of a worker's id."""
 
 
 class RowMisused(RelayError, AssertionError):
@@ -78,21 +77,14 @@ class LedgerStatistics:
     is_accepting: bool
 
 
-class RowStore(Protocol):
-    """Where batches go."""
-
-    def write(self, batch: Sequence[Values]) -> None:
-        """Write all of it or nothing; writing it again is harmless. Blocking.
-
-        Raises:
-            Exception: nothing was written.
-        """
-
-
 class Ledger:
-    """Open and close rows. The owner of both states: which rows are open, and what is not on disk yet."""
+    """Open and close rows. The owner of both states: which rows are open, and what is not on disk yet.
 
-    def __init__(self, store: RowStore, *, max_pending: int = MAX_PENDING) -> None:
+    ``worker`` is this process in the rows that it opens, another one with each start.
+    """
+
+    def __init__(self, store: LedgerStore, *, max_pending: int = MAX_PENDING) -> None:
+        self.worker = secrets.token_hex(_WORKER_BYTES)
         self._store = store
         self._max_pending = max_pending
         self._open: set[str] = set()
@@ -127,6 +119,7 @@ class Ledger:
             )
         if row.request_id in self._open or row.outcome is not None:
             raise RowMisused(f"row {row.request_id} was opened twice")
+        row.worker = self.worker
         self._open.add(row.request_id)
         self._note(row)
 
@@ -168,7 +161,7 @@ class Ledger:
             while await self._wait_for_batch():
                 await self._write_until_it_works()
         if self._pending:
-            _tell("ledger rows could not be written", rows=self._pending, error=self._last_error)
+            _log_safely("ledger rows could not be written", rows=self._pending, error=self._last_error)
 
     def stop(self) -> None:
         """Take no more rows, and give ``run`` ``FLUSH_SECONDS`` to write what is left."""
@@ -234,7 +227,7 @@ class Ledger:
             self._failures_total += 1
             before, self._last_error = self._last_error, f"{type(error).__name__}: {error}"
             if self._last_error != before:
-                _tell("ledger write failed, it will be tried again", error=self._last_error, rows=len(batch))
+                _log_safely("ledger write failed, it will be tried again", error=self._last_error, rows=len(batch))
         finally:
             self._writing = {}
             if not is_written:
@@ -254,17 +247,16 @@ async def open_ledger(path: Path, *, max_pending: int = MAX_PENDING) -> AsyncIte
     """The ledger in the file ``path``, with its writer running. Leaving it writes everything that is pending.
 
     Raises:
-        DatabaseError: the file cannot be used, or another process writes to it.
+        StorageError: the file cannot be used, or another process writes to it.
 
     Cancelled here: not cancellable while the last rows are written, for ``FLUSH_SECONDS`` at the most, and the moment
     that a write lasts that has begun.
     """
     with sole_writer(path):
-        database = await trio.to_thread.run_sync(partial(open_database, path, busy_seconds=_BUSY_SECONDS))
-        with closing(database):
-            store = SqliteStore(database)
-            await _close_lost_rows(path, store)
+        store = await trio.to_thread.run_sync(open_store, path)
+        with closing(store):
             ledger = Ledger(store, max_pending=max_pending)
+            await _close_lost_rows(store, ledger.worker)
             failure: BaseException | None = None
             try:
                 async with trio.open_nursery() as nursery:
@@ -278,22 +270,19 @@ async def open_ledger(path: Path, *, max_pending: int = MAX_PENDING) -> AsyncIte
                     raise
                 (failure,) = group.exceptions
             if ledger.open_rows:
-                _tell("rows are open at the end; the next start closes them as lost", rows=ledger.open_rows)
+                _log_safely("rows are open at the end; the next start closes them as lost", rows=ledger.open_rows)
             if failure is not None:
                 raise failure
 
 
-async def _close_lost_rows(path: Path, store: SqliteStore) -> None:
-    """Cancelled here: atomic."""
-    try:
-        lost = await trio.to_thread.run_sync(store.close_lost_rows)
-    except sqlite3.Error as error:
-        raise explained(path, error) from None
+async def _close_lost_rows(store: LedgerStore, worker: str) -> None:
+    """Close the rows of every other worker: the lock says that none of them is alive. Cancelled here: atomic."""
+    lost = await trio.to_thread.run_sync(store.close_lost, {worker})
     if lost:
-        _tell("rows of a killed process were closed as lost", level=logging.WARNING, rows=lost)
+        _log_safely("rows of a killed process were closed as lost", level=logging.WARNING, rows=lost)
 
 
-def _tell(event: str, *, level: int = logging.ERROR, **fields: object) -> None:
-    """Log. Where the log cannot be written (its disk is often the ledger's), rows are still worth more than lines."""
+def _log_safely(event: str, *, level: int = logging.ERROR, **fields: object) -> None:
+    """Log, unless the log cannot be written: its disk is often the ledger's, and rows are worth more than lines."""
     with suppress(OSError):
         _log.log(level, event, **fields)

@@ -1,143 +1,153 @@
-"""The one SQLite file: how it is opened, which versions of it are taken, and who may be its relay.
+"""The one SQLite file of a relay: how it is opened, which versions of it are taken, and what its errors mean.
 
-Rows of requests and client keys live in it; secrets never do (keys are stored as digests). One relay process writes to
-one file, which a lock enforces: a second one would close the first one's open rows as lost. The commands ``keys`` and
-``usage`` work beside it.
+Rows of requests and client keys live in it; secrets never do (keys are stored as digests). Two stores stand on this
+module, ``ledger.sqlite_store`` and ``keys.store``: they know the tables, and nothing of sqlite3. One relay process
+writes rows to one file (``lock``); the commands ``keys`` and ``usage`` work beside it.
 
-The file is never opened by other means than SQLite once it exists: closing any descriptor of it would drop the locks
-that SQLite holds for this process (POSIX), and with them the soundness of the file
-(https://www.sqlite.org/howtocorrupt.html section 2.2). The relay's own lock is therefore on a file beside it.
+A file of an older schema is migrated by the relay alone, which holds that lock. A command does with the schema that it
+finds, as long as that has what the command needs: a relay of the older version may be running.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from relay_trio.storage.errors import RowRefused, SchemaTooNew, StorageError
+from relay_trio.storage.lock import require_directory
 from relay_trio.storage.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another process's write; ``keys`` and the relay write for less than a millisecond."""
 
 
-class DatabaseError(Exception):
-    """The file cannot be used; the message names it, the reason and the fix."""
+class Database:
+    """An open file. Blocking; one thread at a time, not always the same. Every method may raise StorageError."""
 
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
 
-class DatabaseTooNew(DatabaseError):
-    """A newer relay-trio wrote the file."""
+    def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT."""
+        with _explaining(self.path):
+            return self._connection.execute(statement, parameters).fetchall()
+
+    def execute(self, statement: str, *parameters: object) -> int:
+        """Run one statement as a transaction of its own; how many rows it changed.
+
+        Raises:
+            RowRefused: a value cannot be stored, or breaks a rule of the table.
+        """
+        with _explaining(self.path), _refusing(self.path):
+            return self._connection.execute(statement, parameters).rowcount
+
+    def execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run one statement for each of ``rows``, all in one transaction: all of them or none.
+
+        Raises:
+            RowRefused: as ``execute``.
+        """
+        with _explaining(self.path), _refusing(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany(statement, rows)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # some failures roll back by themselves
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the file; twice is no harm."""
+        self._connection.close()
 
 
 @dataclass(frozen=True, slots=True)
-class DatabaseState:
-    """What ``check`` shows: ``state`` in words, and how many keys are not revoked."""
+class FileState:
+    """What stands at a path: a database of ``schema``, or with 0 nothing yet."""
 
-    state: str
-    active_keys: int
+    schema: int
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the next relay begins the file."""
+        return self.schema == 0
+
+    def __str__(self) -> str:
+        return "new" if self.is_new else f"schema {self.schema}"
 
 
-def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """The file for reading and writing, created (mode 0600) or migrated as needed. Blocking.
+def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS, oldest: int | None = None) -> Database:
+    """The file for reading and writing, created (mode 0600) if it is missing. Blocking.
+
+    It is migrated if its schema is older than ``oldest`` (None: the newest), which only the holder of its lock may do.
 
     Raises:
-        DatabaseError: with the reason and the fix.
+        StorageError: with the reason and the fix.
     """
-    _require_directory(path)
+    require_directory(path)
     try:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise DatabaseError(f"{path}: {_FIXES[sqlite3.SQLITE_READONLY]}")  # SQLite would open it for reading
-        database = _connect(path, "rw", busy_seconds)
+            raise StorageError(f"{path}: {_FIXES[sqlite3.SQLITE_READONLY]}")  # SQLite would open it for reading
+        connection = _connect(path, "rw", busy_seconds)
     except (OSError, sqlite3.Error) as error:
-        raise explained(path, error) from None
-    with _closing_on_error(path, database):
-        _migrate(database, path)
-        if _journal_mode_wal(database, busy_seconds) != "wal":
-            raise DatabaseError(f"{path}: its file system has no shared memory; put server.ledger on a local disk")
-        database.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing, a power cut the last commits
-        database.execute("PRAGMA foreign_keys = ON")
-    return database
+        raise _explained(path, error) from None
+    with _closing_on_error(path, connection):
+        _migrate(connection, path, _or_newest(oldest))
+        if _journal_mode_wal(connection, busy_seconds) != "wal":
+            raise StorageError(f"{path}: its file system has no shared memory; put server.ledger on a local disk")
+        connection.execute("PRAGMA synchronous = NORMAL")  # a kill loses nothing, a power cut the last commits
+        connection.execute("PRAGMA foreign_keys = ON")
+    return Database(path, connection)
 
 
-def open_read_only(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """The file for reading, beside a relay that writes. Blocking.
+def open_read_only(path: Path, *, busy_seconds: float = BUSY_SECONDS, oldest: int | None = None) -> Database:
+    """The file for reading, beside a relay that writes. Blocking. ``oldest`` is the oldest schema that will do (None:
+    the newest).
 
     Raises:
-        DatabaseError: it does not exist, is newer, has no tables yet, or is no ledger.
+        StorageError: it does not exist, is no ledger, or has a schema older than ``oldest`` or newer than ours.
     """
     if not path.is_file():
-        raise DatabaseError(f"{path}: there is no ledger yet; `relay-trio serve` and `relay-trio keys create` make it")
-    database = _connect_to_read(path, busy_seconds)
-    with _closing_on_error(path, database):
-        version = _version(database, path)
-        if version < SCHEMA_VERSION:
-            raise DatabaseError(
+        raise StorageError(f"{path}: there is no ledger yet; `relay-trio serve` and `relay-trio keys create` make it")
+    connection = _connect_to_read(path, busy_seconds)
+    with _closing_on_error(path, connection):
+        version = _version(connection, path)
+        if version < _or_newest(oldest):
+            raise StorageError(
                 f"{path}: has schema {version}, this relay-trio reads {SCHEMA_VERSION}; start `relay-trio serve` once, "
                 "which brings it up to date"
             )
-    return database
+    return Database(path, connection)
 
 
-def inspect(path: Path) -> DatabaseState:
+def inspect(path: Path) -> FileState:
     """What there is at ``path``, without changing anything. Blocking.
 
     Raises:
-        DatabaseError: a relay could not start with it.
+        StorageError: a relay could not start with it.
     """
     if not path.exists():
-        _require_directory(path)
-        return DatabaseState("new", 0)
-    database = _connect_to_read(path, BUSY_SECONDS)
-    with closing(database), _closing_on_error(path, database):
-        version = _version(database, path)
-        if version == 0:
-            return DatabaseState("new", 0)
-        (keys,) = database.execute("SELECT count(*) FROM keys WHERE revoked_at IS NULL").fetchone()
-    return DatabaseState(f"schema {version}", int(keys))
+        require_directory(path)
+        return FileState(0)
+    connection = _connect_to_read(path, BUSY_SECONDS)
+    with closing(connection), _explaining(path):
+        return FileState(_version(connection, path))
 
 
-@contextmanager
-def sole_writer(path: Path) -> Iterator[None]:
-    """Hold the right to be the relay process of this file. The system gives it back when the process ends, however.
-
-    Raises:
-        DatabaseError: another process has it.
-    """
-    _require_directory(path)
-    place = f"{os.path.realpath(path)}.lock"  # one lock for one file, whatever links lead to it
-    try:
-        descriptor = os.open(place, os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise DatabaseError(f"{place}: cannot be opened: {error.strerror}; make its directory writable") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            raise DatabaseError(
-                f"{path}: another relay-trio process (pid {holder}) writes to this ledger; "
-                "stop it, or give this one its own server.ledger"
-            ) from None
-        except OSError as error:
-            raise DatabaseError(
-                f"{place}: cannot be locked: {error.strerror}; put server.ledger on a local disk"
-            ) from None
-        with suppress(OSError):  # on a full disk: it is only for the message of the other process
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+def _or_newest(schema: int | None) -> int:
+    return SCHEMA_VERSION if schema is None else schema
 
 
 def _connect(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:
@@ -152,48 +162,41 @@ def _connect(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:
 
 
 def _connect_to_read(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """For reading. In a place that cannot be written (a backup on a read-only disk), SQLite cannot make the files that
-    it wants beside the file, but where no log lies beside it, no relay has it open and it can be read as it stands.
+    """For reading. In a place that cannot be written (a backup on a read-only disk), SQLite cannot make its files
+    beside the database; but where no log lies beside it, no relay has it open, and it can be read as it stands.
 
     Raises:
-        DatabaseError: it cannot be read.
+        StorageError: it cannot be read.
     """
-    try:
-        database = _connect(path, "ro", busy_seconds)
+    with _explaining(path):
+        connection = _connect(path, "ro", busy_seconds)
         try:
-            database.execute("PRAGMA schema_version").fetchone()
+            connection.execute("PRAGMA schema_version").fetchone()
         except sqlite3.OperationalError as error:
-            database.close()
+            connection.close()
             if _code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) or os.path.exists(f"{path}-wal"):
                 raise
             return _connect(path, "ro&immutable=1", busy_seconds)
         except sqlite3.Error:
-            database.close()
+            connection.close()
             raise
-    except sqlite3.Error as error:
-        raise explained(path, error) from None
-    return database
+    return connection
 
 
-def _require_directory(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise DatabaseError(f"{path}: the directory {path.parent} does not exist; create it or set server.ledger")
-
-
-def _version(database: sqlite3.Connection, path: Path) -> int:
+def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of the file; 0 if it is empty.
 
     Raises:
-        DatabaseError: it is too new, or the database of another program.
+        StorageError: it is too new, or the database of another program.
     """
-    with _one_moment(database):
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        (application,) = database.execute("PRAGMA application_id").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    with _one_moment(connection):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application != APPLICATION_ID and (version or application or tables):
-        raise DatabaseError(f"{path}: is the database of another program; set server.ledger to another file")
+        raise StorageError(f"{path}: is the database of another program; set server.ledger to another file")
     if version > SCHEMA_VERSION:
-        raise DatabaseTooNew(
+        raise SchemaTooNew(
             f"{path}: has schema {version}, this relay-trio knows up to {SCHEMA_VERSION}; "
             "install the newer relay-trio again, or set server.ledger to another file"
         )
@@ -201,37 +204,39 @@ def _version(database: sqlite3.Connection, path: Path) -> int:
 
 
 @contextmanager
-def _one_moment(database: sqlite3.Connection) -> Iterator[None]:
+def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
     """Read the file as it is at one moment: another process may be migrating it."""
-    if database.in_transaction:
+    if connection.in_transaction:
         yield
         return
-    database.execute("BEGIN")
+    connection.execute("BEGIN")
     try:
         yield
     finally:
-        database.execute("ROLLBACK")
+        connection.execute("ROLLBACK")
 
 
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    """Take the missing steps, all or none; whoever comes second to the lock finds nothing to do."""
-    if _version(database, path) == SCHEMA_VERSION:
+def _migrate(connection: sqlite3.Connection, path: Path, oldest: int) -> None:
+    """Take all the missing steps or none, if any is needed; who comes second to SQLite's lock finds nothing to do."""
+    if _version(connection, path) >= oldest:
         return
-    database.execute("BEGIN IMMEDIATE")
-    for step in MIGRATIONS[_version(database, path) :]:
-        for statement in step:
-            database.execute(statement)
-    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    database.execute("COMMIT")
+    connection.execute("BEGIN IMMEDIATE")
+    version = _version(connection, path)
+    if version < oldest:
+        for step in MIGRATIONS[version:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
 
 
-def _journal_mode_wal(database: sqlite3.Connection, busy_seconds: float) -> str:
-    """Ask for WAL. Two processes that do so at one time get SQLITE_BUSY at once, whatever the busy timeout is: the one
-    lock that SQLite does not wait for."""
+def _journal_mode_wal(connection: sqlite3.Connection, busy_seconds: float) -> str:
+    """Set WAL. Two processes that do so at one time get SQLITE_BUSY at once, whatever the busy timeout is: the one lock
+    that SQLite does not wait for."""
     deadline = time.monotonic() + busy_seconds
     while True:
         try:
-            (mode,) = database.execute("PRAGMA journal_mode = WAL").fetchone()
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
@@ -241,16 +246,35 @@ def _journal_mode_wal(database: sqlite3.Connection, busy_seconds: float) -> str:
 
 
 @contextmanager
-def _closing_on_error(path: Path, database: sqlite3.Connection) -> Iterator[None]:
-    """Close ``database`` when the block fails, and explain what SQLite says."""
+def _closing_on_error(path: Path, connection: sqlite3.Connection) -> Iterator[None]:
+    """Close ``connection`` when the block fails, and explain what SQLite says."""
+    try:
+        with _explaining(path):
+            yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Raise what SQLite says as StorageError."""
     try:
         yield
     except sqlite3.Error as error:
-        database.close()
-        raise explained(path, error) from None
-    except BaseException:
-        database.close()
-        raise
+        raise _explained(path, error) from None
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Raise what SQLite and its adapter say of a value as RowRefused. Everything else is the file's fault, and passes
+    with time."""
+    try:
+        yield
+    except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
+        raise RowRefused(f"{path}: does not take a row: {error}") from None
+    except (ValueError, TypeError, OverflowError) as error:  # of the adapter; its text may hold the value
+        raise RowRefused(f"{path}: does not take a row: {type(error).__name__} in a value") from None
 
 
 _FIXES = {
@@ -263,11 +287,11 @@ _FIXES = {
 }
 
 
-def explained(path: Path, error: OSError | sqlite3.Error) -> DatabaseError:
+def _explained(path: Path, error: OSError | sqlite3.Error) -> StorageError:
     """``error`` with the file and what helps."""
     if isinstance(error, OSError):
-        return DatabaseError(f"{path}: cannot be opened for writing: {error.strerror or error}")
-    return DatabaseError(f"{path}: {_FIXES.get(_code(error), str(error))}")
+        return StorageError(f"{path}: cannot be opened for writing: {error.strerror or error}")
+    return StorageError(f"{path}: {_FIXES.get(_code(error), str(error))}")
 
 
 def _code(error: sqlite3.Error) -> int:

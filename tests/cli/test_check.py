@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay_trio.cli.check import check
-from relay_trio.keys.store import KeyStore
+from relay_trio.keys.store import open_key_store
 from relay_trio.vendors.registry import PROVIDERS
 from tests.support.canned_upstream import API_KEY, account
 
@@ -122,7 +122,7 @@ def test_a_relay_that_is_not_there_is_exit_1(url: str, capsys: pytest.CaptureFix
 
 def test_a_database_of_a_newer_version_is_a_problem(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = config_file.parent / "relay.db"
-    with closing(KeyStore(path)), closing(sqlite3.connect(path)) as database:
+    with open_key_store(path), closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 99")
     config_file.write_text(account("a", "http://127.0.0.1:9"))
     assert check(config=config_file) == 1
@@ -134,7 +134,7 @@ def test_a_database_of_a_newer_version_is_a_problem(config_file: Path, capsys: p
 def test_keys_in_the_ledger_are_counted(
     config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(KeyStore(config_file.parent / "relay.db")) as store:
+    with open_key_store(config_file.parent / "relay.db") as store:
         store.create("team-x")
     with serve_upstream(200) as upstream:
         config_file.write_text(account("a", upstream.base_url))

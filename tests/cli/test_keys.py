@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from relay_trio.cli.keys import client_url, create, keys, list_keys, revoke
 from relay_trio.keys.aws_pairs import AccessKeys
 from relay_trio.keys.secret import digest_of, is_well_formed
-from relay_trio.keys.store import KeyStore
+from relay_trio.keys.store import open_key_store
 from relay_trio.settings import Listener, ServerSettings
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ def test_a_key_is_shown_once_and_only_its_digest_is_stored(config: Path, capsys:
     assert is_well_formed(secret)
     assert "id k_01   name team-x   models claude-*\n" in out
     assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:9000 ANTHROPIC_AUTH_TOKEN={secret}\n" in out
-    with closing(KeyStore(config.parent / "relay.db")) as store:
-        [key] = store.list()
+    with open_key_store(config.parent / "relay.db") as store:
+        [key] = store.all_keys()
     assert (key.name, key.digest, key.models) == ("team-x", digest_of(secret), ("claude-*",))
     assert all(secret.encode() not in path.read_bytes() for path in config.parent.iterdir())
 
@@ -58,8 +57,8 @@ def test_a_pair_for_aws_clients_is_printed_once_and_derived_again_from_the_key(
     config.write_text(SIGNING)
     assert create("team-x", aws=True, config=config) == 0
     out = capsys.readouterr().out
-    with closing(KeyStore(config.parent / "relay.db")) as store:
-        [key] = store.list()
+    with open_key_store(config.parent / "relay.db") as store:
+        [key] = store.all_keys()
     pair = AccessKeys(MASTER).pair_of(key)
     assert f"export AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}\n" in out
     assert "export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:9000\n" in out

@@ -20,8 +20,9 @@ import trio
 
 from relay_trio.cli.serve import serve
 from relay_trio.simulator import SimulatorSettings, open_simulator
+from relay_trio.storage.lock import sole_writer
 from relay_trio.storage.schema import SCHEMA_VERSION
-from relay_trio.storage.sqlite import open_database, open_read_only, sole_writer
+from relay_trio.storage.sqlite import open_database, open_read_only
 from tests.support.canned_upstream import API_KEY, account
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def test_a_public_address_needs_keys_and_tls(
 def test_a_ledger_of_a_newer_version_is_left_as_it_is(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ledger = config_file.parent / "relay.db"
     with closing(open_database(ledger)) as database:
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        database.query(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     told = refused(config_file, LOCAL + UPSTREAM + CLIENT, capsys)
     assert f"schema {SCHEMA_VERSION + 1}" in told
     assert "install the newer relay-trio" in told
@@ -206,7 +207,7 @@ async def read_until(stream: trio.SocketStream, wanted: bytes) -> bytes:
 
 def codes(folder: Path) -> list[str]:
     with closing(open_read_only(folder / "relay.db")) as database:
-        return [code for (code,) in database.execute("SELECT code FROM requests ORDER BY started_at")]
+        return [code for (code,) in database.query("SELECT code FROM requests ORDER BY started_at")]
 
 
 def configure(config: Path, upstream_url: str, drain_seconds: float) -> None:

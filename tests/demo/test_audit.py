@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +11,7 @@ from relay_trio.demo.audit import audit, read_rows
 from relay_trio.demo.clients import Sent
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.ledger.writer import open_ledger
-from relay_trio.outcome import COMPLETED
+from relay_trio.outcome import COMPLETED, Phase, ended_by_client, ended_by_defect
 from relay_trio.simulator import ServedRequest, Usage
 from relay_trio.usage import UsageSource, UsageStats
 
@@ -19,28 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def row(**values: Any) -> sqlite3.Row:
+def row(**values: Any) -> LedgerRow:
     """A completed row of the request ``demo-0``, but for ``values``."""
-    content = {
-        "request_id": "req_1",
-        "client_request_id": "demo-0",
-        "upstream_request_id": "up_1",
-        "provider": "anthropic",
-        "outcome": "completed",
-        "code": "--",
-        "status": 200,
-        "usage_source": "exact",
-        "input_tokens": 3,
-        "output_tokens": 5,
-        "cache_creation_tokens": 0,
-        "cache_read_tokens": 0,
-    } | values
-    database = sqlite3.connect(":memory:")
-    database.row_factory = sqlite3.Row
-    columns = ", ".join(f"? AS {name}" for name in content)
-    found: sqlite3.Row = database.execute(f"SELECT {columns}", tuple(content.values())).fetchone()
-    database.close()
-    return found
+    usage = UsageStats(3, 5, source=UsageSource.EXACT)
+    row = LedgerRow("req_1", "k_1", 1.0, "messages", provider="anthropic", outcome=COMPLETED, status=200, usage=usage)
+    return replace(row, **{"client_request_id": "demo-0", "upstream_request_id": "up_1", **values})
+
+
+def used(source: UsageSource, *, output: int = 5, cache_read: int = 0) -> UsageStats:
+    return UsageStats(3, output, 0, cache_read, source)
 
 
 def sent(**values: Any) -> Sent:
@@ -79,36 +66,36 @@ def test_rows_of_strangers_are_not_counted_but_looked_at() -> None:
         (Sent("demo-0"), [], 5, "1 requests without an answer: demo-0"),
         (sent(has_last_word=False), [row()], 5, "1 streams that ended cleanly without their last event: demo-0"),
         (sent(is_whole=False), [row()], 5, "1 answers said to be complete that were cut: demo-0"),
-        (sent(), [row(outcome="client_disconnect")], 5, "1 clients said to have left that had not: demo-0"),
+        (sent(), [row(outcome=ended_by_client(Phase.DATA))], 5, "1 clients said to have left that had not: demo-0"),
         (sent(status=429), [row()], 5, "1 rows with another status than the client saw: demo-0"),
         (sent(is_held_open=True), [row()], 5, "1 half-closed connections held open: demo-0"),
         (sent(), [row(outcome=None)], 5, "1 rows left open: req_1"),
-        (sent(), [row(outcome="internal", code="ID")], 5, "1 internal errors (ID): req_1"),
+        (sent(), [row(outcome=ended_by_defect(Phase.DATA))], 5, "1 internal errors (ID): req_1"),
         (sent(), [row()], 6, "1 exact rows that differ from what was served: req_1"),
-        (sent(), [row(usage_source="partial")], 4, "1 rows with more tokens than were served: req_1"),
-        (sent(), [row(usage_source="partial")], 5, "1 completed requests without exact tokens: req_1"),
-        (sent(), [row(usage_source="none")], 5, "1 completed requests without exact tokens: req_1"),
+        (sent(), [row(usage=used(UsageSource.PARTIAL))], 4, "1 rows with more tokens than were served: req_1"),
+        (sent(), [row(usage=used(UsageSource.PARTIAL))], 5, "1 completed requests without exact tokens: req_1"),
+        (sent(), [row(usage=used(UsageSource.NONE))], 5, "1 completed requests without exact tokens: req_1"),
         (sent(), [row(upstream_request_id="up_2")], 5, "1 rows with tokens that no upstream served: req_1"),
     ],
 )
 def test_each_disagreement_is_named(
-    request_seen: Sent, rows: list[sqlite3.Row], tokens_served: int, problem: str
+    request_seen: Sent, rows: list[LedgerRow], tokens_served: int, problem: str
 ) -> None:
     assert problem in audit([request_seen], rows, [served(tokens_served)]).problems
 
 
 def test_an_answer_that_the_upstream_damaged_need_not_be_counted() -> None:
-    assert audit([sent()], [row(usage_source="none")], [served(fault="malformed")]).problems == ()
+    assert audit([sent()], [row(usage=used(UsageSource.NONE))], [served(fault="malformed")]).problems == ()
 
 
 def test_exact_tokens_are_summed_for_each_provider() -> None:
     """Those of rows that are not exact are in no sum: they are fewer than were served."""
     rows = [
         row(),
-        row(request_id="req_2", client_request_id="", output_tokens=4),
-        row(request_id="req_3", client_request_id="", provider="gemini", cache_read_tokens=2),
-        row(request_id="req_4", client_request_id="", provider="gemini", usage_source="partial"),
-        row(request_id="req_5", client_request_id="", provider="bedrock", usage_source="none"),
+        row(request_id="req_2", client_request_id="", usage=used(UsageSource.EXACT, output=4)),
+        row(request_id="req_3", client_request_id="", provider="gemini", usage=used(UsageSource.EXACT, cache_read=2)),
+        row(request_id="req_4", client_request_id="", provider="gemini", usage=used(UsageSource.PARTIAL)),
+        row(request_id="req_5", client_request_id="", provider="bedrock", usage=used(UsageSource.NONE)),
     ]
     assert audit([sent()], rows, []).tokens == {"anthropic": 15, "gemini": 10}
 

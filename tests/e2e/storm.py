@@ -44,8 +44,9 @@ from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
 from relay_trio.simulator.vendors.bedrock.settings import ACCESS_KEYS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncIterator, Sequence
+
+    from relay_trio.ledger.row import LedgerRow
 
 KEY = "rt_storm"
 FAULTS = (
@@ -163,7 +164,7 @@ class Report:
 
     sent: list[StormSent]
     audit: Audit
-    rows: list[sqlite3.Row]
+    rows: list[LedgerRow]
     problems: list[str]
     leftovers: list[str]
     seconds: float
@@ -525,7 +526,7 @@ async def storm(folder: Path, *, requests: int, clients: int = 60, seed: int = 0
     held_open = sum(request.is_idle_held_open for request in sent)
     leftovers += [f"{held_open} idle connections held open after a half-close"] if held_open else []
     problems += _log_problems(relay.log)
-    rows = [row for row in read_rows(relay.ledger) if row["client_request_id"] != "warm-up"]
+    rows = [row for row in read_rows(relay.ledger) if row.client_request_id != "warm-up"]
     found = _audit(sent, rows, simulator)
     problems += found.problems
     problems += _unread_problems(sent, rows)
@@ -570,15 +571,15 @@ async def _until_back(relay: RelayProcess, baseline: dict[str, int]) -> tuple[fl
         await trio.sleep(0.05)
 
 
-def _audit(sent: list[StormSent], rows: list[sqlite3.Row], simulator: Simulator) -> Audit:
+def _audit(sent: list[StormSent], rows: list[LedgerRow], simulator: Simulator) -> Audit:
     served_tags = {record.tag for record in simulator.truth.records}
     for request in sent:
         request.is_admitted = request.is_admitted or request.request_id in served_tags
     return audit(sent, rows, simulator.truth.records)
 
 
-def _unread_problems(sent: Sequence[StormSent], rows: Sequence[sqlite3.Row]) -> list[str]:
-    found = {row["client_request_id"] for row in rows}
+def _unread_problems(sent: Sequence[StormSent], rows: Sequence[LedgerRow]) -> list[str]:
+    found = {row.client_request_id for row in rows}
     waited = [
         request.request_id
         for request in sent
@@ -628,14 +629,14 @@ def print_report(report: Report) -> None:
     ways = Counter(request.way.name for request in report.sent if request.has_left)
     print(f"  left        {sum(ways.values())}: {_told(ways)}; {_told(moments)}")
     print(f"  rows        {report.audit.rows}/{report.audit.requests}, and {report.audit.unread} never read")
-    print(f"  outcomes    {_told(Counter(row['outcome'] for row in report.rows))}")
-    print(f"  codes       {_told(Counter(row['code'] for row in report.rows))}")
-    print(f"  usage       {_told(Counter(row['usage_source'] for row in report.rows))}")
+    print(f"  outcomes    {_told(Counter(row.outcome_word for row in report.rows))}")
+    print(f"  codes       {_told(Counter(row.outcome_code for row in report.rows))}")
+    print(f"  usage       {_told(Counter(row.usage.source.value for row in report.rows))}")
     print(f"  peak        {_told(Counter(report.peak))}")
     print(f"  baseline    {_told(Counter(report.baseline))}   back after {report.back_seconds * 1000:.0f} ms")
     print(f"  RSS         {report.rss_kib[0] / 1024:.1f} -> {report.rss_kib[1] / 1024:.1f} MiB")
-    gone = [row for row in report.rows if row["outcome"] == "client_disconnect"]
-    print(f"  release ms  client gone: {quantiles([r['release_ms'] for r in gone if r['release_ms'] is not None])}")
+    gone = [row for row in report.rows if row.outcome_word == "client_disconnect"]
+    print(f"  release ms  client gone: {quantiles([row.release_ms for row in gone if row.release_ms is not None])}")
     for way, values in sorted(report.departures_ms.items()):
         print(f"  upstream sees it, ms, {way:<20}  {quantiles(values)}")
     for problem in [*report.problems, *report.leftovers]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -36,12 +35,12 @@ def ended(row: LedgerRow, outcome: Outcome = COMPLETED) -> LedgerRow:
 def codes(path: Path) -> dict[str, str | None]:
     """Each row in the file, by id: its code, None while it is open."""
     with closing(open_read_only(path)) as database:
-        return dict(database.execute("SELECT request_id, code FROM requests ORDER BY request_id").fetchall())
+        return dict(database.query("SELECT request_id, code FROM requests ORDER BY request_id"))
 
 
 def sole_row(path: Path) -> dict[str, Any]:
     """The only row in the file, by column."""
     with closing(open_read_only(path)) as database:
-        database.row_factory = sqlite3.Row
-        (row,) = database.execute("SELECT * FROM requests").fetchall()
-        return dict(row)
+        names = [name for (name,) in database.query("SELECT name FROM pragma_table_info('requests')")]
+        (row,) = database.query("SELECT * FROM requests")
+        return dict(zip(names, row, strict=True))

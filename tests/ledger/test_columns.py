@@ -6,15 +6,19 @@ from contextlib import closing
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from relay_trio.ledger.columns import COLUMNS, row_values
-from relay_trio.ledger.row import LedgerRow
-from relay_trio.outcome import Phase, ended_by_client
+import pytest
+
+from relay_trio.ledger.columns import COLUMNS, row_of, row_values
+from relay_trio.ledger.row import AttemptRecord, LedgerRow
+from relay_trio.outcome import COMPLETED, Phase, Word, ended_by_client
 from relay_trio.storage.sqlite import open_database
 from relay_trio.usage import UsageSource, UsageStats
 from tests.ledger.rows import make_row
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from relay_trio.outcome import Outcome
 
 _KINDS = {"TEXT": str, "INTEGER": int, "REAL": float}
 
@@ -26,7 +30,7 @@ def by_column(row: LedgerRow) -> dict[str, object]:
 def test_the_table_has_these_columns_and_takes_these_values(tmp_path: Path) -> None:
     """A field that is added to the row needs a step of the schema."""
     with closing(open_database(tmp_path / "relay.db")) as database:
-        made = database.execute("SELECT * FROM pragma_table_info('requests') ORDER BY name").fetchall()
+        made = database.query("SELECT * FROM pragma_table_info('requests') ORDER BY name")
     ours = sorted((column.name, column.kind, not column.is_nullable) for column in COLUMNS)
     assert ours == [
         (name, _KINDS[kind], bool(is_filled or name == "request_id")) for _, name, kind, is_filled, *_ in made
@@ -56,3 +60,14 @@ def test_values_are_those_of_the_moment() -> None:
     row.attempts = 5
     assert values != row_values(row)
     assert 5 not in values
+
+
+@pytest.mark.parametrize("usage", [UsageStats(), UsageStats(1, 2, 3, 4, UsageSource.EXACT)])
+@pytest.mark.parametrize("outcome", [None, COMPLETED, ended_by_client(Phase.QUEUED)])
+def test_a_row_comes_back_from_its_values(usage: UsageStats, outcome: Outcome | None) -> None:
+    attempts = (
+        AttemptRecord('a \u00e4 "', Phase.CONNECTING, Word.UPSTREAM_TIMEOUT, None, 0.5),
+        AttemptRecord("b", Phase.HEAD, Word.UPSTREAM_RATE_LIMITED, 429, 1e3),
+    )
+    row = make_row("r", usage=usage, outcome=outcome, attempt_log=attempts, worker="w", cost_usd=0.25, ttft_ms=1.5)
+    assert row_of(row_values(row)) == row

@@ -22,17 +22,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay_trio.errors import LedgerUnavailable
-from relay_trio.ledger import writer
+from relay_trio.ledger import sqlite_store, writer
 from relay_trio.ledger.columns import row_values
-from relay_trio.ledger.store import SqliteStore
+from relay_trio.ledger.sqlite_store import open_report, open_store
 from relay_trio.ledger.writer import Ledger, RowMisused, open_ledger
 from relay_trio.outcome import Phase, ended_by_client, ended_by_shutdown
-from relay_trio.storage.sqlite import DatabaseError, open_database
+from relay_trio.storage.errors import StorageError
 from tests.explorer import Run, explore
 from tests.ledger.rows import codes, ended, make_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from relay_trio.ledger.columns import Values
     from relay_trio.ledger.row import LedgerRow
@@ -50,7 +50,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "_RETRY_SECONDS", (0.01,))
-    monkeypatch.setattr(writer, "_BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_store, "_BUSY_SECONDS", 0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,11 @@ class Store:
         if self.fault is not None:
             raise self.fault
         self.batches.append(list(batch))
+
+    def close_lost(self, alive: Collection[str]) -> int:
+        return 0
+
+    def close(self) -> None: ...
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -181,7 +186,7 @@ def test_misuse_is_an_error_and_changes_nothing() -> None:
 
 async def test_a_full_journal_refuses_new_rows_and_takes_every_end(path: Path) -> None:
     """At the bound: no request is served without a row, and nothing that happened is lost."""
-    with closing(open_database(path)) as other:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with open_ledger(path, max_pending=10) as ledger:
             other.execute("BEGIN IMMEDIATE")
             rows = [make_row() for _ in range(10)]
@@ -214,7 +219,7 @@ async def test_ends_are_taken_beyond_the_bound() -> None:
             for row in rows[at : at + 5]:
                 ledger.open_row(row)
             await ledger.wait_written()
-        store.fault = sqlite3.OperationalError("disk I/O error")
+        store.fault = StorageError("relay.db: disk I/O error")
         for row in rows:
             ledger.close_row(ended(row))
         assert ledger.statistics().pending == 20
@@ -226,9 +231,7 @@ async def test_ends_are_taken_beyond_the_bound() -> None:
     assert ledger.statistics().written_total == 40
 
 
-@pytest.mark.parametrize(
-    "fault", [sqlite3.OperationalError("disk I/O error"), RuntimeError("no thread"), MemoryError()]
-)
+@pytest.mark.parametrize("fault", [StorageError("relay.db: disk I/O error"), RuntimeError("no thread"), MemoryError()])
 async def test_no_fault_of_the_store_ends_the_writer(fault: Exception) -> None:
     ledger = Ledger(store := Store())
     store.fault = fault
@@ -252,7 +255,7 @@ async def test_a_failed_batch_does_not_undo_what_was_noted_while_it_failed() -> 
         def write(self, batch: Sequence[Values]) -> None:
             if self.calls == 0:
                 trio.from_thread.run_sync(ledger.close_row, ended(row))
-                self.fault = sqlite3.OperationalError("database is locked")
+                self.fault = StorageError("relay.db: database is locked")
             try:
                 super().write(batch)
             finally:
@@ -295,7 +298,7 @@ async def test_leaving_while_the_file_is_locked_ends_in_bounded_time_and_says_wh
     path: Path, monkeypatch: pytest.MonkeyPatch, log: list[Any]
 ) -> None:
     monkeypatch.setattr(writer, "FLUSH_SECONDS", 0.1)
-    with closing(open_database(path)) as other, trio.fail_after(3):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, trio.fail_after(3):
         async with open_ledger(path) as ledger:
             other.execute("BEGIN IMMEDIATE")
             ledger.open_row(row := make_row())
@@ -306,7 +309,7 @@ async def test_leaving_while_the_file_is_locked_ends_in_bounded_time_and_says_wh
 
 
 async def test_leaving_waits_for_a_lock_that_is_given_back_in_time(path: Path) -> None:
-    with closing(open_database(path)) as other, trio.fail_after(3):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, trio.fail_after(3):
         async with trio.open_nursery() as nursery:
 
             async def give_back() -> None:
@@ -319,6 +322,20 @@ async def test_leaving_waits_for_a_lock_that_is_given_back_in_time(path: Path) -
                 ledger.open_row(make_row("r"))
                 ledger.close_row(ended(make_row("r")))
     assert codes(path) == {"r": "--"}
+
+
+async def test_a_row_has_the_worker_that_opened_it_and_each_start_is_another(path: Path) -> None:
+    workers = []
+    for name in ("first", "second"):
+        async with open_ledger(path) as ledger:
+            ledger.open_row(row := make_row(name))
+            workers.append(row.worker)
+    assert workers[0] != workers[1]
+    with open_report(path) as report:
+        assert [(row.request_id, row.worker, row.outcome_code) for row in report.rows()] == [
+            ("first", workers[0], "WD"),
+            ("second", workers[1], None),
+        ]
 
 
 async def test_after_leaving_no_row_is_taken(path: Path, log: list[Any]) -> None:
@@ -336,7 +353,7 @@ async def test_after_leaving_no_row_is_taken(path: Path, log: list[Any]) -> None
 @pytest.mark.parametrize("is_late", [False, True])
 async def test_an_error_inside_the_block_comes_out_as_it_is(path: Path, is_late: bool) -> None:
     """The start of the relay happens inside, and its callers catch by type: no exception group around it."""
-    error = DatabaseError("the name stands in both places")
+    error = StorageError("the name stands in both places")
 
     async def use() -> None:
         async with open_ledger(path) as ledger:
@@ -346,7 +363,7 @@ async def test_an_error_inside_the_block_comes_out_as_it_is(path: Path, is_late:
                 await ledger.wait_written()
             raise error
 
-    with pytest.raises(DatabaseError) as caught:
+    with pytest.raises(StorageError) as caught:
         await use()
     assert caught.value is error
     assert codes(path) == {"r": "--"}
@@ -368,7 +385,7 @@ async def test_a_log_on_a_full_disk_does_not_end_the_writer(path: Path, monkeypa
 
     monkeypatch.setattr(writer, "_log", FullLog())
     ledger = Ledger(store := Store())
-    store.fault = sqlite3.OperationalError("database or disk is full")
+    store.fault = StorageError("relay.db: database or disk is full")
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ledger.run)
@@ -381,7 +398,7 @@ async def test_a_log_on_a_full_disk_does_not_end_the_writer(path: Path, monkeypa
 
 async def test_an_outage_is_logged_once_and_not_for_every_attempt(log: list[Any]) -> None:
     ledger = Ledger(store := Store())
-    store.fault = sqlite3.OperationalError("database or disk is full")
+    store.fault = StorageError("relay.db: database or disk is full")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ledger.run)
         ledger.open_row(make_row())
@@ -498,7 +515,7 @@ def relay(path: Path) -> Iterator[subprocess.Popen[bytes]]:
 async def test_kill_9_loses_no_row_and_the_next_start_closes_them(path: Path, relay: subprocess.Popen[bytes]) -> None:
     """While it lives, a second relay is refused and rows are left alone; once it is killed, its rows are closed."""
     try:
-        with pytest.raises(DatabaseError, match=rf"another relay-trio process \(pid {relay.pid}\)"):
+        with pytest.raises(StorageError, match=rf"another relay-trio process \(pid {relay.pid}\)"):
             async with open_ledger(path):
                 pass
         assert codes(path) == {"r0": "--", "r1": None, "r2": None, "r3": None}
@@ -521,7 +538,7 @@ async def _open_and_leave(path: Path) -> None:
 def test_a_start_that_fails_gives_the_file_back(path: Path) -> None:
     path.write_text("a text of some length, which is not what SQLite writes")
     for _ in range(2):
-        with pytest.raises(DatabaseError, match="not a SQLite database"):
+        with pytest.raises(StorageError, match="not a SQLite database"):
             trio.run(_open_and_leave, path)
     path.unlink()
     trio.run(_open_and_leave, path)
@@ -533,17 +550,23 @@ def test_a_start_that_fails_gives_the_file_back(path: Path) -> None:
 class FaultyStore:
     """The real one, which may fail before its transaction or, worse, report a failure after it."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._store = SqliteStore(database)
+    def __init__(self, path: Path) -> None:
+        self._store = open_store(path)
         self.faults: list[str] = []
+
+    def close_lost(self, alive: Collection[str]) -> int:
+        return self._store.close_lost(alive)
+
+    def close(self) -> None:
+        self._store.close()
 
     def write(self, batch: Sequence[Values]) -> None:
         fault = self.faults.pop() if self.faults else ""
         if fault == "before":
-            raise sqlite3.OperationalError("database is locked")
+            raise StorageError("relay.db: database is locked")
         self._store.write(batch)
         if fault == "after":
-            raise sqlite3.OperationalError("disk I/O error")
+            raise StorageError("relay.db: disk I/O error")
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -560,9 +583,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        self.database = open_database(self.path)
-        self.store = FaultyStore(self.database)
-        SqliteStore(self.database).close_lost_rows()
+        self.store = FaultyStore(self.path)
+        self.store.close_lost(())
         self.written = {name: code or "WD" for name, code in self.written.items()}
         self.now = dict(self.written)
         self.live = {}
@@ -608,7 +630,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def kill(self) -> None:
-        self.database.close()
+        self.store.close()
         self.start()
 
     @invariant()
@@ -617,7 +639,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.open_rows == len(self.live)
 
     def teardown(self) -> None:
-        self.database.close()
+        self.store.close()
         self.directory.cleanup()
 
 
@@ -630,7 +652,7 @@ TestAnyOrder = LedgerMachine.TestCase
 
 async def test_a_failure_that_is_told_holds_no_row(path: Path, log: list[Any]) -> None:
     ledger = Ledger(store := Store())
-    store.fault = sqlite3.OperationalError("database is locked")
+    store.fault = StorageError("relay.db: database is locked")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ledger.run)
         ledger.open_row(make_row("r", model="canary-model"))

@@ -1,8 +1,7 @@
-"""Opening the file: made, migrated or refused with a reason and a fix; one relay for one file."""
+"""Opening the file: made, migrated or refused with a reason and a fix; what SQLite says is explained."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import stat
@@ -17,12 +16,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay_trio.storage import sqlite as database_module
+from relay_trio.storage.errors import RowRefused, SchemaTooNew, StorageError
+from relay_trio.storage.lock import sole_writer
 from relay_trio.storage.schema import MIGRATIONS, SCHEMA_VERSION
-from relay_trio.storage.sqlite import DatabaseError, DatabaseTooNew, inspect, open_database, open_read_only, sole_writer
+from relay_trio.storage.sqlite import inspect, open_database, open_read_only
+from tests.storage.users import unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+
+INSERT = "INSERT INTO keys (name, digest, last4, models, created_at) VALUES ('a', x'00', '', '', 0)"
 
 
 @pytest.fixture
@@ -44,9 +49,7 @@ def test_a_new_file_is_for_its_owner_alone_with_all_that_sqlite_puts_beside_it(p
     mask = os.umask(0)
     try:
         with sole_writer(path), closing(open_database(path)) as database:
-            database.execute(
-                "INSERT INTO keys (name, digest, last4, models, created_at) VALUES ('a', x'00', '', '', 0)"
-            )
+            database.execute(INSERT)
             modes = {place.name: stat.S_IMODE(place.stat().st_mode) for place in path.parent.iterdir()}
     finally:
         os.umask(mask)
@@ -56,7 +59,7 @@ def test_a_new_file_is_for_its_owner_alone_with_all_that_sqlite_puts_beside_it(p
 def test_it_is_opened_so_that_readers_and_the_writer_do_not_wait_for_each_other(path: Path) -> None:
     with closing(open_database(path)) as database:
         pragmas = [
-            database.execute(f"PRAGMA {name}").fetchone()[0]
+            database.query(f"PRAGMA {name}")[0][0]
             for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys", "user_version")
         ]
     assert pragmas == ["wal", 1, 5000, 1, SCHEMA_VERSION]
@@ -65,8 +68,8 @@ def test_it_is_opened_so_that_readers_and_the_writer_do_not_wait_for_each_other(
 def test_opening_twice_changes_nothing(path: Path) -> None:
     made(path)
     with closing(open_database(path)) as first, closing(open_database(path)) as second:
-        assert first.execute("SELECT count(*) FROM requests").fetchone() == (0,)
-        assert second.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert first.query("SELECT count(*) FROM requests") == [(0,)]
+        assert second.query("PRAGMA integrity_check") == [("ok",)]
 
 
 def test_processes_that_make_the_file_at_one_time_all_get_it(path: Path) -> None:
@@ -89,7 +92,7 @@ def test_processes_that_make_the_file_at_one_time_all_get_it(path: Path) -> None
         for thread in threads:
             thread.join()
         assert failures == []
-        assert inspect(place).state == f"schema {SCHEMA_VERSION}"
+        assert str(inspect(place)) == f"schema {SCHEMA_VERSION}"
 
 
 def test_a_step_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,35 +100,49 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: py
     monkeypatch.setattr(database_module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     bad_step = ("CREATE TABLE later (x)", "CREATE TABLE requests (x)")
     monkeypatch.setattr(database_module, "MIGRATIONS", (*MIGRATIONS, bad_step))
-    with pytest.raises(DatabaseError, match="already exists"):
+    with pytest.raises(StorageError, match="already exists"):
         open_database(path)
     monkeypatch.undo()
     with closing(open_database(path)) as database:
-        assert database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'later'").fetchone() == (0,)
+        assert database.query("SELECT count(*) FROM sqlite_schema WHERE name = 'later'") == [(0,)]
 
 
 def test_an_older_file_is_brought_up_to_date_by_the_writer_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(path)
     monkeypatch.setattr(database_module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     monkeypatch.setattr(database_module, "MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE later (x)",)))
-    with pytest.raises(DatabaseError, match="start `relay-trio serve` once"):
+    with pytest.raises(StorageError, match="start `relay-trio serve` once"):
         open_read_only(path)
     made(path)
     with closing(open_read_only(path)) as database:
-        assert database.execute("SELECT count(*) FROM later").fetchone() == (0,)
+        assert database.query("SELECT count(*) FROM later") == [(0,)]
+
+
+def test_a_file_that_is_new_enough_for_its_user_is_not_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay of an older version may be running on it, which would refuse a newer file."""
+    made(path)
+    monkeypatch.setattr(database_module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(database_module, "MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE later (x)",)))
+    with closing(open_database(path, oldest=SCHEMA_VERSION)) as database:
+        database.execute(INSERT)
+    with closing(open_read_only(path, oldest=SCHEMA_VERSION)) as database:
+        assert database.query("SELECT count(*) FROM keys") == [(1,)]
+    assert str(inspect(path)) == f"schema {SCHEMA_VERSION}"
+    open_database(path.with_name("new.db"), oldest=SCHEMA_VERSION).close()
+    assert str(inspect(path.with_name("new.db"))) == f"schema {SCHEMA_VERSION + 1}"
 
 
 @pytest.mark.parametrize("open_it", [open_database, open_read_only, inspect])
 def test_a_newer_file_is_refused_with_both_versions(path: Path, open_it: object) -> None:
     set_pragma(made(path), "user_version = 7")
-    with pytest.raises(DatabaseTooNew, match=f"has schema 7, this relay-trio knows up to {SCHEMA_VERSION}; install"):
+    with pytest.raises(SchemaTooNew, match=f"has schema 7, this relay-trio knows up to {SCHEMA_VERSION}; install"):
         open_it(path)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("open_it", [open_database, open_read_only, inspect])
 def test_what_is_no_database_is_refused_and_left_alone(path: Path, open_it: object) -> None:
     path.write_text("a text of some length, which is not what SQLite writes")
-    with pytest.raises(DatabaseError, match=r"is not a SQLite database; set server\.ledger"):
+    with pytest.raises(StorageError, match=r"is not a SQLite database; set server\.ledger"):
         open_it(path)  # type: ignore[operator]
     assert path.read_text().startswith("a text")
 
@@ -134,27 +151,14 @@ def test_what_is_no_database_is_refused_and_left_alone(path: Path, open_it: obje
 def test_the_database_of_another_program_is_refused(path: Path, open_it: object) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE requests (mine)")
-    with pytest.raises(DatabaseError, match="is the database of another program"):
+    with pytest.raises(StorageError, match="is the database of another program"):
         open_it(path)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("open_it", [open_database, inspect])
 def test_a_missing_directory_is_named(path: Path, open_it: object) -> None:
-    with pytest.raises(DatabaseError, match=r"the directory .*/nowhere does not exist"):
+    with pytest.raises(StorageError, match=r"the directory .*/nowhere does not exist"):
         open_it(path.parent / "nowhere" / "relay.db")  # type: ignore[operator]
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """As nobody, if we are root, who may write everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture
@@ -192,24 +196,21 @@ def test_a_file_that_cannot_be_written_is_explained(
     with use(path):
         for file in place.iterdir():
             file.chmod(0o444)
-        with unprivileged(), pytest.raises(DatabaseError, match="make the file and its directory writable"):
+        with unprivileged(), pytest.raises(StorageError, match="make the file and its directory writable"):
             open_database(path)
 
 
 @pytest.mark.parametrize("open_it", [open_read_only, inspect])
 def test_a_file_that_cannot_be_read_is_explained(place: Path, open_it: Callable[[Path], object]) -> None:
     path = made(place / "relay.db")
-    with unprivileged(), pytest.raises(DatabaseError, match="make the file and its directory accessible"):
+    with unprivileged(), pytest.raises(StorageError, match="make the file and its directory accessible"):
         open_it(path)
 
 
 def test_a_directory_that_cannot_be_written_is_explained(place: Path) -> None:
     place.chmod(0o555)
-    with unprivileged():
-        with pytest.raises(DatabaseError, match="cannot be opened for writing: Permission denied"):
-            open_database(place / "relay.db")
-        with pytest.raises(DatabaseError, match="make its directory writable"), sole_writer(place / "relay.db"):
-            pass
+    with unprivileged(), pytest.raises(StorageError, match="cannot be opened for writing: Permission denied"):
+        open_database(place / "relay.db")
 
 
 def test_a_ledger_in_a_place_that_cannot_be_written_is_read(place: Path) -> None:
@@ -218,9 +219,9 @@ def test_a_ledger_in_a_place_that_cannot_be_written_is_read(place: Path) -> None
     path.chmod(0o444)
     place.chmod(0o555)
     with unprivileged():
-        assert inspect(path).state == f"schema {SCHEMA_VERSION}"
+        assert str(inspect(path)) == f"schema {SCHEMA_VERSION}"
         with closing(open_read_only(path)) as database:
-            assert database.execute("SELECT count(*) FROM requests").fetchone() == (0,)
+            assert database.query("SELECT count(*) FROM requests") == [(0,)]
     assert [file.name for file in place.iterdir()] == ["relay.db"]
 
 
@@ -230,43 +231,59 @@ def test_a_ledger_in_use_is_read_with_its_newest_rows_by_whoever_may(place: Path
         for file in place.iterdir():
             file.chmod(0o444)
         place.chmod(0o555)
-        with unprivileged():
-            assert inspect(path).active_keys == 1
-
-
-def test_a_full_disk_does_not_keep_the_lock_from_being_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process id in it is only for the message of the other one."""
-
-    def full(*args: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
-    with sole_writer(path), pytest.raises(DatabaseError, match="pid unknown"), sole_writer(path):
-        pass
+        with unprivileged(), closing(open_read_only(path)) as database:
+            assert database.query("SELECT count(*) FROM keys") == [(1,)]
 
 
 def test_what_sqlite_says_of_a_read_only_file_is_explained(path: Path) -> None:
-    with closing(open_read_only(made(path))) as database, pytest.raises(sqlite3.Error) as caught:
-        database.execute("INSERT INTO keys (name, digest, last4, models, created_at) VALUES ('a', x'00', '', '', 0)")
-    assert "make the file and its directory writable" in str(database_module.explained(path, caught.value))
+    with (
+        closing(open_read_only(made(path))) as database,
+        pytest.raises(StorageError, match="make the file and its directory writable"),
+    ):
+        database.execute(INSERT)
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**70, object(), None])
+def test_a_value_that_cannot_be_stored_is_said_without_the_value(path: Path, value: object) -> None:
+    with closing(open_database(path)) as database:
+        statement = "INSERT INTO keys (name, digest, last4, models, created_at) VALUES (?, x'00', '', '', 0)"
+        with pytest.raises(RowRefused, match=r"relay\.db: does not take a row") as one:
+            database.execute(statement, value)
+        with pytest.raises(RowRefused, match=r"relay\.db: does not take a row"):
+            database.execute_many(statement, [("b",), (value,)])
+        assert database.query("SELECT * FROM keys") == []
+        assert "ud800" not in str(one.value)
+
+
+def test_a_rule_of_the_table_that_is_broken_is_said(path: Path) -> None:
+    with closing(open_database(path)) as database:
+        database.execute(INSERT)
+        with pytest.raises(RowRefused, match=r"UNIQUE constraint failed: keys"):
+            database.execute(INSERT)
+
+
+def test_a_statement_says_how_many_rows_it_changed(path: Path) -> None:
+    with closing(open_database(path)) as database:
+        assert database.execute(INSERT) == 1
+        assert [database.execute("UPDATE keys SET name = 'b' WHERE name = 'a'") for _ in range(2)] == [1, 0]
 
 
 def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="cannot be opened"):
+    with pytest.raises(StorageError, match="cannot be opened"):
         open_database(tmp_path)
 
 
 def test_reading_before_there_is_a_ledger_says_what_makes_one(path: Path) -> None:
-    with pytest.raises(DatabaseError, match="there is no ledger yet"):
+    with pytest.raises(StorageError, match="there is no ledger yet"):
         open_read_only(path)
     assert not path.exists()
 
 
 def test_looking_changes_nothing(path: Path) -> None:
-    assert inspect(path).state == "new"
+    assert inspect(path).is_new
     assert not path.exists()
     path.touch()
-    assert inspect(path).state == "new"
+    assert inspect(path).is_new
     assert path.stat().st_size == 0
 
 
@@ -276,31 +293,17 @@ def test_a_path_with_the_signs_of_a_uri_is_a_path(tmp_path: Path) -> None:
     open_read_only(path).close()
 
 
-def test_the_second_relay_of_a_file_is_refused_by_every_name_of_it(path: Path) -> None:
-    link = path.with_name("link.db")
-    link.symlink_to(path)
-    with sole_writer(path):
-        for name in (path, link):
-            with (
-                pytest.raises(DatabaseError, match=rf"another relay-trio process \(pid {os.getpid()}\).*; stop it"),
-                sole_writer(name),
-            ):
-                pass
-    with sole_writer(link):
-        pass
-
-
 def test_commands_work_beside_a_relay(path: Path) -> None:
     with sole_writer(path), closing(open_database(path)), closing(open_database(path)) as beside:
-        beside.execute("INSERT INTO keys (name, digest, last4, models, created_at) VALUES ('a', x'00', '', '', 0)")
-        assert inspect(path).active_keys == 1
+        beside.execute(INSERT)
+        assert beside.query("SELECT count(*) FROM keys") == [(1,)]
 
 
 def test_opening_again_in_one_process_does_not_drop_the_locks_of_sqlite(path: Path) -> None:
     """A descriptor of the file that is closed by anyone but SQLite would free this process's locks on it."""
     with closing(open_database(path)) as first:
-        first.execute("BEGIN")
-        first.execute("SELECT * FROM keys").fetchall()
+        first.query("BEGIN")
+        first.query("SELECT * FROM keys")
         before = _locks_on(path)
         open_database(path).close()
         assert _locks_on(path) == before != 0
