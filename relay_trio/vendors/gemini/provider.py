@@ -22,7 +22,7 @@ from relay_trio.api.sse_reader import SseReader
 from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamProtocolError
-from relay_trio.http import UpstreamRequest, header, is_event_stream
+from relay_trio.http import UpstreamRequest, header, header_text, is_event_stream
 from relay_trio.settings.account import AccountSettings
 from relay_trio.vendors.gemini.dialect import details_of, error_in
 from relay_trio.vendors.gemini.operations import BATCH_EMBED, COUNT_TOKENS, EMBED, GENERATE, MODELS, STREAM
@@ -228,8 +228,8 @@ class Gemini:
         return probe_answer(head.status, PROBE_REFUSALS)
 
     def request_id(self, head: ResponseHead) -> str:
-        """Google's answers have none."""
-        return ""
+        """``request-id``, of a gateway in front of Google: Google's own answers have none."""
+        return header_text(head.headers, b"request-id")
 
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
         return [("google", model)]

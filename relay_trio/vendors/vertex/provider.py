@@ -101,8 +101,8 @@ class Vertex:
         return probe_answer(head.status, gemini.PROBE_REFUSALS)
 
     def request_id(self, head: ResponseHead) -> str:
-        """Google's answers have none."""
-        return ""
+        """``request-id``, of a gateway in front of Google: Google's own answers have none."""
+        return header_text(head.headers, b"request-id")
 
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
         return [("google", model)]

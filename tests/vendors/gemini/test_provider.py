@@ -303,3 +303,8 @@ def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
 @pytest.mark.parametrize("error", [{}, {"details": 3}, {"details": [None, {"@type": 3}]}])
 def test_an_error_without_a_delay_names_none(error: dict[str, object]) -> None:
     assert retry_delay(error) is None
+
+
+def test_a_gateways_request_id_is_in_its_header() -> None:
+    assert GEMINI.request_id(ResponseHead(200, [(b"request-id", b"r-1")])) == "r-1"
+    assert GEMINI.request_id(ResponseHead(200, [])) == ""

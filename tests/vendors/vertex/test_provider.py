@@ -135,3 +135,8 @@ def test_the_description_says_where_the_token_comes_from(changes: dict[str, obje
     plain = {"name": "v", "provider": "vertex", "max_concurrency": 1}
     settings = VertexSettings.model_validate(plain | where | changes)
     assert VERTEX.describe_credential(settings) == shown
+
+
+def test_a_gateways_request_id_is_in_its_header() -> None:
+    assert VERTEX.request_id(ResponseHead(200, [(b"request-id", b"r-1")])) == "r-1"
+    assert VERTEX.request_id(ResponseHead(200, [])) == ""
