@@ -8,7 +8,7 @@ import trio
 from relay_trio import errors
 from relay_trio.errors import CapacityError, ClientError, ErrorKind, RelayError, Source, UpstreamError
 from relay_trio.outcome import Phase, Who, Word
-from relay_trio.vendors.claude.provider import ClaudeDialect
+from relay_trio.vendors.claude.dialect import ClaudeDialect
 
 TREE = [
     error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, RelayError)

@@ -95,7 +95,7 @@ package that is not here may be imported nowhere. What DESIGN calls plain functi
 trio, and neither have the counts (state) nor the settings (config)."""
 
 DOORS_FOR_TYPES: dict[str, set[str]] = {
-    "hypercorn": {"web/asgi.py", "web/answers.py", "web/aws_auth.py", "web/gemini_routes.py"},  # the ASGI message types
+    "hypercorn": {"web/asgi.py"},  # the ASGI message types
     "quart_trio": {"app.py"},  # the type of an application
 }
 """More doors, for imports under ``TYPE_CHECKING`` only."""

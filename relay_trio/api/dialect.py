@@ -1,28 +1,79 @@
-"""What a family of clients speaks."""
+"""What a family of clients speaks: what it can ask for, where its secrets stand, and how it is answered."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay_trio.api.authenticator import Authenticator
+    from relay_trio.api.operation import Operation, Parameters
     from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
-    from relay_trio.http import Headers
+    from relay_trio.http import ClientHead, Headers, ResponseHead
+
+    ErrorAnswer = tuple[int, Headers, bytes]
+    """Status, headers and body of an answer that is an error. The length is not among the headers."""
 
 
 class Dialect(Protocol):
-    """How one family of clients is told about errors."""
+    """What one family of clients speaks. Plain functions over bytes, without I/O."""
 
     name: str
 
-    def error_response(self, error: RelayError, request_id: str) -> tuple[int, Headers, bytes]:
-        """Status, headers and body for an error before the first byte."""
+    operations: tuple[Operation, ...]
+    """What its clients can ask for, with the routes of each."""
+
+    id_headers: tuple[bytes, ...]
+    """Where they look for a request's id, beside ``request-id``."""
+
+    path_hint: str
+    """What to say of its paths to a client that used one which is no route; may be empty."""
+
+    # --- the request --------------------------------------------------------------------------------------------------
+
+    def claims(self, head: ClientHead) -> bool:
+        """Whether a request is of this dialect: asked where no route says it, or more than one. The first vendor's is
+        asked last, and claims all."""
+
+    def check_path(self, parameters: Parameters) -> None:
+        """Raise NotFound if a parameter, which is forwarded as it came, could lead an upstream to another resource."""
+
+    def forwarded_query(self, query: bytes) -> bytes:
+        """``query`` as it may be known and forwarded: without a secret.
+
+        Raises:
+            BadRequest: it asks for what is not relayed.
+        """
+
+    def secrets_in(self, head: ClientHead) -> list[str]:
+        """Every secret of a request, in the order in which they are tried. A client that has several configured sends
+        all of them, and any may be the relay's."""
+
+    secret_places: str
+    """Where a client puts its secret, for one that sent none."""
+
+    authenticator: Authenticator | None
+    """How clients authenticate that sign; None where none do."""
+
+    def client_lines(self, url: str, secret: str) -> Sequence[str]:
+        """What a client on a shell is configured with to send ``secret`` to the relay at ``url``."""
+
+    # --- errors -------------------------------------------------------------------------------------------------------
+
+    def error_response(self, error: RelayError, request_id: str) -> ErrorAnswer:
+        """The answer to a request that failed before the first byte."""
 
     def status_of(self, error: RelayError) -> int:
         """The status alone."""
 
-    def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
-        """The upstream's own error as the client may see it: with our request id, without the upstream's."""
+    def passed_on(self, error: RelayError, head: ResponseHead, body: bytes, request_id: str) -> ErrorAnswer:
+        """The upstream's own error answer as the client may see it: with our request id, without the upstream's.
+
+        ``head`` has only headers that the client may see. ``body`` is as it came, and may be cut; one that is no error
+        of the dialect is replaced by ours for ``error``.
+        """
 
     def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
         """The last bytes of an answer that failed after its head; empty where ``position`` has no place for an

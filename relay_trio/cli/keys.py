@@ -14,17 +14,22 @@ from relay_trio.aligned import aligned
 from relay_trio.cli.problems import print_problems
 from relay_trio.config import ConfigError, load_for_database
 from relay_trio.config.problems import problems_of
-from relay_trio.keys.aws_pairs import AccessKeys
 from relay_trio.keys.client_key import ClientKey
 from relay_trio.keys.store import NameTaken, NoSuchKey, open_key_store, read_key_store
 from relay_trio.ledger.sqlite_store import open_report
 from relay_trio.settings import KeySettings, ServerSettings
 from relay_trio.storage.errors import StorageError
+from relay_trio.vendors.registry import VENDORS
 
 keys = App(name="keys", help="Create, list and revoke client keys.")
 
 Config = Annotated[Path, Parameter(help="The relay.toml that names the database.")]
 _DEFAULT_CONFIG = Path("relay.toml")
+_AUTHENTICATORS = tuple(
+    vendor.dialect.authenticator for vendor in VENDORS if vendor.dialect and vendor.dialect.authenticator
+)
+_PAIR_OPTIONS = tuple(f"--{authenticator.option}" for authenticator in _AUTHENTICATORS)
+_PAIR_HELP = " ".join(authenticator.option_help for authenticator in _AUTHENTICATORS)
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -36,9 +41,7 @@ def create(
     models: Annotated[
         tuple[str, ...], Parameter(help="Glob patterns of the models it may use.", consume_multiple=True, negative=())
     ] = ("*",),
-    aws: Annotated[
-        bool, Parameter(negative=(), help="Print an AWS access key pair too, for SDKs that sign their requests.")
-    ] = False,
+    pair: Annotated[bool, Parameter(name=_PAIR_OPTIONS, negative=(), help=_PAIR_HELP)] = False,
     config: Config = _DEFAULT_CONFIG,
 ) -> int:
     """Create a key and print it once; only a digest of it is stored."""
@@ -49,13 +52,11 @@ def create(
             print(f"{where[0]} {message}", file=sys.stderr)
         return 2
     try:
-        found = load_for_database(config, with_sigv4_secret=aws)
+        found = load_for_database(config, with_sigv4_secret=pair)
         master = found.server.sigv4_secret
-        if aws and master is None:
-            print(
-                "--aws needs [server] sigv4_secret, from which the pair is derived; the relay needs it too",
-                file=sys.stderr,
-            )
+        if pair and master is None:
+            needed = "[server] sigv4_secret, from which the pair is derived; the relay needs it too"
+            print(f"{_PAIR_OPTIONS[0]} needs {needed}", file=sys.stderr)
             return 1
         if wanted.name in found.key_names:
             print(f"a [[key]] in {config} is named {wanted.name}; choose another name", file=sys.stderr)
@@ -70,11 +71,11 @@ def create(
         return 1
     print(f"key {secret}   shown once; only a digest is stored")
     print(f"id {key.id}   name {key.name}   models {' '.join(key.models)}")
-    print(f"export ANTHROPIC_BASE_URL={client_url(found.server)} ANTHROPIC_AUTH_TOKEN={secret}")
+    url = client_url(found.server)
+    lines = [line for vendor in VENDORS if vendor.dialect for line in vendor.dialect.client_lines(url, secret)]
     if master is not None:
-        pair = AccessKeys(master.get_secret_value()).pair_of(key)
-        print(f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={client_url(found.server)}")
-        print(f"export AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}")
+        lines += [line for each in _AUTHENTICATORS for line in each.client_lines(url, key, master.get_secret_value())]
+    print("\n".join(lines))
     return 0
 
 

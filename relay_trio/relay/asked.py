@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from relay_trio.api.authenticator import BodyCheck
     from relay_trio.api.dialect import Dialect
     from relay_trio.api.operation import Operation, Parameters
     from relay_trio.http import Headers
@@ -27,19 +28,11 @@ class BodySource(Protocol):
         """The next bytes, ``b""`` at the end. Cancelled here: safe to retry."""
 
 
-class BodyProof(Protocol):
-    """What is left to prove of a request that was signed: its signature covers the body, which comes last."""
-
-    def check(self, body: bytes) -> None:
-        """Raise AuthenticationFailed unless the signature is that of this request with this body. It hashes all of it:
-        2 ms per megabyte."""
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """An authenticated request whose body has not been read yet.
 
-    ``parameters`` are those of its path. With a ``proof`` it is authenticated once that has seen the body.
+    ``parameters`` are those of its path. With a ``body_check`` it is authenticated once that has seen the body.
     """
 
     request_id: str
@@ -54,7 +47,7 @@ class Asked:
     body: BodySource
     presence: ClientPresence
     client_request_id: str = ""
-    proof: BodyProof | None = None
+    body_check: BodyCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.api.inflater import Inflater
 from relay_trio.api.verdict import Verdict
 from relay_trio.errors import (
     ClientStalled,
@@ -23,7 +22,7 @@ from relay_trio.errors import (
     UpstreamTimeout,
     UpstreamTruncated,
 )
-from relay_trio.http import ResponseHead, header
+from relay_trio.http import ResponseHead
 from relay_trio.outcome import Phase
 from relay_trio.relay.asked import Answer
 
@@ -147,10 +146,7 @@ class Attempt:
             status, told = translated
             return Failure(verdict.error, Phase.HEAD, verdict.retryable, ResponseHead(status, head.headers), told)
         if verdict.is_passed_through:
-            told = bytes(body[:_ERROR_BODY_BYTES])
-            if header(head.headers, b"content-encoding") == b"gzip":
-                told = Inflater().feed(told)
-            return Failure(verdict.error, Phase.HEAD, verdict.retryable, head, told)
+            return Failure(verdict.error, Phase.HEAD, verdict.retryable, head, bytes(body[:_ERROR_BODY_BYTES]))
         return Failure(verdict.error, Phase.HEAD, verdict.retryable)
 
     async def _stream(self, account: Account, response: UpstreamResponse, limit: Limit) -> None:
@@ -208,17 +204,10 @@ class Attempt:
     def pass_on(self, failure: Failure, account: Account) -> None:
         """Send the client the upstream's own error answer."""
         assert failure.head is not None
-        body = self._asked.dialect.upstream_error_body(failure.body, failure.error, self._asked.request_id)
-        dropped = (b"content-length", b"content-encoding", b"content-type", b"retry-after")
-        headers = [
-            pair
-            for pair in account.call_for(self._incoming).client_headers(failure.head, self._incoming)
-            if pair[0] not in dropped
-        ]
-        theirs = {name for name, _ in headers}
-        _, ours, _ = self._asked.dialect.error_response(failure.error, self._asked.request_id)
-        ours = [pair for pair in ours if pair[0] not in theirs]
-        self._start(account, failure.head, [*headers, *ours, (b"content-length", str(len(body)).encode())])
+        visible = account.call_for(self._incoming).client_headers(failure.head, self._incoming)
+        head = ResponseHead(failure.head.status, visible)
+        _, headers, body = self._asked.dialect.passed_on(failure.error, head, failure.body, self._asked.request_id)
+        self._start(account, failure.head, [*headers, (b"content-length", str(len(body)).encode())])
         self._sink.write(body)
 
 

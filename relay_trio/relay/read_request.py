@@ -19,8 +19,9 @@ from relay_trio.pool.account import is_match
 from relay_trio.wire.json_members import MAX_DEPTH, JsonLimitError, MemberScanner
 
 if TYPE_CHECKING:
+    from relay_trio.api.authenticator import BodyCheck
     from relay_trio.api.operation import Reading
-    from relay_trio.relay.asked import Asked, BodyProof, BodySource
+    from relay_trio.relay.asked import Asked, BodySource
     from relay_trio.relay.deadline import Limit, RequestClock
     from relay_trio.settings import TimeoutSettings
 
@@ -45,8 +46,8 @@ async def read_request(
     else:
         with clock.limit(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts)) as limit:
             body = await _read_body(asked.body, limit, timeouts, max_body_bytes)
-    if asked.proof is not None:
-        await _check(asked.proof, body)
+    if asked.body_check is not None:
+        await _check(asked.body_check, body)
     operation = asked.operation
     reading = operation.read(asked, asked.parameters, await _parse(body) if operation.is_json else {})
     model = reading.model
@@ -109,11 +110,11 @@ async def _parse(body: bytes) -> dict[str, Any]:
     return parsed
 
 
-async def _check(proof: BodyProof, body: bytes) -> None:
+async def _check(body_check: BodyCheck, body: bytes) -> None:
     if len(body) > _WINDOW_BYTES:
-        await trio.to_thread.run_sync(proof.check, body, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(body_check.check, body, abandon_on_cancel=True)
     else:
-        proof.check(body)
+        body_check.check(body)
 
 
 def _is_plain(body: bytes, parsed: object) -> bool:

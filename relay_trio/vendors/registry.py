@@ -1,28 +1,36 @@
-"""Every provider the relay has: one line each."""
+"""Every vendor that the relay has: one line each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from relay_trio.api.vendor import Vendor
+from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.vendors.bedrock.provider import Bedrock
+from relay_trio.vendors.claude.dialect import ClaudeDialect
 from relay_trio.vendors.claude.operations import MESSAGES
 from relay_trio.vendors.claude.provider import Claude
+from relay_trio.vendors.gemini.dialect import GeminiDialect
 from relay_trio.vendors.gemini.provider import Gemini
 from relay_trio.vendors.translations.claude_bedrock import ClaudeOnBedrock
 from relay_trio.vendors.vertex.provider import Vertex
 
 if TYPE_CHECKING:
+    from relay_trio.api.dialect import Dialect
     from relay_trio.api.provider import Provider
+    from relay_trio.http import ClientHead
 
-PROVIDERS: dict[str, Provider[Any]] = {
-    provider.name: provider
-    for provider in (
-        Claude(),
-        Bedrock({MESSAGES.name: ClaudeOnBedrock()}),
-        Gemini(),
-        Vertex(),
-    )
-}
+VENDORS = (
+    Vendor(Claude(), ClaudeDialect()),
+    Vendor(Bedrock({MESSAGES.name: ClaudeOnBedrock()}), BedrockDialect()),
+    Vendor(Gemini(), GeminiDialect()),
+    Vendor(Vertex()),
+)
+
+PROVIDERS: dict[str, Provider[Any]] = {vendor.provider.name: vendor.provider for vendor in VENDORS}
+
+DIALECTS: tuple[Dialect, ...] = tuple(vendor.dialect for vendor in reversed(VENDORS) if vendor.dialect is not None)
+"""In the order in which they are asked whether a request is theirs: the first vendor's comes last, and claims all."""
 
 
 def provider_named(name: str) -> Provider[Any]:
@@ -32,3 +40,8 @@ def provider_named(name: str) -> Provider[Any]:
         KeyError: there is none; configuration has checked the names.
     """
     return PROVIDERS[name]
+
+
+def dialect_of(head: ClientHead) -> Dialect:
+    """Whose words a request is answered in that fits no route."""
+    return next(dialect for dialect in DIALECTS if dialect.claims(head))

@@ -18,26 +18,15 @@ from relay_trio.web.auth import authenticate
 from relay_trio.web.client_body import ClientBody
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from hypercorn.typing import HTTPScope
-
     from relay_trio.api.dialect import Dialect
-    from relay_trio.api.operation import Operation, Parameters
-    from relay_trio.http import Headers
-    from relay_trio.keys.client_key import ClientKey
+    from relay_trio.http import ClientHead, Headers
     from relay_trio.keys.ring import KeyRing
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.relay.asked import BodyProof
     from relay_trio.relay.core import Relay
-
-    Identify = Callable[[KeyRing, HTTPScope], Awaitable[tuple[ClientKey, BodyProof | None]]]
+    from relay_trio.web.router import Match
 
 _CLIENT_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _CLIENT_ID_LENGTH = 128
-
-_ID_HEADERS = {"bedrock": (b"x-amzn-requestid",)}
-"""Where clients of a dialect look for a request's id, beside ``request-id``."""
 
 
 def new_request_id() -> str:
@@ -45,41 +34,21 @@ def new_request_id() -> str:
     return f"req_{secrets.token_hex(12)}"
 
 
-async def by_secret(ring: KeyRing, scope: HTTPScope) -> tuple[ClientKey, BodyProof | None]:
-    """The key of a request that carries its secret.
-
-    Raises:
-        AuthenticationFailed: as ``authenticate``.
-
-    Cancelled here: atomic.
-    """
-    return await authenticate(ring, list(scope["headers"])), None
-
-
-async def relay(
-    core: Relay,
-    ring: KeyRing,
-    dialect: Dialect,
-    operation: Operation,
-    parameters: Parameters,
-    *,
-    query: bytes | None = None,
-    identify: Identify = by_secret,
-) -> Response:
-    """Answer the current request for ``operation``, which ``dialect`` has. ``parameters`` are those of its path;
-    ``query`` is what may be known of the query, where that is not all.
+async def relay(core: Relay, ring: KeyRing, head: ClientHead, match: Match) -> Response:
+    """Answer the current request, whose head is ``head``, for what it matches.
 
     Cancelled here: destroys; the pump lives in the same nursery and ends with it.
     """
-    scope = http_scope()
-    link = link_of(scope)
-    headers: Headers = list(scope["headers"])
+    dialect = match.dialect
+    link = link_of(http_scope())
     request_id = new_request_id()
-    client_request_id = _client_request_id(headers)
+    client_request_id = _client_request_id(head.headers)
     ids = _ids(dialect, request_id, client_request_id)
     handover = ResponseChannel(forward=link.forward)
     try:
-        key, proof = await identify(ring, scope)
+        dialect.check_path(match.parameters)
+        query = dialect.forwarded_query(head.query)
+        key, body_check = await authenticate(ring, dialect, head, core.settings)
     except RelayError as error:
         core.events.request_rejected(Rejection(error.kind.value, request_id))
         return error_answer(dialect, error, request_id, link, ids)
@@ -87,17 +56,17 @@ async def relay(
         asked = Asked(
             request_id=request_id,
             dialect=dialect,
-            operation=operation,
-            parameters=parameters,
+            operation=match.operation,
+            parameters=match.parameters,
             key=key,
-            method=scope["method"],
-            raw_path=scope["raw_path"],
-            query=scope["query_string"] if query is None else query,
-            headers=headers,
+            method=head.method,
+            raw_path=head.raw_path,
+            query=query,
+            headers=head.headers,
             body=link.body,
             presence=link.presence,
             client_request_id=client_request_id,
-            proof=proof,
+            body_check=body_check,
         )
         assert link.nursery is not None
         start = partial(pump, core, asked, handover)
@@ -129,7 +98,7 @@ def error_answer(
 
 def _ids(dialect: Dialect, request_id: str, client_request_id: str) -> Headers:
     ours = request_id.encode()
-    names = (b"request-id", *_ID_HEADERS.get(dialect.name, ()))
+    names = (b"request-id", *dialect.id_headers)
     return [*((name, ours) for name in names), (b"x-request-id", client_request_id.encode() or ours)]
 
 

@@ -11,15 +11,15 @@ from werkzeug.exceptions import HTTPException
 from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
 from relay_trio.observe.log import log_defect
 from relay_trio.relay.events import Rejection
-from relay_trio.web import bedrock_routes, claude_routes, gemini_routes, model_routes
-from relay_trio.web.answers import error_answer, new_request_id
-from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, http_scope, link_of
+from relay_trio.vendors.registry import DIALECTS, dialect_of
+from relay_trio.web.answers import error_answer, new_request_id, relay
+from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, head_of, http_scope, link_of
 from relay_trio.web.healthz import add_health
+from relay_trio.web.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay_trio.api.dialect import Dialect
     from relay_trio.keys.ring import KeyRing
     from relay_trio.relay.core import Relay
 
@@ -33,10 +33,18 @@ def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
     async def root() -> Response:
         return Response("relay-trio\n", content_type="text/plain")  # some clients probe HEAD / before anything else
 
-    claude_routes.add_routes(app, core, ring)
-    bedrock_routes.add_routes(app, core, ring)
-    gemini_routes.add_routes(app, core, ring)
-    model_routes.add_routes(app, core, ring)
+    router = Router(DIALECTS)
+
+    async def relayed(path: str) -> Response:
+        """Whatever is asked by whichever method: the router looks at the path as it came."""
+        head = head_of(http_scope())
+        return await relay(core, ring, head, router.match(head))
+
+    app.url_map.merge_slashes = False
+    rule = app.url_rule_class("/<path:path>", endpoint="relayed", methods=None)
+    rule.provide_automatic_options = False
+    app.url_map.add(rule)
+    app.view_functions["relayed"] = relayed
     return app
 
 
@@ -81,9 +89,5 @@ def bare_app(max_body_bytes: int, on_rejected: Callable[[Rejection], None] = lam
 
 
 def _tell(error: RelayError, request_id: str) -> Response:
-    dialect: Dialect = claude_routes.DIALECT
-    if request.path.startswith(bedrock_routes.PREFIXES):
-        dialect = bedrock_routes.DIALECT
-    elif gemini_routes.is_meant(http_scope()):
-        dialect = gemini_routes.DIALECT
-    return error_answer(dialect, error, request_id, link_of(request.scope))
+    scope = http_scope()
+    return error_answer(dialect_of(head_of(scope)), error, request_id, link_of(scope))

@@ -15,6 +15,7 @@ What else is repaired here, each by a test that fails without it:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
@@ -107,6 +108,16 @@ class IncomingBody:
         return data
 
 
+@dataclass(frozen=True, slots=True)
+class ScopeHead:
+    """The head of a request, as its ASGI scope has it."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+
+
 class RequestLink:
     """What one request's tasks share: the nursery, the client's presence, the arriving body."""
 
@@ -137,6 +148,11 @@ class RequestLink:
 def link_of(scope: Any) -> RequestLink:
     """The link of a request, by its ASGI scope."""
     return cast("RequestLink", scope[_KEY])
+
+
+def head_of(scope: HTTPScope) -> ScopeHead:
+    """The head of a request, by its ASGI scope."""
+    return ScopeHead(scope["method"], scope["raw_path"], scope["query_string"], list(scope["headers"]))
 
 
 def http_scope() -> HTTPScope:

@@ -1,4 +1,4 @@
-"""Who asks: the relay key in a request's headers, in any of the places where SDKs put it."""
+"""Who a client is: by the relay key that its request carries, or by the signature that it was signed with."""
 
 from __future__ import annotations
 
@@ -7,48 +7,34 @@ from typing import TYPE_CHECKING
 from relay_trio.errors import AuthenticationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from relay_trio.http import Headers
+    from relay_trio.api.authenticator import BodyCheck, RelaySettings
+    from relay_trio.api.dialect import Dialect
+    from relay_trio.http import ClientHead
     from relay_trio.keys.client_key import ClientKey
     from relay_trio.keys.ring import KeyRing
 
 
-_KEY_HEADERS = (b"x-api-key", b"x-goog-api-key")
-
-
-def presented_secrets(headers: Headers) -> list[str]:
-    """Every credential of a request: ``x-api-key`` (older SDKs), ``Authorization: Bearer`` (newer ones),
-    ``x-goog-api-key`` (Google's).
-
-    A client that has both configured sends both, and either may be the relay's.
-    """
-    secrets: list[str] = []
-    for name, value in headers:
-        text = value.decode("latin-1").strip()
-        if name in _KEY_HEADERS and text:
-            secrets.append(text)
-        elif name == b"authorization" and text[:7].lower() == "bearer " and text[7:].strip():
-            secrets.append(text[7:].strip())
-    return secrets
-
-
-async def authenticate(ring: KeyRing, headers: Headers, others: Sequence[str] = ()) -> ClientKey:
-    """The key of a request; ``others`` are secrets that came elsewhere than in its headers.
+async def authenticate(
+    ring: KeyRing, dialect: Dialect, head: ClientHead, settings: RelaySettings
+) -> tuple[ClientKey, BodyCheck | None]:
+    """The key of a request, and what its body still has to show if it was signed.
 
     Raises:
-        AuthenticationFailed: there is none, or it is unknown or revoked. The message is the same for all of them but
-            the first, so that it tells nothing about keys.
+        AuthenticationFailed: it has no secret, or one that is unknown or revoked, or a signature that is not valid. The
+            message is the same for every secret, so that it says nothing about keys.
+        LedgerUnavailable: the keys could not be read for too long.
 
     Cancelled here: atomic.
     """
-    secrets = [*presented_secrets(headers), *others]
+    if dialect.authenticator is not None:
+        signed = dialect.authenticator.signed_head(head, settings)
+        if signed is not None:
+            return signed.verified(None if signed.key_id is None else await ring.find(signed.key_id))
+    secrets = dialect.secrets_in(head)
     if not secrets:
-        raise AuthenticationFailed(
-            "a relay key is required, as x-api-key or as Authorization: Bearer (Gemini clients: x-goog-api-key)"
-        )
+        raise AuthenticationFailed(f"a relay key is required, as {dialect.secret_places}")
     for secret in secrets:
         key = await ring.authenticate(secret)
         if key is not None:
-            return key
+            return key, None
     raise AuthenticationFailed("the relay key is not valid")

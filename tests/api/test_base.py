@@ -6,8 +6,7 @@ import pytest
 
 from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.http import ResponseHead, header, is_event_stream
-from relay_trio.vendors.registry import PROVIDERS, provider_named
-from relay_trio.web import bedrock_routes, claude_routes, gemini_routes
+from relay_trio.vendors.registry import DIALECTS, PROVIDERS, provider_named
 
 
 def test_the_first_of_several_values_counts() -> None:
@@ -60,6 +59,23 @@ def test_every_provider_is_one(name: str) -> None:
 
 
 def test_every_dialect_is_one() -> None:
-    for dialect in (claude_routes.DIALECT, bedrock_routes.DIALECT, gemini_routes.DIALECT):
-        for method in ("error_response", "status_of", "upstream_error_body", "closing_event"):
+    for dialect in DIALECTS:
+        for method in (
+            *("claims", "check_path", "forwarded_query", "secrets_in", "client_lines"),
+            *("error_response", "status_of", "passed_on", "closing_event"),
+        ):
             assert callable(getattr(dialect, method))
+        assert all(name == name.lower() for name in dialect.id_headers)
+        assert dialect.secret_places
+
+
+def test_operations_of_all_dialects_have_names_of_their_own() -> None:
+    names = [operation.name for dialect in DIALECTS for operation in dialect.operations]
+    assert len(set(names)) == len(names)
+    assert all(operation.lists in {None, *names} for dialect in DIALECTS for operation in dialect.operations)
+
+
+def test_what_a_provider_serves_is_an_operation_that_some_client_can_ask_for() -> None:
+    names = {operation.name for dialect in DIALECTS for operation in dialect.operations}
+    for provider in PROVIDERS.values():
+        assert provider.calls.keys() <= names

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.api.retry_after import retry_after_seconds
+from relay_trio.api.retry_after import client_retry_after, retry_after_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,3 +72,8 @@ def test_whatever_comes_is_a_number_of_seconds_or_none(value: bytes) -> None:
 def test_whatever_looks_like_a_date_is_a_number_of_seconds_or_none(words: list[str]) -> None:
     seconds = retry_after_seconds(" ".join(words).encode(), NOW)
     assert seconds is None or 0 <= seconds < float("inf")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.2, b"1"), (1, b"1"), (3600.2, b"60")])
+def test_clients_are_told_whole_seconds_and_never_many(seconds: float, told: bytes) -> None:
+    assert client_retry_after(seconds) == told

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay_trio.cli.keys import client_url, create, keys, list_keys, revoke
-from relay_trio.keys.aws_pairs import AccessKeys
+from relay_trio.keys.access_pairs import AccessPairs
 from relay_trio.keys.secret import digest_of, is_well_formed
 from relay_trio.keys.store import open_key_store
 from relay_trio.settings import Listener, ServerSettings
@@ -55,11 +55,11 @@ def test_a_pair_for_aws_clients_is_printed_once_and_derived_again_from_the_key(
 ) -> None:
     monkeypatch.setenv("RELAY_SIGV4_SECRET", MASTER)
     config.write_text(SIGNING)
-    assert create("team-x", aws=True, config=config) == 0
+    assert create("team-x", pair=True, config=config) == 0
     out = capsys.readouterr().out
     with open_key_store(config.parent / "relay.db") as store:
         [key] = store.all_keys()
-    pair = AccessKeys(MASTER).pair_of(key)
+    pair = AccessPairs(MASTER).pair_of(key)
     assert f"export AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}\n" in out
     assert "export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:9000\n" in out
     for path in config.parent.iterdir():
@@ -67,10 +67,10 @@ def test_a_pair_for_aws_clients_is_printed_once_and_derived_again_from_the_key(
 
 
 def test_a_pair_needs_the_master_secret_and_nothing_else_does(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert create("team-x", aws=True, config=config) == 1
+    assert create("team-x", pair=True, config=config) == 1
     assert "sigv4_secret" in capsys.readouterr().err
     config.write_text(SIGNING)
-    assert create("team-x", aws=True, config=config) == 1
+    assert create("team-x", pair=True, config=config) == 1
     assert "RELAY_SIGV4_SECRET, which is not set" in capsys.readouterr().err
     assert create("team-x", config=config) == 0, "without --aws it is not asked for"
     assert "AWS_" not in capsys.readouterr().out

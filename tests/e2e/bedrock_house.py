@@ -9,14 +9,14 @@ import anthropic
 import boto3
 from botocore.config import Config
 
-from relay_trio.keys.aws_pairs import AccessKeys
+from relay_trio.keys.access_pairs import AccessPairs
 from tests.e2e.house import KEY, open_house
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from relay_trio.keys.aws_pairs import AccessKeyPair
+    from relay_trio.keys.access_pairs import AccessKeyPair
     from tests.e2e.house import House
 
 REGION = "eu-central-1"
@@ -50,7 +50,7 @@ async def client_pair(house: House) -> AccessKeyPair:
     """The pair of the key that may use every model. Cancelled here: atomic."""
     key = await house.relay.ring.find("cfg_all")
     assert key is not None
-    return AccessKeys(MASTER).pair_of(key)
+    return AccessPairs(MASTER).pair_of(key)
 
 
 @contextmanager

@@ -166,7 +166,7 @@ async def open_house(
         }
     )
     with _collected_log() as log, trio.fail_after(LIMIT_SECONDS):
-        async with open_relay(settings) as relay, trio.open_nursery() as nursery:
+        async with open_relay(settings, observers=[observe_log.Log()]) as relay, trio.open_nursery() as nursery:
             drain = Drain()
             bound = await nursery.start(run_relay, relay, drain)
             house = House(relay, bound, folder, log, drain)

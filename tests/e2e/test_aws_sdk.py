@@ -17,7 +17,7 @@ import botocore.exceptions
 import pytest
 import trio
 
-from relay_trio.keys.aws_pairs import AccessKeyPair
+from relay_trio.keys.access_pairs import AccessKeyPair
 from relay_trio.simulator import SimulatorSettings, open_simulator
 from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings
 from tests.e2e.bedrock_house import (

@@ -27,8 +27,8 @@ from relay_trio.relay.presence import ClientPresence
 from relay_trio.relay.read_request import read_request
 from relay_trio.settings import TimeoutSettings
 from relay_trio.vendors.bedrock.operations import INVOKE, INVOKE_STREAM
+from relay_trio.vendors.claude.dialect import ClaudeDialect
 from relay_trio.vendors.claude.operations import BATCHES, MESSAGES, MODELS
-from relay_trio.vendors.claude.provider import ClaudeDialect
 from relay_trio.vendors.gemini.operations import GENERATE
 from tests.explorer import Run, explore
 
@@ -395,7 +395,7 @@ async def test_a_key_may_use_its_own_models_in_the_path_too() -> None:
 async def test_a_signature_is_proved_by_the_whole_body_before_anything_else_is_told(size: int) -> None:
     """A large one in a thread."""
 
-    class Proof:
+    class BodyCheck:
         def check(self, body: bytes) -> None:
             threads.append(threading.current_thread())
             if len(body) != size:
@@ -403,7 +403,7 @@ async def test_a_signature_is_proved_by_the_whole_body_before_anything_else_is_t
 
     threads: list[threading.Thread] = []
     for body, error in ((b"x" * size, BadRequest), (b"x" * size + b"y", AuthenticationFailed)):
-        asking = dataclasses.replace(asked(Arriving(body[:5], body[5:])), proof=Proof())
+        asking = dataclasses.replace(asked(Arriving(body[:5], body[5:])), body_check=BodyCheck())
         with pytest.raises(error):
             await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
     assert all((thread is threading.main_thread()) is (size == 10) for thread in threads)

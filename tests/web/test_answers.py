@@ -13,9 +13,9 @@ import trio.testing
 from relay_trio.errors import BadRequest, QueueTimeout
 from relay_trio.http import header
 from relay_trio.ledger.row import LedgerRow
+from relay_trio.vendors.claude.dialect import ClaudeDialect
 from relay_trio.web.answers import error_answer, new_request_id, server_timing
 from relay_trio.web.asgi import RequestLink
-from relay_trio.web.claude_routes import DIALECT
 from tests.relay import scripts
 from tests.relay.house import open_house
 
@@ -42,7 +42,7 @@ def test_every_request_gets_an_id_of_its_own() -> None:
 def test_an_error_answer_has_length_ids_and_nothing_of_quarts() -> None:
     link = RequestLink([])
     link.body.append(b"", is_last=True)
-    response = error_answer(DIALECT, BadRequest("no"), "req_1", link)
+    response = error_answer(ClaudeDialect(), BadRequest("no"), "req_1", link)
     headers = told(response)
     assert set(headers) == {"content-type", "content-length", "request-id", "x-request-id"}
     assert (headers["request-id"], headers["x-request-id"]) == ("req_1", "req_1")
@@ -52,13 +52,13 @@ def test_an_error_answer_has_length_ids_and_nothing_of_quarts() -> None:
 def test_while_the_body_still_arrives_the_connection_is_closed_after_the_answer() -> None:
     """What else comes on it could be mistaken for the next request."""
     link = RequestLink([])
-    assert told(error_answer(DIALECT, BadRequest("no"), "req_1", link))["connection"] == "close"
+    assert told(error_answer(ClaudeDialect(), BadRequest("no"), "req_1", link))["connection"] == "close"
     link.body.append(b"", is_last=True)
-    assert "connection" not in told(error_answer(DIALECT, BadRequest("no"), "req_1", link))
+    assert "connection" not in told(error_answer(ClaudeDialect(), BadRequest("no"), "req_1", link))
 
 
 def test_how_long_to_wait_is_told_in_whole_seconds() -> None:
-    response = error_answer(DIALECT, QueueTimeout("full", retry_after=0.2), "req_1", RequestLink([]))
+    response = error_answer(ClaudeDialect(), QueueTimeout("full", retry_after=0.2), "req_1", RequestLink([]))
     assert told(response)["retry-after"] == "1"
 
 

@@ -1,18 +1,31 @@
-"""Who asks: the relay key, wherever SDKs put it."""
+"""Who a client is: by any of the secrets that its dialect finds in a request, or by a signature."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
 from pydantic import SecretStr
 
+from relay_trio.config import Settings
 from relay_trio.errors import AuthenticationFailed
 from relay_trio.keys.ring import KeyRing
 from relay_trio.settings import KeySettings
-from relay_trio.web.auth import authenticate, presented_secrets
+from relay_trio.vendors.claude.dialect import ClaudeDialect
+from relay_trio.web.asgi import ScopeHead
+from relay_trio.web.auth import authenticate
+
+if TYPE_CHECKING:
+    from relay_trio.api.authenticator import BodyCheck
+    from relay_trio.api.dialect import Dialect
+    from relay_trio.http import ClientHead
+    from relay_trio.keys.client_key import ClientKey
 
 GOOD = "rt_good_canary"
 RING_KEYS = [KeySettings(name="team", secret=SecretStr(GOOD)), KeySettings(name="other", secret=SecretStr("rt_other"))]
+SETTINGS = Settings()
 
 Header = tuple[bytes, bytes]
 
@@ -22,29 +35,14 @@ def ring() -> KeyRing:
     return KeyRing(None, RING_KEYS)
 
 
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ([], []),
-        ([(b"x-api-key", b"a")], ["a"]),
-        ([(b"x-api-key", b"  a ")], ["a"]),
-        ([(b"x-api-key", b"")], []),
-        ([(b"x-api-key", b"   ")], []),
-        ([(b"authorization", b"Bearer a")], ["a"]),
-        ([(b"authorization", b"bearer a")], ["a"]),
-        ([(b"authorization", b"BEARER   a ")], ["a"]),
-        ([(b"authorization", b"Bearer ")], []),
-        ([(b"authorization", b"Bearer")], []),
-        ([(b"authorization", b"Basic YTpi")], []),
-        ([(b"authorization", b"a")], []),
-        ([(b"x-api-key", b"a"), (b"authorization", b"Bearer b")], ["a", "b"]),
-        ([(b"authorization", b"Bearer b"), (b"x-api-key", b"a"), (b"x-api-key", b"c")], ["b", "a", "c"]),
-        ([(b"x-goog-api-key", b" a")], ["a"]),
-        ([(b"cookie", b"x-api-key=a"), (b"x-amz-security-token", b"a")], []),
-    ],
-)
-def test_every_credential_of_a_request_in_order(headers: list[Header], expected: list[str]) -> None:
-    assert presented_secrets(headers) == expected
+def head_with(*headers: Header) -> ScopeHead:
+    return ScopeHead("POST", b"/v1/messages", b"", list(headers))
+
+
+async def key_of(ring: KeyRing, *headers: Header) -> str:
+    key, body_check = await authenticate(ring, ClaudeDialect(), head_with(*headers), SETTINGS)
+    assert body_check is None
+    return key.name
 
 
 @pytest.mark.parametrize(
@@ -57,32 +55,25 @@ def test_every_credential_of_a_request_in_order(headers: list[Header], expected:
     ],
 )
 async def test_any_of_them_may_be_the_relays(ring: KeyRing, headers: list[Header]) -> None:
-    assert (await authenticate(ring, headers)).name == "team"
-
-
-async def test_one_that_came_elsewhere_is_tried_last(ring: KeyRing) -> None:
-    """Gemini's clients may have it in the query."""
-    assert (await authenticate(ring, [], ["rt_nobodys", GOOD])).name == "team"
-    assert (await authenticate(ring, [(b"x-goog-api-key", b"rt_other")], [GOOD])).name == "other"
+    assert await key_of(ring, *headers) == "team"
 
 
 async def test_of_two_good_ones_the_first_counts(ring: KeyRing) -> None:
-    headers = [(b"authorization", b"Bearer rt_other"), (b"x-api-key", GOOD.encode())]
-    assert (await authenticate(ring, headers)).name == "other"
+    assert await key_of(ring, (b"authorization", b"Bearer rt_other"), (b"x-api-key", GOOD.encode())) == "other"
 
 
 async def test_without_any_the_client_is_told_where_it_goes(ring: KeyRing) -> None:
     with pytest.raises(AuthenticationFailed, match=r"x-api-key or as Authorization: Bearer"):
-        await authenticate(ring, [(b"host", b"relay")])
+        await key_of(ring, (b"host", b"relay"))
 
 
 @pytest.mark.parametrize(
     "secret",
     [b"rt_wrong", b"RT_GOOD_CANARY", GOOD.encode()[:-1], GOOD.encode() + b"x", b"\xff\xfe", b"\0", b"a" * 50_000],
 )
-async def test_an_unknown_one_is_refused_in_words_that_tell_nothing_of_keys(ring: KeyRing, secret: bytes) -> None:
+async def test_an_unknown_one_is_refused_in_words_that_say_nothing_of_keys(ring: KeyRing, secret: bytes) -> None:
     with pytest.raises(AuthenticationFailed) as refused:
-        await authenticate(ring, [(b"x-api-key", secret)])
+        await key_of(ring, (b"x-api-key", secret))
     assert refused.value.message == "the relay key is not valid"
 
 
@@ -90,4 +81,48 @@ async def test_cancelled_before_it_is_a_cancellation_not_a_refusal(ring: KeyRing
     """Keys of the configuration need no reading, so there may be no checkpoint at all; never a wrong answer."""
     with trio.CancelScope() as scope:
         scope.cancel()
-        assert (await authenticate(ring, [(b"x-api-key", GOOD.encode())])).name == "team"
+        assert await key_of(ring, (b"x-api-key", GOOD.encode())) == "team"
+
+
+# --- signatures ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Signed:
+    """A signed head, and its authenticator."""
+
+    key_id: str | None
+    body_check: Any = field(default_factory=object)
+
+    def signed_head(self, head: ClientHead, settings: object) -> Signed | None:
+        assert settings is SETTINGS
+        return self if any(name == b"signature" for name, _ in head.headers) else None
+
+    def verified(self, key: ClientKey | None) -> tuple[ClientKey, BodyCheck]:
+        if key is None:
+            raise AuthenticationFailed("nobody's")
+        return key, self.body_check
+
+
+def signing(authenticator: Signed) -> Dialect:
+    dialect = ClaudeDialect()
+    dialect.authenticator = cast("Any", authenticator)
+    return dialect
+
+
+async def test_a_signature_is_looked_at_before_any_secret(ring: KeyRing) -> None:
+    signed = Signed("cfg_other")
+    head = head_with((b"signature", b""), (b"x-api-key", GOOD.encode()))
+    key, body_check = await authenticate(ring, signing(signed), head, SETTINGS)
+    assert (key.name, body_check) == ("other", signed.body_check)
+
+
+async def test_without_a_signature_a_secret_will_do(ring: KeyRing) -> None:
+    key, body_check = await authenticate(ring, signing(Signed("x")), head_with((b"x-api-key", GOOD.encode())), SETTINGS)
+    assert (key.name, body_check) == ("team", None)
+
+
+@pytest.mark.parametrize("key_id", [None, "k_99"])
+async def test_a_pair_of_no_key_is_nobodys(ring: KeyRing, key_id: str | None) -> None:
+    with pytest.raises(AuthenticationFailed, match="nobody's"):
+        await authenticate(ring, signing(Signed(key_id)), head_with((b"signature", b"")), SETTINGS)

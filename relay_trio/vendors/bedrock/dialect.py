@@ -6,16 +6,25 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from relay_trio.api.error_answers import merged_headers, plain_body
 from relay_trio.api.position import Form
+from relay_trio.api.retry_after import client_retry_after
+from relay_trio.api.secrets import secrets_of_headers
 from relay_trio.errors import ErrorKind
+from relay_trio.vendors.bedrock.authenticator import SigV4Authenticator
+from relay_trio.vendors.bedrock.operations import OPERATIONS
 from relay_trio.vendors.bedrock.stream import INVOKE_STREAM
-from relay_trio.vendors.claude.provider import client_retry_after
 from relay_trio.wire.event_stream import encode_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay_trio.api.authenticator import Authenticator
+    from relay_trio.api.dialect import ErrorAnswer
+    from relay_trio.api.operation import Parameters
     from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
-    from relay_trio.http import Headers
+    from relay_trio.http import ClientHead, Headers, ResponseHead
 
 _STATUS_AND_EXCEPTION = {
     ErrorKind.BAD_REQUEST: (400, "ValidationException"),
@@ -42,30 +51,56 @@ _IN_STREAM = {
 ``modelTimeoutException``: for a converse stream boto3 would raise an error without a code."""
 
 
+_PATHS = (b"/model/", b"/inference-profiles")
+_KEY_HEADERS = frozenset({b"x-api-key"})
+
+
 class BedrockDialect:
-    """The dialect of every route under ``/model/``."""
+    """The dialect of every path under ``/model/``."""
 
     name = "bedrock"
+    operations = OPERATIONS
+    id_headers: tuple[bytes, ...] = (b"x-amzn-requestid",)
+    path_hint = "the model is one part of the path, with / written as %2F"
+    secret_places = "x-api-key or as Authorization: Bearer"
+    authenticator: Authenticator | None = SigV4Authenticator()
+
+    def claims(self, head: ClientHead) -> bool:
+        """By its path alone."""
+        return head.raw_path.startswith(_PATHS)
+
+    def check_path(self, parameters: Parameters) -> None:
+        """An ARN has slashes, and dots are refused in every name of a model."""
+
+    def forwarded_query(self, query: bytes) -> bytes:
+        """As it came."""
+        return query
+
+    def secrets_in(self, head: ClientHead) -> list[str]:
+        """A relay key in the place of a Bedrock API key, as AWS's SDKs send that, or as Claude's do."""
+        return secrets_of_headers(head.headers, _KEY_HEADERS)
+
+    def client_lines(self, url: str, secret: str) -> Sequence[str]:
+        """None: AWS's SDKs send a secret over TLS alone, and are configured for signing instead."""
+        return ()
 
     def status_of(self, error: RelayError) -> int:
         """AWS's status for the kind of error."""
         return _STATUS_AND_EXCEPTION[error.kind][0]
 
-    def error_response(self, error: RelayError, request_id: str) -> tuple[int, Headers, bytes]:
+    def error_response(self, error: RelayError, request_id: str) -> ErrorAnswer:
         """``{"message": …}`` and ``x-amzn-errortype``."""
-        status, exception = _STATUS_AND_EXCEPTION[error.kind]
-        headers: Headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", exception.encode())]
-        if error.retry_after is not None:
-            headers.append((b"retry-after", client_retry_after(error.retry_after)))
-        return status, headers, _message(error)
+        return self.status_of(error), _headers(error), _message(error)
 
-    def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
+    def passed_on(self, error: RelayError, head: ResponseHead, body: bytes, request_id: str) -> ErrorAnswer:
         """The upstream's own error as it came, or ours when it is not one."""
+        headers = merged_headers(head.headers, _headers(error))
+        body = plain_body(head, body)
         try:
-            is_told = isinstance(json.loads(body), dict)
+            is_theirs = isinstance(json.loads(body), dict)
         except (ValueError, RecursionError):
-            is_told = False
-        return body if is_told else _message(error)
+            is_theirs = False
+        return head.status, headers, body if is_theirs else _message(error)
 
     def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
         """An exception frame. In the middle of a frame there is no place for one: the client sees the connection
@@ -77,6 +112,14 @@ class BedrockDialect:
             exception = "modelStreamErrorException"
         headers = {":exception-type": exception, ":content-type": "application/json", ":message-type": "exception"}
         return encode_frame(headers, _message(error))
+
+
+def _headers(error: RelayError) -> Headers:
+    _, exception = _STATUS_AND_EXCEPTION[error.kind]
+    headers: Headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", exception.encode())]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", client_retry_after(error.retry_after)))
+    return headers
 
 
 def _message(error: RelayError) -> bytes:

@@ -16,4 +16,4 @@ CONVERSE_STREAM = Operation("bedrock.converse_stream", (("POST", "/model/{model}
 COUNT_TOKENS = Operation("bedrock.count_tokens", (("POST", "/model/{model}/count-tokens"),), model_of_path)
 INFERENCE_PROFILES = Operation("bedrock.inference_profiles", (("GET", "/inference-profiles"),))
 
-OPERATIONS = (INVOKE, INVOKE_STREAM, CONVERSE, CONVERSE_STREAM, COUNT_TOKENS, INFERENCE_PROFILES)
+OPERATIONS: tuple[Operation, ...] = (INVOKE, INVOKE_STREAM, CONVERSE, CONVERSE_STREAM, COUNT_TOKENS, INFERENCE_PROFILES)

@@ -7,8 +7,6 @@ Bearer`` with 2026-10-21. The client's ``anthropic-version`` and ``anthropic-bet
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,14 +15,10 @@ from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import Credential, masked
 from relay_trio.api.inflater import InflatedReader, inflater_for
 from relay_trio.api.model_list import ModelListFilter
-from relay_trio.api.position import Form
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.api.verdict import Meaning, Table, Verdict
-from relay_trio.errors import (
-    ErrorKind,
-)
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, is_event_stream
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.settings import ClaudeSettings
@@ -36,8 +30,6 @@ if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
-    from relay_trio.api.position import Position
-    from relay_trio.errors import RelayError
     from relay_trio.settings import AccountSettings
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
@@ -52,8 +44,6 @@ _RESPONSE_HEADERS = frozenset(
 _RESPONSE_PREFIX = b"anthropic-ratelimit-"
 
 _VERDICTS = Table(cooldowns={429: 10.0, 503: 2.0, 529: 2.0}, statuses={402: Meaning.UNPAID})
-_CLIENT_RETRY_AFTER_MAX_SECONDS = 60.0
-"""Current SDKs obey any ``retry-after`` and would sleep as long as it says; older ones ignore those above 60 s."""
 
 
 class PassThrough:
@@ -183,72 +173,3 @@ def _add_credential(headers: Headers, credential: Credential) -> None:
         headers[:] = [
             (name, value + b"," + _OAUTH_BETA if name == b"anthropic-beta" else value) for name, value in headers
         ]
-
-
-class ClaudeDialect:
-    """How clients of the Messages API are told about errors."""
-
-    name = "claude"
-
-    _STATUS_AND_TYPE: dict[ErrorKind, tuple[int, str]] = {  # noqa: RUF012 -- a table, never written to
-        ErrorKind.BAD_REQUEST: (400, "invalid_request_error"),
-        ErrorKind.AUTHENTICATION: (401, "authentication_error"),
-        ErrorKind.PERMISSION: (403, "permission_error"),
-        ErrorKind.NOT_FOUND: (404, "not_found_error"),
-        ErrorKind.METHOD_NOT_ALLOWED: (405, "invalid_request_error"),
-        ErrorKind.BODY_TIMEOUT: (408, "invalid_request_error"),
-        ErrorKind.TOO_LARGE: (413, "request_too_large"),
-        ErrorKind.RATE_LIMIT: (429, "rate_limit_error"),
-        ErrorKind.OVERLOADED: (529, "overloaded_error"),
-        ErrorKind.UPSTREAM_FAILED: (502, "api_error"),
-        ErrorKind.UPSTREAM_TIMEOUT: (504, "timeout_error"),
-        ErrorKind.INTERNAL: (500, "api_error"),
-    }
-
-    def status_of(self, error: RelayError) -> int:
-        """Anthropic's status for the kind of error."""
-        return self._STATUS_AND_TYPE[error.kind][0]
-
-    def error_response(self, error: RelayError, request_id: str) -> tuple[int, Headers, bytes]:
-        """The Anthropic envelope."""
-        headers: Headers = [(b"content-type", b"application/json")]
-        if error.retry_after is not None:
-            headers.append((b"retry-after", client_retry_after(error.retry_after)))
-        return self.status_of(error), headers, self._envelope(error, request_id)
-
-    def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
-        """``event: error``, in a stream.
-
-        In the middle of an event it only begins a new line, so that the broken event becomes this one: its type is the
-        last one given. A blank line there would hand the client half an event first, and its JSON parser would raise
-        before the error is reached.
-        """
-        if position.form is not Form.EVENTS:
-            return b""
-        newline = b"\n" if position.is_mid_event else b""
-        return newline + b"event: error\ndata: " + self._envelope(error, request_id) + b"\n\n"
-
-    def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
-        """The upstream's own error with our request id in place of its own, or our envelope when it is not JSON."""
-        try:
-            envelope = json.loads(body)
-            theirs = envelope["error"]
-            kind, message = str(theirs["type"]), str(theirs["message"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return self._envelope(error, request_id)
-        envelope["error"] = {**theirs, "type": kind, "message": message}
-        envelope["request_id"] = request_id
-        return _compact(envelope)
-
-    def _envelope(self, error: RelayError, request_id: str) -> bytes:
-        _, kind = self._STATUS_AND_TYPE[error.kind]
-        return _compact({"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id})
-
-
-def _compact(envelope: object) -> bytes:
-    return json.dumps(envelope, separators=(",", ":")).encode()
-
-
-def client_retry_after(seconds: float) -> bytes:
-    """Whole seconds, rounded up, capped for clients."""
-    return str(math.ceil(min(seconds, _CLIENT_RETRY_AFTER_MAX_SECONDS))).encode()

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
+from relay_trio.api.error_answers import merged_headers, plain_body
 from relay_trio.api.position import Form
-from relay_trio.errors import ErrorKind
+from relay_trio.api.retry_after import CLIENT_WAIT_MAX_SECONDS
+from relay_trio.api.secrets import secrets_of_headers
+from relay_trio.errors import ErrorKind, NotFound
+from relay_trio.vendors.gemini.operations import OPERATIONS
+from relay_trio.vendors.gemini.paths import VERBS, forwarded_query, keys_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay_trio.api.authenticator import Authenticator
+    from relay_trio.api.dialect import ErrorAnswer
+    from relay_trio.api.operation import Parameters
     from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
-    from relay_trio.http import Headers
+    from relay_trio.http import ClientHead, Headers, ResponseHead
 
 _TYPES = "type.googleapis.com/google.rpc."
 
@@ -34,22 +45,65 @@ _STATUS_AND_WORD = {
     ErrorKind.INTERNAL: (500, "INTERNAL"),
 }
 
-_CLIENT_RETRY_DELAY_MAX_SECONDS = 60.0
-"""As for the other dialects: some clients sleep for as long as they are told."""
+_PATHS = ("/v1beta/", "/v1beta1/", "/v1alpha/", "/v1/projects/", "/v1/publishers/")
+_SHARED_PATH = "/v1/models"
+_KEY_HEADERS = frozenset({b"x-goog-api-key", b"x-api-key"})
+_HEADERS: Headers = [(b"content-type", b"application/json; charset=UTF-8")]
 
 
 class GeminiDialect:
-    """The dialect of every route under ``models``."""
+    """The dialect of Google's paths, and of whoever shows a key in Google's way."""
 
     name = "gemini"
+    operations = OPERATIONS
+    id_headers: tuple[bytes, ...] = ()
+    path_hint = f"a model and one of {', '.join(sorted(VERBS))} are expected"
+    secret_places = "x-goog-api-key, as x-api-key or as Authorization: Bearer"
+    authenticator: Authenticator | None = None
+
+    def claims(self, head: ClientHead) -> bool:
+        """By its path, else by how the client shows its key: ``/v1/models`` is claimed by three APIs."""
+        path = unquote_to_bytes(head.raw_path).decode("latin-1")
+        if path.startswith(_PATHS):
+            return True
+        if path.startswith(_SHARED_PATH) and (":" in path or keys_in(head.query)):
+            return True
+        return any(name == b"x-goog-api-key" for name, _ in head.headers)
+
+    def check_path(self, parameters: Parameters) -> None:
+        """The name of a model is one part of the path."""
+        if "/" in parameters.get("model", ""):
+            raise NotFound(f"no such route: {self.path_hint}")
+
+    def forwarded_query(self, query: bytes) -> bytes:
+        """Without the key, and with no parameter that would hide tokens from the relay."""
+        return forwarded_query(query) if query else query
+
+    def secrets_in(self, head: ClientHead) -> list[str]:
+        """Those of headers first; browsers and curl put theirs into the query."""
+        return [*secrets_of_headers(head.headers, _KEY_HEADERS), *keys_in(head.query)]
+
+    def client_lines(self, url: str, secret: str) -> Sequence[str]:
+        """None yet."""
+        return ()
 
     def status_of(self, error: RelayError) -> int:
         """Google's status for the kind of error."""
         return _STATUS_AND_WORD[error.kind][0]
 
-    def error_response(self, error: RelayError, request_id: str) -> tuple[int, Headers, bytes]:
+    def error_response(self, error: RelayError, request_id: str) -> ErrorAnswer:
         """Google's envelope, with ``RetryInfo`` where there is something to wait for."""
-        return self.status_of(error), [(b"content-type", b"application/json; charset=UTF-8")], _told(error, request_id)
+        return self.status_of(error), list(_HEADERS), _envelope(error, request_id)
+
+    def passed_on(self, error: RelayError, head: ResponseHead, body: bytes, request_id: str) -> ErrorAnswer:
+        """The upstream's own error as it came, or ours when it is not one. Streams may have theirs in an array."""
+        headers = merged_headers(head.headers, _HEADERS)
+        body = plain_body(head, body)
+        try:
+            is_theirs = error_in(json.loads(body)) is not None
+        except (ValueError, RecursionError):
+            is_theirs = False
+        return head.status, headers, body if is_theirs else _envelope(error, request_id)
 
     def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
         """In a stream of events, lines of JSON without ``data:``, as Google's own; in an array, one more element.
@@ -60,18 +114,10 @@ class GeminiDialect:
         """
         if position.form is Form.EVENTS:
             newline = b"\n" if position.is_mid_event else b""
-            return newline + _told(error, request_id) + b"\n"
+            return newline + _envelope(error, request_id) + b"\n"
         if position.form is Form.ARRAY and position.separator is not None:
-            return position.separator + b"\n" + _told(error, request_id) + b"\n"
+            return position.separator + b"\n" + _envelope(error, request_id) + b"\n"
         return b""
-
-    def upstream_error_body(self, body: bytes, error: RelayError, request_id: str) -> bytes:
-        """The upstream's own error as it came, or ours when it is not one. Streams may have theirs in an array."""
-        try:
-            told = json.loads(body)
-        except (ValueError, RecursionError):
-            return _told(error, request_id)
-        return body if error_in(told) is not None else _told(error, request_id)
 
 
 def error_in(document: object) -> dict[str, Any] | None:
@@ -91,11 +137,11 @@ def details_of(error: dict[str, Any], kind: str) -> dict[str, Any]:
     return {}
 
 
-def _told(error: RelayError, request_id: str) -> bytes:
+def _envelope(error: RelayError, request_id: str) -> bytes:
     code, word = _STATUS_AND_WORD[error.kind]
     details: list[dict[str, str]] = [{"@type": f"{_TYPES}RequestInfo", "requestId": request_id}]
     if error.retry_after is not None:
-        delay = min(max(error.retry_after, 0.0), _CLIENT_RETRY_DELAY_MAX_SECONDS)
+        delay = min(max(error.retry_after, 0.0), CLIENT_WAIT_MAX_SECONDS)
         details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{delay:.10g}s"})
     envelope = {"error": {"code": code, "message": error.message, "status": word, "details": details}}
     return json.dumps(envelope, indent=2).encode()

@@ -48,4 +48,4 @@ BATCH_EMBED = _of_model("gemini.batch_embed", "batchEmbedContents")
 MODELS = _list("gemini.models", _AT_GEMINI)
 PUBLISHER_MODELS = _list("gemini.publisher_models", _AT_VERTEX)
 
-OPERATIONS = (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS, PUBLISHER_MODELS)
+OPERATIONS: tuple[Operation, ...] = (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS, PUBLISHER_MODELS)

@@ -22,6 +22,7 @@ from relay_trio.http import ResponseHead
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.vendors.bedrock.provider import exception_of
 from relay_trio.vendors.bedrock.stream import ConverseStreamReader, InvokeStreamReader
+from relay_trio.web.asgi import ScopeHead
 from tests.vendors.frames import CLAUDE
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def test_a_wrong_key_is_403_as_aws_has_it() -> None:
 
 @pytest.mark.parametrize(("body", "is_theirs"), [(b'{"message":"theirs"}', True), (b"<html>", False), (b"", False)])
 def test_the_upstreams_own_error_passes_as_it_came(body: bytes, is_theirs: bool) -> None:
-    told = DIALECT.upstream_error_body(body, Ours(ErrorKind.UPSTREAM_FAILED), "req_1")
-    assert told == (body if is_theirs else b'{"message":"what happened"}')
+    head = ResponseHead(400, [(b"x-amzn-errortype", b"ValidationException"), (b"content-type", b"text/html")])
+    status, headers, sent = DIALECT.passed_on(Ours(ErrorKind.UPSTREAM_FAILED), head, body, "req_1")
+    assert (status, sent) == (400, body if is_theirs else b'{"message":"what happened"}')
+    assert headers == [(b"x-amzn-errortype", b"ValidationException"), (b"content-type", b"application/json")]
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
@@ -100,3 +103,27 @@ def test_inside_a_frame_or_a_document_there_is_no_place_for_an_error() -> None:
     meter.feed(CLAUDE[0][-1:])
     assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", meter.position) != b""
     assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", WHOLE) == b""
+
+
+# --- what of a request is theirs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "is_theirs"),
+    [(b"/model/", True), (b"/model/x/y/z", True), (b"/inference-profiles/x", True), (b"/models", False), (b"/", False)],
+)
+def test_it_is_known_by_its_paths(path: bytes, is_theirs: bool) -> None:
+    assert DIALECT.claims(ScopeHead("POST", path, b"", [])) is is_theirs
+
+
+def test_path_and_query_are_not_looked_at() -> None:
+    DIALECT.check_path({"model": "arn:aws:bedrock:x:1:inference-profile/m"})
+    assert DIALECT.forwarded_query(b"maxResults=1") == b"maxResults=1"
+
+
+def test_a_relay_key_may_stand_in_the_place_of_a_bedrock_api_key() -> None:
+    """As ``Authorization: Bearer``; a client on plain http signs."""
+    headers = [(b"authorization", b"Bearer b"), (b"x-api-key", b"a")]
+    assert DIALECT.secrets_in(ScopeHead("POST", b"/", b"", headers)) == ["b", "a"]
+    assert DIALECT.authenticator is not None
+    assert not DIALECT.client_lines("http://relay", "rt_1")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.errors import (
-    ErrorKind,
-    NoUsableAccount,
-    UpstreamError,
     UpstreamProtocolError,
     UpstreamRateLimited,
     UpstreamRefused,
 )
 from relay_trio.http import ResponseHead, UpstreamRequest
-from relay_trio.vendors.claude.provider import Claude, ClaudeDialect
+from relay_trio.vendors.claude.provider import Claude
 from relay_trio.vendors.claude.settings import ClaudeSettings
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 
@@ -167,55 +163,6 @@ def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
     assert (verdict.strike, verdict.retryable) == (True, True)
 
 
-# --- what clients are told ----------------------------------------------------------------------------------------
-
-
-def test_every_kind_of_error_has_a_status_and_an_envelope() -> None:
-    dialect = ClaudeDialect()
-    for kind in ErrorKind:
-        error = type("E", (NoUsableAccount,), {"kind": kind})("why", retry_after=3600.2)
-        status, headers, body = dialect.error_response(error, "req_1")
-        assert 400 <= status < 600
-        assert dict(headers)[b"retry-after"] == b"60"
-        envelope = json.loads(body)
-        assert envelope["error"]["message"] == "why"
-        assert envelope["request_id"] == "req_1"
-
-
 def test_the_upstreams_request_id_is_in_its_header() -> None:
     assert CLAUDE.request_id(ResponseHead(200, [(b"request-id", b"req_011C")])) == "req_011C"
     assert CLAUDE.request_id(ResponseHead(200, [])) == ""
-
-
-def test_the_upstreams_error_is_passed_on_with_our_request_id() -> None:
-    theirs = json.dumps(
-        {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}, "request_id": "req_theirs"}
-    ).encode()
-    told = json.loads(ClaudeDialect().upstream_error_body(theirs, UpstreamError("x"), "req_ours"))
-    assert told["error"] == {"type": "rate_limit_error", "message": "slow down"}
-    assert told["request_id"] == "req_ours"
-
-
-@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"error": 1}', b"[" * 5000, b"\xff"])
-def test_an_upstream_error_that_is_no_envelope_becomes_ours(body: bytes) -> None:
-    told = json.loads(ClaudeDialect().upstream_error_body(body, UpstreamError("it failed"), "req_ours"))
-    assert told["error"] == {"type": "api_error", "message": "it failed"}
-
-
-def test_a_compressed_stream_has_no_place_for_an_error() -> None:
-    """Plain text appended to a gzip body would be read as damage, not as an error event."""
-    compressed = ResponseHead(200, [*SSE.headers, (b"content-encoding", b"gzip")])
-    meter = new_reader(CLAUDE, compressed, incoming((b"accept-encoding", b"gzip")))
-    assert ClaudeDialect().closing_event(UpstreamError("it broke"), "req_1", meter.position) == b""
-
-
-def test_an_error_in_the_middle_of_an_event_turns_that_event_into_the_error() -> None:
-    from relay_trio.wire.sse import EventParser
-
-    cut = b'event: content_block_delta\ndata: {"type":"content_bl'
-    meter = new_reader(CLAUDE, SSE, incoming())
-    assert meter.feed(cut) == cut
-    chunk = ClaudeDialect().closing_event(UpstreamError("it broke"), "req_1", meter.position)
-    (told,) = EventParser().feed(cut + chunk)
-    assert told.event == "error"
-    assert "it broke" in told.data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ import pytest
 
 from relay_trio.api.position import WHOLE
 from relay_trio.api.sse_reader import SseReader
-from relay_trio.errors import ErrorKind, NoUsableAccount, RelayError, UpstreamError, UpstreamTimeout
+from relay_trio.errors import ErrorKind, NotFound, NoUsableAccount, RelayError, UpstreamError, UpstreamTimeout
+from relay_trio.http import ResponseHead
 from relay_trio.vendors.gemini.dialect import GeminiDialect, details_of, error_in
 from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold
+from relay_trio.web.asgi import ScopeHead
 from relay_trio.wire.json_array import JsonArrayElements
 from tests.vendors.gemini_answers import ARRAY, ERROR, EVENTS
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 DIALECT = GeminiDialect()
 BROKE = UpstreamTimeout("it broke")
+BAD = ResponseHead(400, [(b"content-type", b"application/json"), (b"cache-control", b"no-cache")])
+COMPRESSED = ResponseHead(400, [*BAD.headers, (b"content-encoding", b"gzip")])
 
 
 def test_every_kind_of_error_has_a_status_and_an_envelope() -> None:
@@ -93,12 +98,15 @@ def test_whole_and_compressed_answers_have_no_place() -> None:
 def test_the_upstreams_error_goes_as_it_came(theirs: object) -> None:
     """Streams without ``alt=sse`` have it in an array."""
     body = json.dumps(theirs).encode()
-    assert DIALECT.upstream_error_body(body, UpstreamError("x"), "req_1") == body
+    status, headers, sent = DIALECT.passed_on(UpstreamError("x"), BAD, body, "req_1")
+    assert (status, sent) == (400, body)
+    assert headers == [(b"cache-control", b"no-cache"), (b"content-type", b"application/json; charset=UTF-8")]
+    assert DIALECT.passed_on(UpstreamError("x"), COMPRESSED, gzip.compress(body), "req_1")[2] == body
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"error": 1}', b"[" * 5000, b"\xff", b'[{"error":{}},{}]'])
 def test_an_upstream_error_that_is_no_envelope_becomes_ours(body: bytes) -> None:
-    told = json.loads(DIALECT.upstream_error_body(body, UpstreamError("it failed"), "req_1"))["error"]
+    told = json.loads(DIALECT.passed_on(UpstreamError("it failed"), BAD, body, "req_1")[2])["error"]
     assert (told["code"], told["status"], told["message"]) == (502, "UNAVAILABLE", "it failed")
 
 
@@ -114,3 +122,43 @@ def test_details_are_found_by_their_type() -> None:
     assert details_of(error, "RetryInfo") == {"@type": "x/google.rpc.RetryInfo", "a": 1}
     assert details_of({"details": {}}, "RetryInfo") == {}
     assert details_of({}, "RetryInfo") == {}
+
+
+# --- what of a request is theirs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "headers", "meant"),
+    [
+        ("/v1beta/models", b"", [], True),
+        ("/v1alpha/x", b"", [], True),
+        ("/v1/projects/p", b"", [], True),
+        ("/v1/models", b"", [], False),
+        ("/v1/models", b"key=k", [], True),
+        ("/v1/models", b"akey=k", [], False),
+        ("/v1/models/g:generateContent", b"", [], True),
+        ("/v1/messages", b"key=k", [], False),
+        ("/v1/messages", b"", [(b"x-goog-api-key", b"k")], True),
+        ("/v1/models", b"", [(b"x-api-key", b"k")], False),
+    ],
+)
+def test_who_speaks_this_dialect(path: str, query: bytes, headers: list[tuple[bytes, bytes]], meant: bool) -> None:
+    assert DIALECT.claims(ScopeHead("GET", path.encode(), query, headers)) is meant
+
+
+def test_a_colon_may_be_escaped() -> None:
+    assert DIALECT.claims(ScopeHead("POST", b"/v1/models/g%3AgenerateContent", b"", []))
+
+
+def test_the_name_of_a_model_is_one_part_of_the_path() -> None:
+    DIALECT.check_path({"model": "g:1,x=y"})
+    DIALECT.check_path({"project": "a/b"})
+    with pytest.raises(NotFound, match="countTokens"):
+        DIALECT.check_path({"model": "a/b"})
+
+
+def test_a_key_in_the_query_is_tried_last_and_goes_no_further() -> None:
+    headers = [(b"x-goog-api-key", b"a"), (b"authorization", b"Bearer b"), (b"x-api-key", b"c")]
+    assert DIALECT.secrets_in(ScopeHead("GET", b"/", b"alt=sse&key=k", headers)) == ["a", "b", "c", "k"]
+    assert DIALECT.forwarded_query(b"alt=sse&key=k") == b"alt=sse"
+    assert DIALECT.forwarded_query(b"") == b""

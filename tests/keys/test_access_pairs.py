@@ -7,16 +7,16 @@ from base64 import b64decode
 
 import pytest
 
-from relay_trio.keys.aws_pairs import AccessKeys
+from relay_trio.keys.access_pairs import AccessPairs
 from relay_trio.keys.client_key import ClientKey
 
-PAIRS = AccessKeys("m" * 32)
+PAIRS = AccessPairs("m" * 32)
 KEY = ClientKey("k_01", "team", b"digest", "last")
 
 
 def test_a_pair_is_the_same_each_time_and_leads_back_to_its_key() -> None:
     pair = PAIRS.pair_of(KEY)
-    assert AccessKeys("m" * 32).pair_of(KEY) == pair
+    assert AccessPairs("m" * 32).pair_of(KEY) == pair
     assert PAIRS.key_id_of(pair.access_key_id) == "k_01"
     assert len(b64decode(pair.secret_access_key)) == 32
     assert pair.secret_access_key not in repr(pair)
@@ -35,7 +35,7 @@ def test_another_key_secret_or_master_has_another_pair() -> None:
     others = [
         PAIRS.pair_of(dataclasses.replace(KEY, id="k_02")),
         PAIRS.pair_of(dataclasses.replace(KEY, digest=b"another")),
-        AccessKeys("n" * 32).pair_of(KEY),
+        AccessPairs("n" * 32).pair_of(KEY),
     ]
     assert len({pair.secret_access_key for pair in [PAIRS.pair_of(KEY), *others]}) == 4
 
@@ -55,4 +55,4 @@ def test_an_id_that_was_never_given_out_is_nobodys() -> None:
         "ä" * 30,
     ):
         assert PAIRS.key_id_of(claimed) is None
-    assert AccessKeys("n" * 32).key_id_of(given) is None
+    assert AccessPairs("n" * 32).key_id_of(given) is None

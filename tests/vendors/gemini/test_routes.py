@@ -10,12 +10,11 @@ import pytest
 import trio
 
 from relay_trio.http import header
-from relay_trio.web.gemini_routes import is_meant
 from tests.relay.gemini_scripts import BODY, accounts, streams, streams_an_array
 from tests.relay.house import KEY, House, assert_no_defect, open_house
 from tests.relay.scripts import MESSAGE
+from tests.vendors.claude.test_routes import recording
 from tests.vendors.gemini_answers import ARRAY, USAGE
-from tests.web.test_claude_routes import recording
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -332,23 +331,3 @@ async def test_a_list_that_cannot_be_read_is_not_sent(autojump_clock: MockClock)
         assert client.body == b""
         assert house.rows[0].outcome is not None
         assert house.rows[0].outcome.word == "upstream_error"
-
-
-@pytest.mark.parametrize(
-    ("path", "query", "headers", "meant"),
-    [
-        ("/v1beta/models", b"", [], True),
-        ("/v1alpha/x", b"", [], True),
-        ("/v1/projects/p", b"", [], True),
-        ("/v1/models", b"", [], False),
-        ("/v1/models", b"key=k", [], True),
-        ("/v1/models", b"akey=k", [], False),
-        ("/v1/models/g:generateContent", b"", [], True),
-        ("/v1/messages", b"key=k", [], False),
-        ("/v1/messages", b"", [(b"x-goog-api-key", b"k")], True),
-        ("/v1/models", b"", [(b"x-api-key", b"k")], False),
-    ],
-)
-def test_who_speaks_this_dialect(path: str, query: bytes, headers: list[tuple[bytes, bytes]], meant: bool) -> None:
-    scope: Any = {"path": path, "query_string": query, "headers": headers}
-    assert is_meant(scope) is meant

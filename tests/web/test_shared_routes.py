@@ -9,7 +9,7 @@ import pytest
 
 from tests.relay.gemini_scripts import accounts
 from tests.relay.house import KEY, open_house
-from tests.web.test_gemini_routes import LIST, asked, lists
+from tests.vendors.gemini.test_routes import LIST, asked, lists
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -1,8 +1,8 @@
-"""AWS access key pairs for client keys: derived from a master secret and the key, so nothing more is stored.
+"""Access key pairs for client keys: derived from a master secret and the key, so nothing more is stored.
 
-An AWS SDK on plain http signs its requests and sends no key that could be looked up as it is. Its pair belongs to a
-client key and ends with it: revoked there, it is nobody's. The id says which key, with a tag that only this relay can
-make, so that a stranger is refused before the body; the secret half never travels.
+A client that signs its requests, as AWS's SDKs do on plain http, sends no key that could be looked up as it is. Its
+pair belongs to a client key and ends with it: revoked there, it is nobody's. The id says which key, with a tag that
+only this relay can make, so that a stranger is refused before the body; the secret half never travels.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _TAG_CHARACTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class AccessKeyPair:
-    """What an AWS client is configured with."""
+    """What a client that signs is configured with."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
 
-class AccessKeys:
+class AccessPairs:
     """The pairs of every key, by the master secret."""
 
     def __init__(self, master_secret: str) -> None:

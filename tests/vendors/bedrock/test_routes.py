@@ -10,7 +10,7 @@ import pytest
 from relay_trio.http import header
 from tests.relay import bedrock_scripts
 from tests.relay.house import open_house
-from tests.web.test_claude_routes import asked, recording
+from tests.vendors.claude.test_routes import asked, recording
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -1,10 +1,10 @@
-"""Who asks, when an AWS SDK does: only the pair of a key that works, for this request, now."""
+"""Who an AWS SDK that signs is: only the pair of a key that works counts, for this request, now."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -13,29 +13,35 @@ from botocore.credentials import Credentials
 
 from relay_trio.config import Settings
 from relay_trio.errors import AuthenticationFailed
-from relay_trio.keys.aws_pairs import AccessKeys
+from relay_trio.keys.access_pairs import AccessPairs
+from relay_trio.keys.client_key import ClientKey
 from relay_trio.keys.ring import KeyRing, open_key_ring
 from relay_trio.keys.store import open_key_store
-from relay_trio.web import aws_auth
-from relay_trio.web.aws_auth import AwsAuth
+from relay_trio.vendors.bedrock import authenticator
+from relay_trio.vendors.bedrock.dialect import BedrockDialect
+from relay_trio.web.asgi import ScopeHead
+from relay_trio.web.auth import authenticate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hypercorn.typing import HTTPScope
-
-    from relay_trio.keys.aws_pairs import AccessKeyPair
+    from relay_trio.api.authenticator import BodyCheck
+    from relay_trio.keys.access_pairs import AccessKeyPair
 
 MASTER = "m" * 32
 REGION = "eu-central-1"
 PATH = "/model/x.m/invoke"
 
 
-def auth(**server: Any) -> AwsAuth:
+def settings(**server: Any) -> Settings:
     account = {
         "name": "b", "provider": "bedrock", "region": REGION, "api_key": "k", "max_concurrency": 1,
     }  # fmt: skip
-    return AwsAuth(Settings.model_validate({"server": {"sigv4_secret": MASTER} | server, "account": [account]}))
+    return Settings.model_validate({"server": {"sigv4_secret": MASTER} | server, "account": [account]})
+
+
+async def identify(keys: KeyRing, head: ScopeHead, by: Settings | None = None) -> tuple[ClientKey, BodyCheck | None]:
+    return await authenticate(keys, BedrockDialect(), head, by or settings())
 
 
 def ring(secret: str = "rt_1") -> KeyRing:
@@ -45,62 +51,58 @@ def ring(secret: str = "rt_1") -> KeyRing:
 async def pair(keys: KeyRing, key_id: str = "cfg_team") -> AccessKeyPair:
     key = await keys.find(key_id)
     assert key is not None
-    return AccessKeys(MASTER).pair_of(key)
+    return AccessPairs(MASTER).pair_of(key)
 
 
-def scope(*headers: tuple[bytes, bytes]) -> HTTPScope:
-    """A request as the server hands it over."""
-    found = {
-        "method": "POST", "raw_path": PATH.encode(), "query_string": b"", "headers": [(b"host", b"h:1"), *headers],
-    }  # fmt: skip
-    return cast("HTTPScope", found)
+def head_with(*headers: tuple[bytes, bytes]) -> ScopeHead:
+    return ScopeHead("POST", PATH.encode(), b"", [(b"host", b"h:1"), *headers])
 
 
 def signed(
     pair: AccessKeyPair, body: bytes = b"{}", *, region: str = REGION, service: str = "bedrock", host: str = "h:1",
     **headers: str,
-) -> HTTPScope:  # fmt: skip
+) -> ScopeHead:  # fmt: skip
     """A request that botocore signed with ``pair``."""
     request = AWSRequest("POST", f"http://{host}{PATH}", data=body, headers=headers)
     SigV4Auth(Credentials(pair.access_key_id, pair.secret_access_key), service, region).add_auth(request)
-    return scope(*((name.lower().encode(), value.encode()) for name, value in request.headers.items()))
+    return head_with(*((name.lower().encode(), value.encode()) for name, value in request.headers.items()))
 
 
 async def refusal(
-    asked: HTTPScope, *, keys: KeyRing | None = None, by: AwsAuth | None = None, body: bytes = b"{}"
+    request: ScopeHead, *, keys: KeyRing | None = None, by: Settings | None = None, body: bytes = b"{}"
 ) -> str:
-    with pytest.raises(AuthenticationFailed) as told:
-        _, proof = await (by or auth()).identify(keys or ring(), asked)
-        assert proof is not None
-        proof.check(body)
-    return told.value.message
+    with pytest.raises(AuthenticationFailed) as caught:
+        _, signature = await identify(keys or ring(), request, by)
+        assert signature is not None
+        signature.check(body)
+    return caught.value.message
 
 
 async def test_the_pair_of_a_key_is_that_key_once_the_body_is_proved() -> None:
     keys = ring()
-    key, proof = await auth().identify(keys, signed(await pair(keys)))
+    key, signature = await identify(keys, signed(await pair(keys)))
     assert key.id == "cfg_team"
-    assert proof is not None
-    proof.check(b"{}")
+    assert signature is not None
+    signature.check(b"{}")
     with pytest.raises(AuthenticationFailed):
-        proof.check(b"{} ")
+        signature.check(b"{} ")
 
 
 async def test_a_relay_key_as_api_key_needs_no_more_proof() -> None:
     for name, value in ((b"authorization", b"Bearer rt_1"), (b"x-api-key", b"rt_1")):
-        key, proof = await auth().identify(ring(), scope((name, value)))
-        assert (key.id, proof) == ("cfg_team", None)
+        key, signature = await identify(ring(), head_with((name, value)))
+        assert (key.id, signature) == ("cfg_team", None)
     with pytest.raises(AuthenticationFailed):
-        await auth().identify(ring(), scope((b"authorization", b"Bearer rt_2")))
+        await identify(ring(), head_with((b"authorization", b"Bearer rt_2")))
     with pytest.raises(AuthenticationFailed):
-        await auth().identify(ring(), scope())
+        await identify(ring(), head_with())
 
 
 async def test_a_client_that_signs_the_host_without_its_port_is_known() -> None:
     keys = ring()
-    _, proof = await auth().identify(keys, signed(await pair(keys), host="h"))
-    assert proof is not None
-    proof.check(b"{}")
+    _, signature = await identify(keys, signed(await pair(keys), host="h"))
+    assert signature is not None
+    signature.check(b"{}")
 
 
 async def test_another_secret_is_nobodys() -> None:
@@ -109,7 +111,7 @@ async def test_another_secret_is_nobodys() -> None:
     assert "not valid" in await refusal(signed(dataclasses.replace(own, secret_access_key="wrong")))
     stranger = dataclasses.replace(own, access_key_id="AKIAIOSFODNN7EXAMPLE")
     with pytest.raises(AuthenticationFailed):  # before any body
-        await auth().identify(keys, signed(stranger))
+        await identify(keys, signed(stranger))
 
 
 async def test_a_key_whose_secret_changed_has_another_pair() -> None:
@@ -119,19 +121,19 @@ async def test_a_key_whose_secret_changed_has_another_pair() -> None:
 @pytest.mark.parametrize("seconds", [-301, 301])
 async def test_a_signature_of_another_time_is_refused(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = ring()
-    asked = signed(await pair(keys))
+    request = signed(await pair(keys))
     now = time.time()
-    monkeypatch.setattr(aws_auth.time, "time", lambda: now + seconds)
-    assert "more than 300 seconds" in await refusal(asked)
+    monkeypatch.setattr(authenticator.time, "time", lambda: now + seconds)
+    assert "more than 300 seconds" in await refusal(request)
 
 
 @pytest.mark.parametrize("seconds", [-290, 290])
 async def test_a_clock_may_be_a_little_wrong(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = ring()
-    asked = signed(await pair(keys))
+    request = signed(await pair(keys))
     now = time.time()
-    monkeypatch.setattr(aws_auth.time, "time", lambda: now + seconds)
-    assert (await auth().identify(keys, asked))[0].id == "cfg_team"
+    monkeypatch.setattr(authenticator.time, "time", lambda: now + seconds)
+    assert (await identify(keys, request))[0].id == "cfg_team"
 
 
 @pytest.mark.parametrize("scoped", [{"region": "us-east-1"}, {"service": "s3"}])
@@ -148,11 +150,11 @@ async def test_a_body_that_is_left_open_is_refused() -> None:
 
 
 async def test_without_a_master_secret_no_signature_counts() -> None:
-    assert "sigv4_secret" in await refusal(signed(await pair(ring())), by=auth(sigv4_secret=None))
+    assert "sigv4_secret" in await refusal(signed(await pair(ring())), by=settings(sigv4_secret=None))
 
 
 async def test_a_signature_that_cannot_be_read_is_refused() -> None:
-    assert "authorization" in await refusal(scope((b"authorization", b"AWS4-HMAC-SHA256 x")))
+    assert "authorization" in await refusal(head_with((b"authorization", b"AWS4-HMAC-SHA256 x")))
 
 
 async def test_a_revoked_key_takes_its_pair_with_it(tmp_path: Path) -> None:
@@ -160,10 +162,29 @@ async def test_a_revoked_key_takes_its_pair_with_it(tmp_path: Path) -> None:
     with open_key_store(path) as store:
         key, _ = store.create("team")
     keys = await open_key_ring(path)
-    asked = signed(await pair(keys, key.id))
-    assert (await auth().identify(keys, asked))[0].id == key.id
+    request = signed(await pair(keys, key.id))
+    assert (await identify(keys, request))[0].id == key.id
     with open_key_store(path) as store:
         store.revoke(key.id)
     keys = await open_key_ring(path)
     with pytest.raises(AuthenticationFailed):
-        await auth().identify(keys, asked)
+        await identify(keys, request)
+
+
+async def test_settings_that_change_are_followed() -> None:
+    """Nothing of them is kept between two requests."""
+    keys = ring()
+    request = signed(await pair(keys), region="us-east-1")
+    assert "bedrock in eu-central-1" in await refusal(request, keys=keys)
+    moved = settings()
+    account = moved.account[0].model_copy(update={"region": "us-east-1"})
+    key, _ = await identify(keys, request, moved.model_copy(update={"account": (account,)}))
+    assert key.id == "cfg_team"
+
+
+def test_the_lines_for_a_client_hold_the_pair_of_its_key() -> None:
+    key = ClientKey("k_01", "team", b"digest", "last")
+    lines = "\n".join(authenticator.SigV4Authenticator().client_lines("http://relay", key, MASTER))
+    pair = AccessPairs(MASTER).pair_of(key)
+    assert "export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://relay\n" in lines
+    assert f"AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}" in lines
