@@ -1,6 +1,6 @@
 """The closing account of a demo: what clients saw, what the ledger says, and what the upstream served must agree.
 
-Three witnesses of the same requests, none of which asks another: the clients, who know what they sent; the ledger; and
+Three witnesses of the same requests, independent of each other: the clients, who know what they sent; the ledger; and
 the simulator, which counts what it handed to the kernel.
 """
 

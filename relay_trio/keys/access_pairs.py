@@ -1,8 +1,9 @@
 """Access key pairs for client keys: derived from a master secret and the key, so nothing more is stored.
 
-A client that signs its requests, as AWS's SDKs do on plain http, sends no key that could be looked up as it is. Its
-pair belongs to a client key and ends with it: revoked there, it is nobody's. The id says which key, with a tag that
-only this relay can make, so that a stranger is refused before the body; the secret half never travels.
+A client that signs its requests, as AWS's SDKs do on plain http, sends no secret that could be looked up. Its pair
+belongs to a client key: when the key is revoked, the pair works no more. The access key id names the client key and
+ends with a tag that only this relay can make, so a request with a made-up id is refused before its body is read. The
+secret access key is never sent.
 """
 
 from __future__ import annotations

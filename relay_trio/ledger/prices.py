@@ -65,7 +65,7 @@ def cost_usd(names: Iterable[tuple[str, str]], usage: UsageStats, *, at: float) 
     the request began, epoch seconds; prices change from day to day (UTC).
 
     Raises:
-        Exception: whatever the lists say to an absurd name, figure or date.
+        Exception: any, by the lists, for an absurd name, figure or date.
     """
     if usage.source is UsageSource.NONE:
         return None

@@ -79,7 +79,7 @@ class LedgerRow:
 
     @property
     def outcome_word(self) -> str | None:
-        """What the outcome tells an operator to do; None while the request runs."""
+        """The outcome's word; None while the request runs."""
         return None if self.outcome is None else self.outcome.word.value
 
     @property

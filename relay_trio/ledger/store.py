@@ -19,7 +19,7 @@ class LedgerStore(Protocol):
         """Write all of it or nothing; writing it again is harmless. A closed row is never changed again."""
 
     def close_lost(self, alive: Collection[str]) -> int:
-        """Close the open rows of every worker that is not ``alive``; tell how many there were."""
+        """Close the open rows of every worker that is not ``alive``, and return how many there were."""
 
     def close(self) -> None:
         """Give up the database."""

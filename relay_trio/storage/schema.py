@@ -7,7 +7,7 @@ A step that was released is never edited, only followed by another. The number o
 from __future__ import annotations
 
 APPLICATION_ID = 0x72747269
-"""``rtri`` in the file's header (``PRAGMA application_id``): tells a ledger from another program's database."""
+"""``rtri`` in the file's header (``PRAGMA application_id``), by which a ledger is known from other databases."""
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (

@@ -72,7 +72,7 @@ def stats(input_tokens: int, output_tokens: int, source: UsageSource) -> UsageSt
     return UsageStats(input_tokens=input_tokens, output_tokens=output_tokens, source=source)
 
 
-def test_the_table_tells_who_used_what_and_what_was_cut(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_shows_who_used_what_and_what_was_cut(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert usage(config=config) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith("since ")

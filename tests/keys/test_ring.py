@@ -130,20 +130,20 @@ async def test_all_who_wait_share_one_read_and_one_that_leaves_disturbs_nobody(
     reads.go.clear()
     found: list[object] = []
 
-    async def ask() -> None:
+    async def authenticate() -> None:
         found.append(await ring.authenticate(secret))
 
-    async def ask_and_leave(scope: trio.CancelScope) -> None:
+    async def authenticate_and_leave(scope: trio.CancelScope) -> None:
         with scope:
-            await ask()
+            await authenticate()
 
     async with trio.open_nursery() as nursery:
         reader, waiter = trio.CancelScope(), trio.CancelScope()
-        nursery.start_soon(ask_and_leave, reader)
+        nursery.start_soon(authenticate_and_leave, reader)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(ask_and_leave, waiter)
+        nursery.start_soon(authenticate_and_leave, waiter)
         for _ in range(20):
-            nursery.start_soon(ask)
+            nursery.start_soon(authenticate)
         await trio.testing.wait_all_tasks_blocked()
         reader.cancel()
         waiter.cancel()
@@ -162,10 +162,10 @@ async def test_a_read_that_takes_long_is_still_an_answer(
     reads.go.clear()
     async with trio.open_nursery() as nursery:
 
-        async def ask() -> None:
+        async def authenticate() -> None:
             assert await ring.authenticate(secret) is not None
 
-        nursery.start_soon(ask)
+        nursery.start_soon(authenticate)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(RELOAD_SECONDS * 3)
         reads.go.set()
@@ -206,7 +206,7 @@ async def test_a_ring_that_never_read_lets_nobody_in_and_says_why(
 async def test_a_reload_does_not_wait_behind_the_threads_of_others(
     store: KeyStore, path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
-    """DNS look-ups that hang take all threads of the default limiter; clients must still be told who they are."""
+    """DNS look-ups that hang take all threads of the default limiter; clients must be authenticated all the same."""
     _, secret = store.create("a")
     ring = await open_key_ring(path)
     mock_clock.jump(RELOAD_SECONDS + 1)

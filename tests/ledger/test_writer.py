@@ -248,7 +248,7 @@ async def test_no_fault_of_the_store_ends_the_writer(fault: Exception) -> None:
 
 
 async def test_a_failed_batch_does_not_undo_what_was_noted_while_it_failed() -> None:
-    """The end of a request that comes while its beginning is being written in vain is what is written next."""
+    """The end of a request that comes during a write of its beginning that fails is what is written next."""
     ledger: Ledger
 
     class Slow(Store):
@@ -271,7 +271,7 @@ async def test_a_failed_batch_does_not_undo_what_was_noted_while_it_failed() -> 
 
 
 async def test_what_is_noted_while_a_batch_is_written_is_not_taken_for_written() -> None:
-    """Whoever waits for the end of a request is not told that it is on disk because its beginning is."""
+    """Whoever waits for the end of a request does not go on because its beginning is on disk."""
     ledger: Ledger
     seen: list[int] = []
 
@@ -650,7 +650,7 @@ TestAnyOrder = LedgerMachine.TestCase
 # --- secrets ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_failure_that_is_told_holds_no_row(path: Path, log: list[Any]) -> None:
+async def test_a_failure_that_is_logged_holds_no_row(path: Path, log: list[Any]) -> None:
     ledger = Ledger(store := Store())
     store.fault = StorageError("relay.db: database is locked")
     async with trio.open_nursery() as nursery:

@@ -214,7 +214,7 @@ def test_a_directory_that_cannot_be_written_is_explained(place: Path) -> None:
 
 
 def test_a_ledger_in_a_place_that_cannot_be_written_is_read(place: Path) -> None:
-    """A backup on a read-only disk: SQLite wants to make files beside it, and there is no need for any."""
+    """A backup on a read-only disk: SQLite would make files beside it, and there is no need for any."""
     path = made(place / "relay.db")
     path.chmod(0o444)
     place.chmod(0o555)
