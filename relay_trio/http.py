@@ -1,9 +1,10 @@
-"""HTTP values that every floor speaks: header lists, the heads of requests and answers. No I/O."""
+"""HTTP values that every floor speaks: header lists, addresses, the heads of requests and answers. No I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,49 @@ class UpstreamRequest:
     target: bytes
     headers: Headers
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAddress:
+    """What all requests to one upstream account have in common.
+
+    ``host`` has no brackets. ``prefix`` is the path in front of every other, such as ``b"/anthropic"``.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    prefix: bytes = b""
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """The address of ``http://host:port/prefix`` or ``https://…``, which configuration has checked."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/").encode())
+
+    @classmethod
+    def of_host(cls, host: str) -> Self:
+        """The address of ``https://host``. Credentials are sent there, and ``host`` is made of settings.
+
+        Raises:
+            ValueError: ``host`` is more, or less, than the name of a host.
+        """
+        address = cls.parse(f"https://{host}")
+        if address != cls("https", host, 443):
+            raise ValueError("the account's settings make no host name")
+        return address
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a URL has them: brackets around an IPv6 address, no port that is the scheme's own."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == (443 if self.scheme == "https" else 80) else f"{name}:{self.port}"
+
+    def request(self, method: str, target: bytes, headers: Headers, body: bytes) -> UpstreamRequest:
+        """A request to this address; ``target`` is what comes after the prefix."""
+        return UpstreamRequest(method, self.scheme, self.host, self.port, self.prefix + target, headers, body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,6 @@ class Provider(Protocol[_Settings]):
     settings_class: type[_Settings]
     """What its accounts have in relay.toml: every setting with its check, unit and description."""
 
-    default_base_url: str
-
     calls: Mapping[str, Call[_Settings]]
     """How each operation that its accounts can be asked for is served: by operation, the provider's support matrix."""
 

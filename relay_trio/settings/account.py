@@ -6,11 +6,13 @@ typo is. pydantic evaluates the annotations, so they are not postponed.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from relay_trio.http import BaseAddress
 from relay_trio.settings.sections import Section, TimeoutSettings
 from relay_trio.settings.values import BaseUrl, Count, Name, Patterns, Seconds
 
@@ -37,6 +39,15 @@ class AccountSettings(Section):
     )
     idle_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[90.0])
     total_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[3600.0])
+
+    @cached_property
+    def address(self) -> BaseAddress:
+        """Where the account's requests go."""
+        return BaseAddress.parse(self.base_url) if self.base_url is not None else self.own_address()
+
+    def own_address(self) -> BaseAddress:
+        """Where the vendor serves this account, when no ``base_url`` is set. A vendor's settings override this."""
+        raise NotImplementedError
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -11,10 +11,12 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from relay_trio import __version__
 from relay_trio.settings.listener import Listener
 from relay_trio.settings.values import (
     Count,
     FilePath,
+    HeaderText,
     ListenerSetting,
     ListenerSettings,
     Name,
@@ -122,6 +124,9 @@ class UpstreamSettings(Section):
         default=None,
         description="http://host:port or http://user:password@host:port, for every account",
         examples=["env:RELAY_UPSTREAM_PROXY"],
+    )
+    user_agent: HeaderText = Field(
+        default=f"relay-trio/{__version__}", description="what the relay calls itself in every request to an upstream"
     )
 
 

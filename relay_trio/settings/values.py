@@ -79,6 +79,12 @@ def _header_safe(value: SecretStr) -> SecretStr:
     return value
 
 
+def _header_text(value: str) -> str:
+    if not value or value != value.strip() or not all(" " <= character <= "~" for character in value):
+        raise PydanticCustomError("header", "must be visible ASCII, with spaces inside only")
+    return value
+
+
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < _SHORTEST_SIGNING_SECRET:
         raise PydanticCustomError(
@@ -141,5 +147,6 @@ ListenerSetting = Annotated[
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8400", "unix:/run/relay.sock"]}),
 ]
 ListenerSettings = Annotated[tuple[ListenerSetting, ...], Field(min_length=1), BeforeValidator(_several)]
+HeaderText = Annotated[str, AfterValidator(_header_text)]
 FilePath = Annotated[Path, AfterValidator(_path)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]

@@ -188,10 +188,10 @@ class UpstreamCall:
         return await self._connection.call(request.method, head, request.body)
 
     def _head(self, origin: Origin) -> bytes:
-        proxy = self._egress.proxy
+        proxy, fields = self._egress.proxy, self._egress.fields
         if proxy is None or self._request.scheme == "https":
-            return request_head(self._request)
-        return request_head(self._request, absolute_target(origin, self._request.target), proxy.fields())
+            return request_head(self._request, more=fields)
+        return request_head(self._request, absolute_target(origin, self._request.target), fields + proxy.fields())
 
     def _end(self, *, is_usable: bool) -> None:
         self._client._calls -= 1

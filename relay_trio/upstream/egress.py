@@ -1,4 +1,4 @@
-"""How connections leave for the upstreams: whom they trust, and through which proxy."""
+"""How requests leave for the upstreams: whom connections trust, through which proxy, and under which name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Egress:
-    """``ssl_context`` None: trust the system's store, which is read when it is first needed."""
+    """``ssl_context`` None: trust the system's store, which is read when it is first needed. ``fields`` are header
+    lines of every request, such as ``b"user-agent: relay-trio/1.0\\r\\n"``."""
 
     ssl_context: ssl.SSLContext | None = None
     proxy: Proxy | None = None
+    fields: bytes = b""
 
 
 def egress_of(settings: UpstreamSettings) -> Egress:
@@ -31,4 +33,5 @@ def egress_of(settings: UpstreamSettings) -> Egress:
     return Egress(
         client_context(str(settings.ca_file)) if settings.ca_file else None,
         proxy_at(settings.proxy.get_secret_value()) if settings.proxy else None,
+        f"user-agent: {settings.user_agent}\r\n".encode("ascii"),
     )

@@ -1,6 +1,6 @@
 """A request head as bytes: what the caller gave, ``host`` and ``content-length``, nothing else.
 
-No cookies, no user agent, no accept-encoding, no credentials from anywhere. What could split a request is refused here,
+No cookies, no accept-encoding, no credentials from anywhere. What could split a request is refused here,
 as the relay's own fault: nothing a client sends may come this far, so a refusal is a defect and shows as one.
 """
 
@@ -27,7 +27,8 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 def request_head(request: UpstreamRequest, target: bytes | None = None, more: bytes = b"") -> bytes:
     """The head of ``request``, up to and with the empty line.
 
-    ``target`` is sent instead of the request's own, and ``more`` are further header lines: both a proxy's.
+    ``target`` is sent instead of the request's own, for a proxy. ``more`` are further header lines: the relay's user
+    agent, and a proxy's.
 
     Raises:
         RelayError: a name, value, target, host or method that must not go on a wire.

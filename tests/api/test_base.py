@@ -1,38 +1,12 @@
-"""What providers share: looking a header up, and whether an answer is a stream that can be spoken into."""
+"""What the protocols of providers and dialects ask for is there."""
 
 from __future__ import annotations
 
 import pytest
 
 from relay_trio.api.probe_answer import ProbeAnswer
-from relay_trio.http import ResponseHead, header, is_event_stream
+from relay_trio.http import ResponseHead
 from relay_trio.vendors.registry import DIALECTS, PROVIDERS, provider_named
-
-
-def test_the_first_of_several_values_counts() -> None:
-    headers = [(b"a", b"1"), (b"b", b"2"), (b"b", b"3")]
-    assert header(headers, b"b") == b"2"
-
-
-def test_a_header_that_is_not_there_is_none_and_an_empty_one_is_empty() -> None:
-    assert header([], b"a") is None
-    assert header([(b"a", b"")], b"a") == b""
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ([(b"content-type", b"text/event-stream")], True),
-        ([(b"content-type", b"text/event-stream; charset=utf-8")], True),
-        ([(b"content-type", b"Text/Event-Stream")], True),
-        ([(b"content-type", b"text/event-stream"), (b"content-encoding", b"identity")], True),
-        ([(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")], True),
-        ([(b"content-type", b"application/json")], False),
-        ([], False),
-    ],
-)
-def test_an_event_stream_is_known_by_its_content_type(headers: list[tuple[bytes, bytes]], expected: bool) -> None:
-    assert is_event_stream(ResponseHead(200, headers)) is expected
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -52,7 +26,6 @@ def test_every_provider_is_one(name: str) -> None:
     for call in provider.calls.values():
         for method in ("request", "client_headers", "answer", "error"):
             assert callable(getattr(call, method))
-    assert provider.default_base_url.startswith("https://")
 
     assert provider.calls
     assert provider.judge_probe(ResponseHead(401, [])) is ProbeAnswer.REFUSED

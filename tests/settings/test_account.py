@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
+from relay_trio.http import BaseAddress
 from relay_trio.settings import AccountSettings, TimeoutSettings
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ class Picky(AccountSettings):
         if self.priority > self.weight:
             yield "priority", "must not be more than weight"
             yield "weight", "must not be less than priority"
+
+
+def test_base_url_is_the_address_in_place_of_the_vendors_own(load_text: Load) -> None:
+    account = load_text().account[0]
+    assert account.address == account.own_address()
+    moved = account.model_validate(account.model_dump() | {"base_url": "http://127.0.0.1:9/a"})
+    assert moved.address == BaseAddress("http", "127.0.0.1", 9, b"/a")
 
 
 def test_the_first_problem_of_a_whole_account_names_its_setting() -> None:

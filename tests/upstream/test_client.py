@@ -26,6 +26,18 @@ async def test_phases_are_told_in_order() -> None:
                     pass
 
 
+async def test_the_fields_of_the_egress_are_in_every_request() -> None:
+    heads = []
+
+    async def script(peer: Peer) -> None:
+        heads.append(await peer.read_request())
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with talking(script, egress=Egress(fields=b"user-agent: acme\r\n")) as (upstream, client):
+        await body_of(client, upstream.request())
+    assert b"\r\nuser-agent: acme\r\n" in heads[0]
+
+
 async def test_statistics_follow_an_exchange() -> None:
     """In flight, idle, opened, reused."""
     async with talking(staying(OK, times=2)) as (upstream, client):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from relay_trio import __version__
 from relay_trio.settings import UpstreamSettings
 from relay_trio.upstream.egress import egress_of
 
@@ -28,6 +29,11 @@ def test_a_ca_file_is_the_only_trust_and_the_proxy_is_the_only_way(tmp_path: Pat
     assert egress.proxy is not None
     assert (egress.proxy.host, egress.proxy.port) == ("proxy", 3128)
     assert "canary" not in repr(egress)
+
+
+def test_every_request_says_who_sends_it() -> None:
+    assert egress_of(UpstreamSettings()).fields == b"user-agent: relay-trio/%b\r\n" % __version__.encode()
+    assert egress_of(UpstreamSettings(user_agent="acme (relay)")).fields == b"user-agent: acme (relay)\r\n"
 
 
 def test_a_file_without_certificates_is_an_error(tmp_path: Path) -> None:

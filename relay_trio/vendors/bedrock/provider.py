@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from relay_trio import __version__
 from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import masked
 from relay_trio.api.metering import UsageFold
@@ -23,7 +21,6 @@ from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import (
     BadRequest,
     UpstreamProtocolError,
-    UpstreamRefused,
 )
 from relay_trio.http import UpstreamRequest, header, header_text
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
@@ -47,9 +44,8 @@ if TYPE_CHECKING:
     from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.credential import Credential
-    from relay_trio.http import Headers, ResponseHead
+    from relay_trio.http import BaseAddress, Headers, ResponseHead
 
-_USER_AGENT = f"relay-trio/{__version__}".encode()
 _EVENT_STREAM = b"application/vnd.amazon.eventstream"
 
 _REQUEST_HEADERS = frozenset({b"content-type", b"accept"})
@@ -91,12 +87,12 @@ class PassThrough:
     hashes_body = True
 
     def __init__(
-        self, reader: Callable[[], AnswerReader], *, is_stream: bool = False, service: str = "bedrock-runtime"
+        self, new_reader: Callable[[], AnswerReader], *, is_stream: bool = False, is_control: bool = False
     ) -> None:
-        """``service`` is the first part of AWS's own host names."""
-        self._reader = reader
+        """``new_reader`` makes the reader of one answer. ``is_control``: the control plane serves the operation."""
+        self._new_reader = new_reader
         self._is_stream = is_stream
-        self._service = service
+        self._is_control = is_control
 
     def request(self, account: BedrockSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         """
@@ -111,7 +107,8 @@ class PassThrough:
         if not _SIGNABLE_QUERY.fullmatch(checked.query):
             raise BadRequest("the query must be percent-encoded, with capital letters")
         target = checked.raw_path + (b"?" + checked.query if checked.query else b"")
-        return signed_request(account, credential, checked.method, target, headers, checked.body, self._service)
+        address = account.control_address if self._is_control else account.address
+        return signed_request(account, credential, checked.method, target, headers, checked.body, address)
 
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
         """By allow-list."""
@@ -123,7 +120,7 @@ class PassThrough:
 
     def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
         check_form(head, is_stream=self._is_stream)
-        return self._reader()
+        return self._new_reader()
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         return None
@@ -146,7 +143,7 @@ NATIVE_CALLS: Mapping[str, Call[BedrockSettings]] = {
     CONVERSE.name: PassThrough(partial(WholeReader, "usage", partial(UsageFold, CONVERSE_FIELDS))),
     CONVERSE_STREAM.name: PassThrough(ConverseStreamReader, is_stream=True),
     COUNT_TOKENS.name: PassThrough(NullReader),
-    INFERENCE_PROFILES.name: PassThrough(NullReader, service="bedrock"),
+    INFERENCE_PROFILES.name: PassThrough(NullReader, is_control=True),
 }
 """What Bedrock's own clients can ask for."""
 
@@ -156,7 +153,6 @@ class Bedrock:
 
     name = "bedrock"
     settings_class = BedrockSettings
-    default_base_url = "https://bedrock-runtime.us-east-1.amazonaws.com"
 
     def __init__(self, translations: Mapping[str, Call[BedrockSettings]] | None = None) -> None:
         """``translations``: operations of other dialects that its accounts serve too."""
@@ -219,31 +215,14 @@ def signed_request(
     target: bytes,
     headers: Headers,
     body: bytes,
-    service: str = "bedrock-runtime",
+    address: BaseAddress | None = None,
 ) -> UpstreamRequest:
     """One request for ``account``, with its signature or its API key. Of the client's headers nothing is in ``headers``
-    that was not put there on purpose."""
-    scheme, host, port, prefix = _address(account, service)
-    target = prefix + target
+    that was not put there on purpose. ``address``: where it goes, if not to the runtime."""
+    address = address or account.address
     if isinstance(credential.value, AwsKeys):
-        name = f"[{host}]" if ":" in host else host
-        authority = name if port == (443 if scheme == "https" else 80) else f"{name}:{port}"
-        url = f"{scheme}://{authority}{target.decode('ascii')}"
+        url = f"{address.scheme}://{address.authority}{(address.prefix + target).decode('ascii')}"
         headers = signed_headers(credential.value, account.region, method, url, headers, body)
     else:
         headers = [*headers, (b"authorization", b"Bearer " + str(credential.value).encode())]
-    headers += [(b"accept-encoding", b"identity"), (b"user-agent", _USER_AGENT)]
-    return UpstreamRequest(method, scheme, host, port, target, headers, body)
-
-
-def _address(account: BedrockSettings, service: str) -> tuple[str, str, int, bytes]:
-    """Scheme, host, port and path prefix, out of the configuration alone."""
-    if account.base_url is None:
-        host = f"{service}.{account.region}.amazonaws.com"
-        if urlsplit(f"https://{host}").hostname != host:  # the region was checked; this is where it would matter
-            raise UpstreamRefused("the account's region makes no host name")
-        return "https", host, 443, b""
-    base = urlsplit(account.base_url)
-    assert base.hostname is not None  # configuration has checked it
-    port = base.port or (443 if base.scheme == "https" else 80)
-    return base.scheme, base.hostname, port, base.path.rstrip("/").encode()
+    return address.request(method, target, [*headers, (b"accept-encoding", b"identity")], body)

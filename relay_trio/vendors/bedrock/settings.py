@@ -6,11 +6,13 @@ A region that is too new for the list is reached by naming its host in ``base_ur
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from relay_trio.http import BaseAddress
 from relay_trio.settings.account import AccountSettings
 from relay_trio.settings.values import Name, OptionalSecret, Patterns
 
@@ -96,6 +98,17 @@ class BedrockSettings(AccountSettings):
         if not isinstance(table, dict) or "models" in table or not isinstance(table.get("model_ids"), dict):
             return table
         return {**table, "models": [*OWN_MODELS, *table["model_ids"]]}
+
+    def own_address(self) -> BaseAddress:
+        """The runtime of the account's region."""
+        return BaseAddress.of_host(f"bedrock-runtime.{self.region}.amazonaws.com")
+
+    @cached_property
+    def control_address(self) -> BaseAddress:
+        """Where the control plane is, which lists what there is to invoke."""
+        if self.base_url is not None:
+            return self.address
+        return BaseAddress.of_host(f"bedrock.{self.region}.amazonaws.com")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """A region that nobody knows, half of a key pair, and two ways to authenticate."""

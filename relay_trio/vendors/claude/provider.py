@@ -8,9 +8,7 @@ Bearer`` with 2026-10-21. The client's ``anthropic-version`` and ``anthropic-bet
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from relay_trio import __version__
 from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import Credential, masked
 from relay_trio.api.inflater import InflatedReader, inflater_for
@@ -32,10 +30,7 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.settings import AccountSettings
 
-DEFAULT_BASE_URL = "https://api.anthropic.com"
-
 _OAUTH_BETA = b"oauth-2025-04-20"
-_USER_AGENT = f"relay-trio/{__version__}".encode()
 
 _REQUEST_HEADERS = frozenset({b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"})
 _RESPONSE_HEADERS = frozenset(
@@ -93,7 +88,6 @@ class Claude:
 
     name = "anthropic"
     settings_class = ClaudeSettings
-    default_base_url = DEFAULT_BASE_URL
     calls: Mapping[str, Call[ClaudeSettings]] = {
         MESSAGES.name: PassThrough(new_message_reader),
         **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), PassThrough()),
@@ -134,26 +128,10 @@ class Claude:
 
 
 def _request(
-    account: AccountSettings,
-    credential: Credential,
-    method: str,
-    target: bytes,
-    headers: Headers,
-    body: bytes,
+    account: AccountSettings, credential: Credential, method: str, target: bytes, headers: Headers, body: bytes
 ) -> UpstreamRequest:
-    base = urlsplit(account.base_url or DEFAULT_BASE_URL)
-    assert base.hostname is not None  # configuration has checked it
-    headers.append((b"user-agent", _USER_AGENT))
     _add_credential(headers, credential)
-    return UpstreamRequest(
-        method=method,
-        scheme=base.scheme,
-        host=base.hostname,
-        port=base.port or (443 if base.scheme == "https" else 80),
-        target=base.path.rstrip("/").encode() + target,
-        headers=headers,
-        body=body,
-    )
+    return account.address.request(method, target, headers, body)
 
 
 def _target(raw_path: bytes, query: bytes) -> bytes:

@@ -10,9 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
-from urllib.parse import urlsplit
 
-from relay_trio import __version__
 from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import Credential, masked
 from relay_trio.api.inflater import InflatedReader, Inflater, inflater_for
@@ -40,9 +38,6 @@ if TYPE_CHECKING:
 PROBE_REFUSALS = frozenset({400, 401, 403})
 """Statuses by which Google refuses a credential: for an API key it is 400."""
 
-DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
-
-_USER_AGENT = f"relay-trio/{__version__}".encode()
 _REQUEST_HEADERS = frozenset({b"content-type", b"accept", b"x-server-timeout"})
 _RESPONSE_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-length", b"cache-control"})
 
@@ -64,22 +59,10 @@ _READERS: Mapping[str, Callable[[], AnswerReader]] = {
 """What reads the answer of an operation where it is no event stream; the answers of the others have no tokens."""
 
 
-Base = tuple[str, str, int, bytes]
-"""Scheme, host, port and the path in front of every other."""
-
-
 _Settings = TypeVar("_Settings", bound=AccountSettings)
 
-Address = Callable[[_Settings, "CheckedRequest", Credential], tuple[Base, bytes, tuple[bytes, bytes]]]
-"""Where a provider sends a request: base, path, and the header that its account authenticates with."""
-
-
-def base_of(account: AccountSettings, default: str) -> Base:
-    """Where requests go, out of the configuration alone."""
-    url = urlsplit(account.base_url or default)
-    assert url.hostname is not None  # configuration has checked it
-    port = url.port or (443 if url.scheme == "https" else 80)
-    return url.scheme, url.hostname, port, url.path.rstrip("/").encode()
+Route = Callable[[_Settings, "CheckedRequest", Credential], tuple[bytes, tuple[bytes, bytes]]]
+"""How a provider's account is asked for something: the path, and the header that the account authenticates with."""
 
 
 def key_field(credential: Credential) -> tuple[bytes, bytes]:
@@ -87,35 +70,28 @@ def key_field(credential: Credential) -> tuple[bytes, bytes]:
     return b"x-goog-api-key", str(credential.value).encode()
 
 
-def request_of(base: Base, path: bytes, checked: CheckedRequest, authorization: tuple[bytes, bytes]) -> UpstreamRequest:
-    """The client's request for ``path``, with the account's ``authorization``.
-
-    Raises:
-        BadRequest: the query asks for what is not relayed.
-    """
-    scheme, host, port, prefix = base
-    headers = [(name, value) for name, value in checked.headers if name in _REQUEST_HEADERS]
-    accepted = header(checked.headers, b"accept-encoding") or b""
-    is_compressible = b"gzip" in accepted.lower() and checked.is_listed is None
-    headers.append((b"accept-encoding", b"gzip" if is_compressible else b"identity"))
-    headers += [(b"user-agent", _USER_AGENT), authorization]
-    query = forwarded_query(checked.query)
-    target = prefix + path + (b"?" + query if query else b"")
-    return UpstreamRequest(checked.method, scheme, host, port, target, headers, checked.body)
-
-
 class PassThrough(Generic[_Settings]):
     """An operation of the Gemini API at either of Google's services; query and body byte for byte."""
 
     hashes_body = False
 
-    def __init__(self, operation: Operation, address: Address[_Settings]) -> None:
+    def __init__(self, operation: Operation, route: Route[_Settings]) -> None:
         self._operation = operation
-        self._address = address
+        self._route = route
 
     def request(self, account: _Settings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
-        base, path, authorization = self._address(account, checked, credential)
-        return request_of(base, path, checked, authorization)
+        """
+        Raises:
+            BadRequest: the query asks for what is not relayed.
+        """
+        path, authorization = self._route(account, checked, credential)
+        headers = [(name, value) for name, value in checked.headers if name in _REQUEST_HEADERS]
+        accepted = header(checked.headers, b"accept-encoding") or b""
+        is_compressible = b"gzip" in accepted.lower() and checked.is_listed is None
+        headers += [(b"accept-encoding", b"gzip" if is_compressible else b"identity"), authorization]
+        query = forwarded_query(checked.query)
+        target = path + b"?" + query if query else path
+        return account.address.request(checked.method, target, headers, checked.body)
 
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
         """By allow-list: what else Google sends is about its own servers. A list that may be shortened has no length
@@ -147,9 +123,9 @@ def _is_json(head: ResponseHead) -> bool:
     return (header(head.headers, b"content-type") or b"").lower().startswith(b"application/json")
 
 
-def calls_by(address: Address[_Settings], operations: Iterable[Operation]) -> Mapping[str, Call[_Settings]]:
-    """The calls of a provider that serves ``operations`` at ``address``."""
-    return {operation.name: PassThrough(operation, address) for operation in operations}
+def calls_by(route: Route[_Settings], operations: Iterable[Operation]) -> Mapping[str, Call[_Settings]]:
+    """The calls of a provider that serves ``operations`` by ``route``."""
+    return {operation.name: PassThrough(operation, route) for operation in operations}
 
 
 def judge(head: ResponseHead, body: bytes) -> Verdict:
@@ -188,13 +164,13 @@ def _is_about_the_key(error: dict[str, object]) -> bool:
     return str(error.get("message")).lower().startswith("api key")
 
 
-def _address(
-    account: AccountSettings, checked: CheckedRequest, credential: Credential
-) -> tuple[Base, bytes, tuple[bytes, bytes]]:
+def _route(
+    account: GeminiSettings, checked: CheckedRequest, credential: Credential
+) -> tuple[bytes, tuple[bytes, bytes]]:
     path = parse_path(checked.raw_path)
     assert path is not None  # the route has checked it
     target = path.for_gemini() if path.is_vertex else checked.raw_path
-    return base_of(account, DEFAULT_BASE_URL), target, key_field(credential)
+    return target, key_field(credential)
 
 
 class Gemini:
@@ -202,8 +178,7 @@ class Gemini:
 
     name = "gemini"
     settings_class = GeminiSettings
-    default_base_url = DEFAULT_BASE_URL
-    calls = calls_by(_address, (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS))
+    calls = calls_by(_route, (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS))
 
     def describe_credential(self, account: GeminiSettings) -> str:
         """Which key."""
@@ -219,9 +194,8 @@ class Gemini:
 
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """One page of the model list: authenticated, and free."""
-        headers: Headers = [(b"accept-encoding", b"identity"), (b"user-agent", _USER_AGENT), key_field(credential)]
-        scheme, host, port, prefix = base_of(account, DEFAULT_BASE_URL)
-        return UpstreamRequest("GET", scheme, host, port, prefix + b"/v1beta/models?pageSize=1", headers, b"")
+        headers: Headers = [(b"accept-encoding", b"identity"), key_field(credential)]
+        return account.address.request("GET", b"/v1beta/models?pageSize=1", headers, b"")
 
     def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
         """By the status alone."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from relay_trio.http import BaseAddress
 from relay_trio.settings.account import AccountSettings
 from relay_trio.settings.values import ApiKey
 
@@ -13,3 +14,6 @@ class GeminiSettings(AccountSettings):
 
     provider: Literal["gemini"] = Field(description="Google's Gemini API")
     api_key: ApiKey = Field(examples=["env:GEMINI_API_KEY"])
+
+    def own_address(self) -> BaseAddress:
+        return BaseAddress.of_host("generativelanguage.googleapis.com")

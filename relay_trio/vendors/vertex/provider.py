@@ -7,11 +7,9 @@ neither. What clients write for project and location is theirs alone.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from relay_trio.api.credential import Credential, masked
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
-from relay_trio.errors import UpstreamRefused
 from relay_trio.http import UpstreamRequest, header_text
 from relay_trio.vendors.gemini import provider as gemini
 from relay_trio.vendors.gemini.operations import COUNT_TOKENS, EMBED, GENERATE, PUBLISHER_MODELS, STREAM
@@ -25,22 +23,8 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import Headers, ResponseHead
-    from relay_trio.vendors.gemini.provider import Base
 
 _PROBE_BODY = b'{"contents": [{"role": "user", "parts": [{"text": "a"}]}]}'
-
-
-def _base(account: VertexSettings) -> Base:
-    """The regional host; ``global`` and the continents have names of their own (Vertex AI, "Locations")."""
-    location = account.location or "global"
-    host = f"{location}-aiplatform.googleapis.com"
-    if location == "global":
-        host = "aiplatform.googleapis.com"
-    elif location in ("us", "eu"):
-        host = f"aiplatform.{location}.rep.googleapis.com"
-    if urlsplit(f"https://{host}").hostname != host:  # the location was checked; this is where it would matter
-        raise UpstreamRefused("the account's location makes no host name")
-    return gemini.base_of(account, f"https://{host}")
 
 
 def _authorization(account: VertexSettings, credential: Credential) -> tuple[bytes, bytes]:
@@ -49,14 +33,14 @@ def _authorization(account: VertexSettings, credential: Credential) -> tuple[byt
     return b"authorization", b"Bearer " + str(credential.value).encode()
 
 
-def _address(
+def _route(
     account: VertexSettings, checked: CheckedRequest, credential: Credential
-) -> tuple[Base, bytes, tuple[bytes, bytes]]:
+) -> tuple[bytes, tuple[bytes, bytes]]:
     path = parse_path(checked.raw_path)
     assert path is not None  # the route has checked it
     has_project = checked.operation != PUBLISHER_MODELS.name
     target = path.for_vertex(account.project if has_project else None, account.location)
-    return _base(account), target, _authorization(account, credential)
+    return target, _authorization(account, credential)
 
 
 class Vertex:
@@ -64,8 +48,7 @@ class Vertex:
 
     name = "vertex"
     settings_class = VertexSettings
-    default_base_url = "https://aiplatform.googleapis.com"
-    calls = gemini.calls_by(_address, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
+    calls = gemini.calls_by(_route, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
 
     def describe_credential(self, account: VertexSettings) -> str:
         """Which key, or where the token comes from and the project that it is for."""
@@ -85,14 +68,13 @@ class Vertex:
         """Counting a token with a model that there is not: free, and authenticated first."""
         path = parse_path(b"/v1/publishers/google/models/relay-trio-check:countTokens")
         assert path is not None
-        scheme, host, port, prefix = _base(account)
         headers: Headers = [
             (b"content-type", b"application/json"),
             (b"accept-encoding", b"identity"),
             _authorization(account, credential),
         ]
-        target = prefix + path.for_vertex(account.project, account.location)
-        return UpstreamRequest("POST", scheme, host, port, target, headers, _PROBE_BODY)
+        target = path.for_vertex(account.project, account.location)
+        return account.address.request("POST", target, headers, _PROBE_BODY)
 
     def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
         """That there is no such model, in Google's format, shows that the credential is good."""

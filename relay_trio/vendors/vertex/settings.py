@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
+from relay_trio.http import BaseAddress
 from relay_trio.settings.account import AccountSettings
 from relay_trio.settings.values import Command, FilePath, OptionalSecret, OptionalSecretText
 
@@ -73,6 +74,15 @@ class VertexSettings(AccountSettings):
     api_key: OptionalSecret = Field(
         default=None, description="for express mode, with nothing of the above", examples=["env:GOOGLE_API_KEY"]
     )
+
+    def own_address(self) -> BaseAddress:
+        """The host of the location; ``global`` and the continents have names of their own (Vertex AI, "Locations")."""
+        location = self.location or "global"
+        if location == "global":
+            return BaseAddress.of_host("aiplatform.googleapis.com")
+        if location in ("us", "eu"):
+            return BaseAddress.of_host(f"aiplatform.{location}.rep.googleapis.com")
+        return BaseAddress.of_host(f"{location}-aiplatform.googleapis.com")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What is missing for the way in which the account authenticates, and what belongs to another way."""

@@ -86,7 +86,7 @@ def test_the_clients_own_proof_stays_and_the_accounts_goes() -> None:
     built = build(account(), incoming(*sent))
     assert [name for name, _ in built.headers] == [
         b"content-type", b"accept", b"x-amzn-bedrock-accept", b"x-amzn-bedrock-guardrailidentifier",
-        b"x-amz-date", b"authorization", b"accept-encoding", b"user-agent",
+        b"x-amz-date", b"authorization", b"accept-encoding",
     ]  # fmt: skip
     assert not any(b"theirs" in value for _, value in built.headers)
     assert (b"accept-encoding", b"identity") in built.headers
@@ -150,7 +150,7 @@ def test_a_message_of_claudes_api_goes_out_as_an_invocation() -> None:
     assert built.target == b"/model/eu.n/invoke-with-response-stream"
     assert built.body == b'{"anthropic_version":"bedrock-2023-05-31","x":1}'
     assert {name for name, _ in built.headers} == {
-        b"content-type", b"accept", b"x-amz-date", b"authorization", b"accept-encoding", b"user-agent",
+        b"content-type", b"accept", b"x-amz-date", b"authorization", b"accept-encoding",
     }  # fmt: skip
 
 

@@ -64,7 +64,6 @@ def test_the_clients_credential_and_cookies_stay_and_the_accounts_key_goes() -> 
         b"anthropic-version": b"2026-10-21",
         b"anthropic-beta": b"a-2025,b-2026",
         b"accept-encoding": b"identity",
-        b"user-agent": built.headers[-2][1],
         b"x-api-key": b"sk-secret",
     }
 

@@ -73,7 +73,7 @@ def test_the_clients_credentials_and_headers_stay_and_the_accounts_key_goes() ->
     )  # fmt: skip
     assert sent.target == b"/v1beta/models/g:streamGenerateContent?alt=sse"
     assert dict(sent.headers).keys() == {
-        b"content-type", b"x-server-timeout", b"accept-encoding", b"user-agent", b"x-goog-api-key",
+        b"content-type", b"x-server-timeout", b"accept-encoding", b"x-goog-api-key",
     }  # fmt: skip
     assert header(sent.headers, b"x-goog-api-key") == b"AIza-account"
     assert b"rt_client" not in repr(sent).encode()

@@ -8,7 +8,6 @@ import pytest
 
 from relay_trio.api.credential import Credential
 from relay_trio.api.probe_answer import ProbeAnswer
-from relay_trio.errors import UpstreamRefused
 from relay_trio.http import ResponseHead, UpstreamRequest, header
 from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.stream import ArrayReader
@@ -68,7 +67,7 @@ def test_each_location_has_its_host(location: str, host: str) -> None:
 def test_a_location_that_makes_no_host_name_sends_nothing() -> None:
     """Configuration refuses it; this is the second lock."""
     settings = account().model_copy(update={"location": "x.evil/"})
-    with pytest.raises(UpstreamRefused):
+    with pytest.raises(ValueError, match="no host name"):
         build(settings, incoming())
 
 
