@@ -3,7 +3,8 @@
 ::
 
     open_relay    ledger ─► keys ─► accounts, admission ─► upstream client ─► core ─► applications
-    run_relay     the same, listening, until a drain has ended: refuse, wait, tell, cancel
+    run_relay     the same, listening, until a drain has ended: refuse, wait, send an error, cancel
+    App.replace   other settings for what begins from now on
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from relay_trio.config import ConfigError, Problem
+from relay_trio.config.current import CurrentSettings
+from relay_trio.config.reload import fixed_problems
 from relay_trio.errors import RelayError, ShuttingDown
 from relay_trio.keys.ring import open_key_ring
 from relay_trio.ledger.prices import load_price_lists
@@ -27,18 +31,18 @@ from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
 from relay_trio.relay.events import BAD_HEAD, Events, Rejection
 from relay_trio.relay.live import LiveRequests
+from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
 from relay_trio.server.listen import serve
 from relay_trio.upstream.client import open_client
+from relay_trio.upstream.egress import Egress, egress_of
 from relay_trio.vendors.registry import provider_named
 from relay_trio.web.admin import admin_app
 from relay_trio.web.app import client_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
-
-    from quart_trio import QuartTrio
 
     from relay_trio.config import Settings
     from relay_trio.keys.ring import KeyRing
@@ -52,14 +56,60 @@ _AFTER_THE_RELAY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One relay, not listening yet."""
+    """One relay: its parts, each made once. ``clients`` and ``operators`` are the servers of the two applications."""
 
-    settings: Settings
     core: Relay
     ledger: Ledger
     ring: KeyRing
-    client_app: QuartTrio
-    admin_app: QuartTrio
+    clients: ServerState
+    operators: ServerState
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that count now."""
+        return self.core.settings
+
+    async def replace(self, settings: Settings) -> None:
+        """Let ``settings`` count from now on, in place of those before.
+
+        What has begun goes on as it began: a request keeps its limits on time, a client's connection those that it was
+        accepted with, and a call its way to the upstream. Everything that begins later follows ``settings``.
+
+        Raises:
+            ConfigError: something differs that cannot change while the relay runs, or cannot be used. Nothing has
+                changed then.
+
+        Cancelled here: atomic.
+        """
+        egress: Egress | None = None
+        problems = []
+        if settings.upstream != self.settings.upstream:
+            try:
+                egress = await trio.to_thread.run_sync(egress_of, settings.upstream)  # reads the certificates
+            except OSError as error:
+                problems.append(Problem("upstream.ca_file", f"cannot be used: {error.strerror or error}"))
+        problems += fixed_problems(self.settings, settings)
+        stored = self.ring.stored_names()
+        problems += [
+            Problem(f"key[{index}].name", "must be unique, and a key in the ledger has the same: revoke or rename one")
+            for index, key in enumerate(settings.key)
+            if key.name in stored
+        ]
+        if problems:
+            raise ConfigError(problems)
+        self._adopt(settings, egress)
+
+    def _adopt(self, settings: Settings, egress: Egress | None) -> None:
+        """Nothing in here fails, and nothing waits."""
+        self.core.current.value = settings
+        self.core.admission.max_waiting = settings.queue.max_waiting
+        for account in self.core.admission.accounts:
+            account.timeouts = account.settings.timeouts_over(settings.timeouts)
+            account.health.breaker = settings.breaker
+        self.ring.replace_static(settings.key)
+        self.clients.replace_limits(connection_limits(settings), socket_options(settings))
+        if egress is not None:
+            self.core.client.use(egress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +145,15 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
         ]
         admission = Admission(accounts, SlotTable(), max_waiting=settings.queue.max_waiting)
         events = Events(observers, log_defect)
-        core = Relay(settings, admission, client, LiveRequests(ledger, events), events)
-        yield App(settings, core, ledger, ring, client_app(core, ring), admin_app(core))
+        core = Relay(CurrentSettings(settings), admission, client, LiveRequests(ledger, events), events)
+        clients = ServerState(
+            client_app(core, ring),
+            connection_limits(settings),
+            log_defect,
+            is_expected=lambda error: isinstance(error, RelayError),
+            on_bad_head=lambda reason: events.request_rejected(Rejection(BAD_HEAD, reason=reason)),
+        )
+        yield App(core, ledger, ring, clients, ServerState(admin_app(core), ConnectionLimits(), log_defect))
 
 
 async def run_relay(
@@ -112,25 +169,15 @@ async def run_relay(
 
     Cancelled here: destroys every request at once; their rows are closed.
     """
-    server, admin_drain = relay.settings.server, Drain()
+    admin_drain = Drain()
     async with trio.open_nursery() as admin_nursery:
         admin_listeners = ListenSettings(listeners=(str(relay.settings.admin.listener),))
-        serve_admin = partial(serve, relay.admin_app, admin_listeners, drain=admin_drain, on_error=log_defect)
-        admin_urls = await admin_nursery.start(serve_admin)
+        admin_urls = await admin_nursery.start(partial(serve, relay.operators, admin_listeners, drain=admin_drain))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(drain.run, server.drain_seconds)
+            nursery.start_soon(_run_drain, relay, drain)
             nursery.start_soon(_obey, relay, drain)
-            client_listeners = client_settings(relay.settings)
-            serve_clients = partial(
-                serve,
-                relay.client_app,
-                client_listeners,
-                drain=drain,
-                on_error=log_defect,
-                is_expected=lambda error: isinstance(error, RelayError),
-                on_bad_head=lambda reason: relay.core.events.request_rejected(Rejection(BAD_HEAD, reason=reason)),
-            )
-            urls = await nursery.start(serve_clients)
+            client_listeners = listen_settings(relay.settings)
+            urls = await nursery.start(partial(serve, relay.clients, client_listeners, drain=drain))
             task_status.started(Bound(tuple(urls), admin_urls[0]))
             await drain.began.wait()
             await relay.core.live.wait_idle()
@@ -138,24 +185,39 @@ async def run_relay(
         admin_nursery.cancel_scope.cancel()
 
 
-def client_settings(settings: Settings) -> ListenSettings:
-    """How the client listeners are served. Bodies have their limits in the relay, which knows their rows."""
-    server, timeouts = settings.server, settings.timeouts
-    limits = ConnectionLimits(
+def listen_settings(settings: Settings) -> ListenSettings:
+    """Where clients connect."""
+    server = settings.server
+    return ListenSettings(
+        listeners=tuple(str(listener) for listener in server.listeners),
+        tls_cert=str(server.tls_cert) if server.tls_cert else None,
+        tls_key=str(server.tls_key) if server.tls_key else None,
+        socket_options=socket_options(settings),
+    )
+
+
+def socket_options(settings: Settings) -> SocketOptions:
+    """The kernel gives a client up as soon as the relay does."""
+    return SocketOptions(user_timeout_seconds=settings.timeouts.write_timeout_seconds)
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """How a client's connection is served. Bodies have their limits in the relay, which knows their rows."""
+    timeouts = settings.timeouts
+    return ConnectionLimits(
         head_timeout_seconds=timeouts.head_timeout_seconds,
         body_idle_timeout_seconds=timeouts.body_idle_timeout_seconds + _AFTER_THE_RELAY_SECONDS,
         body_total_timeout_seconds=timeouts.body_total_timeout_seconds + _AFTER_THE_RELAY_SECONDS,
         write_timeout_seconds=timeouts.write_timeout_seconds,
         continue_on_receive=False,
-        http2=server.http2,
+        http2=settings.server.http2,
     )
-    return ListenSettings(
-        listeners=tuple(str(listener) for listener in server.listeners),
-        tls_cert=str(server.tls_cert) if server.tls_cert else None,
-        tls_key=str(server.tls_key) if server.tls_key else None,
-        limits=limits,
-        socket_options=SocketOptions(user_timeout_seconds=timeouts.write_timeout_seconds),
-    )
+
+
+async def _run_drain(relay: App, drain: Drain) -> None:
+    """As ``Drain.run``, for as long as the settings say when the drain begins. Cancelled here: atomic."""
+    await drain.began.wait()
+    await drain.run(relay.settings.server.drain_seconds)
 
 
 async def _obey(relay: App, drain: Drain) -> None:

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trustme
 
-from relay_trio.app import client_settings, open_relay, run_relay
+from relay_trio.app import connection_limits, open_relay, run_relay
 from relay_trio.config import Settings
 from relay_trio.errors import UpstreamConnectError
 from relay_trio.http import UpstreamRequest
@@ -72,7 +72,7 @@ async def test_an_account_is_made_from_each_section_with_its_own_times_over_the_
 def test_the_relays_own_limits_on_a_body_act_before_those_of_the_connection(tmp_path: Path) -> None:
     """So that a slow body is told in dialect and has its row."""
     general = settings(tmp_path, server={"http2": False})
-    limits = client_settings(general).limits
+    limits = connection_limits(general)
     assert limits.body_idle_timeout_seconds > general.timeouts.body_idle_timeout_seconds
     assert limits.body_total_timeout_seconds > general.timeouts.body_total_timeout_seconds
     assert not limits.http2

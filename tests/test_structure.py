@@ -96,7 +96,6 @@ trio, and neither have the counts (state) nor the settings (config)."""
 
 DOORS_FOR_TYPES: dict[str, set[str]] = {
     "hypercorn": {"web/asgi.py"},  # the ASGI message types
-    "quart_trio": {"app.py"},  # the type of an application
 }
 """More doors, for imports under ``TYPE_CHECKING`` only."""
 

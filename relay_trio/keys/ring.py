@@ -52,7 +52,8 @@ class KeyRing:
     def __init__(self, path: Path | None, static: Iterable[KeySettings] = ()) -> None:
         """``path``: the database, or None for the keys of the configuration alone."""
         self._path = path
-        self._static = {key.digest: key for key in map(_static_key, static)}
+        self._static: dict[bytes, ClientKey] = {}
+        self.replace_static(static)
         self._stored: dict[bytes, ClientKey] = {}
         self._digests: dict[str, bytes] = {}  # of the stored ones, by id
         self._reloaded_at = -math.inf  # of the trio clock: when the snapshot was true
@@ -61,6 +62,10 @@ class KeyRing:
         self._thread = trio.CapacityLimiter(1)  # its own: never behind the DNS look-ups of the default one
         self._reloads_total = 0
         self._failures_total = 0
+
+    def replace_static(self, static: Iterable[KeySettings]) -> None:
+        """Take ``static`` for the keys of the configuration, in place of those before. What a key has begun goes on."""
+        self._static = {key.digest: key for key in map(_static_key, static)}
 
     @property
     def has_keys(self) -> bool:
@@ -151,9 +156,9 @@ class KeyRing:
         digest = self._digests.get(key_id)
         return None if digest is None else self._find(digest)
 
-    def names_in_both(self) -> list[str]:
-        """Names that stand in the configuration and in the database's last snapshot, which is a mistake."""
-        return sorted({key.name for key in self._static.values()} & {key.name for key in self._stored.values()})
+    def stored_names(self) -> frozenset[str]:
+        """Names in the database's last snapshot. That a key of the configuration has one of them is a mistake."""
+        return frozenset(key.name for key in self._stored.values())
 
 
 async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -> KeyRing:
@@ -164,11 +169,12 @@ async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -
 
     Cancelled here: atomic, as ``KeyRing.reload``.
     """
+    static = tuple(static)
     ring = KeyRing(path, static)
     if path is not None:
         ring._take(await trio.to_thread.run_sync(_read_snapshot, path))
         ring._reloaded_at = ring._tried_at = trio.current_time()
-    if names := ring.names_in_both():
+    if names := sorted(ring.stored_names().intersection(key.name for key in static)):
         raise StorageError(
             f"{path}: has a key named {', '.join(names)}, and so has a [[key]] of the configuration; revoke it with "
             "`relay-trio keys revoke`, or rename the [[key]]: a name stands in one place"

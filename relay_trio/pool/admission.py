@@ -102,7 +102,7 @@ class Admission:
     def __init__(self, accounts: Sequence[Account], slots: SlotTable, *, max_waiting: int) -> None:
         self.accounts = tuple(accounts)
         self._slots = slots
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._waiters: list[_Waiter] = []
         self._reserved: dict[str, int] = dict.fromkeys((account.name for account in accounts), 0)
         self._last_used: dict[str, int] = dict.fromkeys(self._reserved, 0)
@@ -157,8 +157,8 @@ class Admission:
         insort(self._waiters, waiter)
         try:
             self._dispatch()
-            if waiter.account is None and len(self._waiters) > self._max_waiting:
-                raise QueueFull(f"{self._max_waiting} requests are waiting for a slot already")
+            if waiter.account is None and len(self._waiters) > self.max_waiting:
+                raise QueueFull(f"{self.max_waiting} requests are waiting for a slot already")
             while waiter.account is None:
                 with waiter.timer:
                     await waiter.awake.wait()

@@ -59,7 +59,7 @@ class Health:
     """The health of one account. Times are those of the trio clock, in seconds."""
 
     def __init__(self, breaker: BreakerSettings) -> None:
-        self._breaker = breaker
+        self.breaker = breaker
         self._strikes = 0
         self._ejections = 0
         self._cool_until = -math.inf  # the upstream asked for it: always honoured
@@ -86,21 +86,21 @@ class Health:
 
     def strike(self, now: float) -> None:
         """An attempt failed by the upstream's fault. ``strikes`` in a row eject the account, longer each time."""
-        if not self._breaker.enabled:
+        if not self.breaker.enabled:
             return
         self._strikes += 1
-        if self._strikes >= self._breaker.strikes:
+        if self._strikes >= self.breaker.strikes:
             self._strikes = 0
             self._ejections += 1
-            seconds = min(self._breaker.eject_seconds * self._ejections, self._breaker.eject_max_seconds)
+            seconds = min(self.breaker.eject_seconds * self._ejections, self.breaker.eject_max_seconds)
             self._ejected_until = max(self._ejected_until, now + seconds)
-            self.reason = f"{self._breaker.strikes} failures in a row"
+            self.reason = f"{self.breaker.strikes} failures in a row"
 
     def cool_down(self, now: float, seconds: float, reason: str) -> None:
         """The upstream asked to be left alone for ``seconds`` (capped by ``retry_after_max_seconds``)."""
-        if not self._breaker.enabled:
+        if not self.breaker.enabled:
             return
-        seconds = min(max(seconds, 0.0), self._breaker.retry_after_max_seconds)
+        seconds = min(max(seconds, 0.0), self.breaker.retry_after_max_seconds)
         if now + seconds > self._cool_until:
             self._cool_until = now + seconds
             self.reason = reason

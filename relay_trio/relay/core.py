@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from relay_trio.config import Settings
+    from relay_trio.config.current import CurrentSettings
     from relay_trio.pool.admission import Admission
     from relay_trio.relay.events import Events
     from relay_trio.relay.live import LiveRequests
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 class Relay:
     """Admission to the pool, the client towards upstreams, the requests that are open, and what is said of them."""
 
-    settings: Settings
+    current: CurrentSettings
     admission: Admission
     client: UpstreamClient
     live: LiveRequests
     events: Events
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that count now."""
+        return self.current.value

@@ -13,9 +13,10 @@ import trio
 from relay_trio.server.stream import make_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
+    from collections.abc import Callable, Sequence
 
-    from relay_trio.server.limits import ConnectionLimits
+    from relay_trio.server.limits import ConnectionLimits, SocketOptions
     from relay_trio.server.stream import Application, RequestLine, Scope, ServerStream
 
 Address = tuple[str, int]
@@ -46,7 +47,7 @@ def nobody_counts(reason: str) -> None:
 
 @dataclass(slots=True)
 class ServerState:
-    """What all connections of one server share.
+    """What all connections of one server share; made by the caller of ``serve``, for one run of it.
 
     ``on_error`` is given every exception that nobody expected. ``is_expected`` recognises the errors that the
     application raises on purpose, to cut a response: they are reported to nobody. ``on_bad_head`` is given the reason
@@ -54,16 +55,23 @@ class ServerState:
     """
 
     app: Application
-    limits: ConnectionLimits
+    limits: ConnectionLimits  # of connections that are accepted from now on; an open one keeps those it has
     on_error: Callable[[BaseException], None]
     is_expected: Callable[[BaseException], bool] = nothing_is_expected
     on_bad_head: Callable[[str], None] = nobody_counts
     state: dict[str, Any] = field(default_factory=dict)
+    listeners: Sequence[socket.socket] = ()
     is_draining: bool = False
     connections: set[OpenConnection] = field(default_factory=set)
     all_closed: trio.Event = field(default_factory=trio.Event)
     accepted: int = 0  # connections, ever
     contained: int = 0  # exceptions that would have ended a stock server
+
+    def replace_limits(self, limits: ConnectionLimits, options: SocketOptions) -> None:
+        """Let other limits, and other options of their sockets, count for connections that are accepted from now on."""
+        self.limits = limits
+        for sock in self.listeners:
+            options.apply(sock)
 
     def report(self, error: BaseException) -> None:
         """Give ``error`` to ``on_error``, unless all of it is expected."""

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 LIFESPAN_SECONDS = 60.0
 
 
-def hypercorn_config(settings: ListenSettings) -> Config:
-    """Hypercorn's view of our settings."""
+def hypercorn_config(settings: ListenSettings, *, http2: bool = True) -> Config:
+    """Hypercorn's view of our settings. ``http2``: whether TLS offers it."""
     config = Config()
     config.bind = list(settings.listeners)
     config.backlog = settings.backlog
     config.certfile = settings.tls_cert
     config.keyfile = settings.tls_key
-    config.alpn_protocols = ["h2", "http/1.1"] if settings.limits.http2 else ["http/1.1"]
+    config.alpn_protocols = ["h2", "http/1.1"] if http2 else ["http/1.1"]
     config.errorlog = None  # errors go to the caller's ``on_error``
     config.accesslog = None
     config.startup_timeout = config.shutdown_timeout = LIFESPAN_SECONDS

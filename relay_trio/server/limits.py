@@ -77,7 +77,7 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True)
 class ListenSettings:
-    """Where to listen and for how long to drain.
+    """Where to listen, and how.
 
     ``listeners`` are ``host:port``, ``[v6]:port``, ``unix:/path`` or ``fd://n``. With ``tls_cert`` and ``tls_key``
     (paths) all of them speak TLS.
@@ -86,7 +86,5 @@ class ListenSettings:
     listeners: tuple[str, ...] = ()
     tls_cert: str | None = None
     tls_key: str | None = None
-    drain_seconds: float = 120.0
     backlog: int = 1024
-    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     socket_options: SocketOptions = field(default_factory=SocketOptions)

@@ -20,16 +20,15 @@ import trio
 
 from relay_trio.server import hypercorn_compat
 from relay_trio.server.client_connection import admit, serve_connection
-from relay_trio.server.context import ServerState, nobody_counts, nothing_is_expected
 
 if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Callable, Sequence
 
+    from relay_trio.server.context import ServerState
     from relay_trio.server.drain import Drain
     from relay_trio.server.limits import ListenSettings
-    from relay_trio.server.stream import Application
 
 # Out of file descriptors or memory: wait for connections to end instead of spinning (as trio.serve_listeners does).
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -39,17 +38,14 @@ ACCEPT_BATCH = 16
 
 
 async def serve(
-    app: Application,
+    server: ServerState,
     settings: ListenSettings,
     *,
     drain: Drain,
-    on_error: Callable[[BaseException], None],
-    is_expected: Callable[[BaseException], bool] = nothing_is_expected,
-    on_bad_head: Callable[[str], None] = nobody_counts,
     listeners: Sequence[socket.socket] | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve ``app`` until ``drain`` has ended; reports the listeners' URLs once they accept.
+    """Serve the application of ``server`` until ``drain`` has ended; reports the listeners' URLs once they accept.
 
     ``listeners`` are bound, non-blocking stdlib sockets to use instead of ``settings.listeners``; serve closes them.
     Does not run the drain's clock: ``Drain.run`` does, once for all servers that share it.
@@ -59,7 +55,7 @@ async def serve(
     Raises:
         OSError: an address cannot be bound, or the certificate cannot be read.
     """
-    config = hypercorn_compat.hypercorn_config(settings)
+    config = hypercorn_compat.hypercorn_config(settings, http2=server.limits.http2)
     context = hypercorn_compat.ssl_context(config)
     if listeners is None:
         listeners = hypercorn_compat.open_listeners(config, settings)
@@ -67,8 +63,8 @@ async def serve(
         for sock in listeners:
             settings.socket_options.apply(sock)
             sock.listen(settings.backlog)
-    server = ServerState(app, settings.limits, on_error, is_expected, on_bad_head)
-    lifespan = hypercorn_compat.make_lifespan(app, config, server.state)
+    server.listeners = tuple(listeners)
+    lifespan = hypercorn_compat.make_lifespan(server.app, config, server.state)
     try:
         async with trio.open_nursery() as lifespan_nursery:
             await lifespan_nursery.start(lifespan.handle_lifespan)
@@ -76,23 +72,23 @@ async def serve(
                 await lifespan.wait_for_startup()
             await _serve_until_drained(
                 server,
-                listeners,
                 context,
                 drain,
-                settings.limits.max_connections or most_connections(),
-                lambda: task_status.started([hypercorn_compat.url_of(sock, context is not None) for sock in listeners]),
+                server.limits.max_connections or most_connections(),
+                lambda: task_status.started(
+                    [hypercorn_compat.url_of(sock, context is not None) for sock in server.listeners]
+                ),
             )
             with suppress(trio.ClosedResourceError):
                 await lifespan.wait_for_shutdown()
             lifespan_nursery.cancel_scope.cancel()
     finally:
-        for sock in listeners:
+        for sock in server.listeners:
             sock.close()
 
 
 async def _serve_until_drained(
     server: ServerState,
-    listeners: Sequence[socket.socket],
     context: ssl.SSLContext | None,
     drain: Drain,
     max_connections: int,
@@ -102,13 +98,14 @@ async def _serve_until_drained(
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as accepting:
             async with trio.open_nursery() as accept_nursery:
-                for sock in listeners:
+                for sock in server.listeners:
                     accept_nursery.start_soon(_accept, sock, server, context, nursery, max_connections)
                 started()
                 await drain.began.wait()
                 accepting.cancel()
-        for sock in listeners:
+        for sock in server.listeners:
             sock.close()
+        server.listeners = ()
         server.is_draining = True
         for connection in tuple(server.connections):
             connection.begin_drain()

@@ -71,6 +71,9 @@ class ScriptedUpstream:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    async def prepare(self) -> None:
+        """What comes before every answer, once its request is here. Cancelled here: atomic."""
+
     async def serve(self, stream: trio.SocketStream) -> None:
         """One connection. Cancelled here: destroys."""
         unread = bytearray()
@@ -96,6 +99,7 @@ class ScriptedUpstream:
             unread += data
         self.requests.append((bytes(unread[: at + 4]), bytes(unread[at + 4 : size])))
         del unread[:size]
+        await self.prepare()
         play = self.play
         for piece in itertools.chain([play.head], play.pieces):
             await stream.send_all(piece)

@@ -16,6 +16,7 @@ import trio
 import trio.testing
 
 from relay_trio.config import Settings
+from relay_trio.config.current import CurrentSettings
 from relay_trio.keys.ring import KeyRing
 from relay_trio.ledger.writer import LedgerStatistics
 from relay_trio.observe.invariants import snapshot
@@ -340,7 +341,7 @@ async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **set
                 ]
                 admission = Admission(pool, table, max_waiting=loaded.queue.max_waiting)
                 events = Events(on_error=_raise)
-                core = Relay(loaded, admission, client, LiveRequests(ledger, events), events)
+                core = Relay(CurrentSettings(loaded), admission, client, LiveRequests(ledger, events), events)
                 house = House(core, table, ledger, client)
                 try:
                     yield house

@@ -16,6 +16,7 @@ import trio
 import trustme
 
 from relay_trio.errors import RelayError, UpstreamTruncated
+from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
 from relay_trio.server.listen import serve
@@ -419,26 +420,18 @@ async def open_server(
         listeners=("127.0.0.1:0",),
         tls_cert=certificate() if tls else None,
         tls_key=certificate() if tls else None,
-        limits=replace(LIMITS, **limits),
         socket_options=options or SocketOptions(),
     )
     errors: list[BaseException] = []
     bad_heads: list[str] = []
     drain = Drain()
+    state = ServerState(app, replace(LIMITS, **limits), errors.append, is_expected, bad_heads.append)
     async with trio.open_nursery() as nursery:
         finished = trio.Event()
 
         async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
             try:
-                await serve(
-                    app,
-                    settings,
-                    drain=drain,
-                    on_error=errors.append,
-                    is_expected=is_expected,
-                    on_bad_head=bad_heads.append,
-                    task_status=task_status,
-                )
+                await serve(state, settings, drain=drain, task_status=task_status)
             finally:
                 finished.set()
 

@@ -24,21 +24,23 @@ PROGRAM = textwrap.dedent(
     """
     import sys, trio
     from relay_trio.server.drain import Drain, obey_signals
-    from relay_trio.server.limits import ListenSettings
+    from relay_trio.server.context import ServerState
+    from relay_trio.server.limits import ConnectionLimits, ListenSettings
     from relay_trio.server.listen import serve
     from tests.server.serving import Application
 
     async def main():
         drain, app = Drain(), Application()
-        settings = ListenSettings(("127.0.0.1:0",), drain_seconds=float(sys.argv[1]))
+        state = ServerState(app, ConnectionLimits(), print)
+        settings = ListenSettings(("127.0.0.1:0",))
 
         async def run(*, task_status):
-            await serve(app, settings, drain=drain, on_error=print, task_status=task_status)
+            await serve(state, settings, drain=drain, task_status=task_status)
             nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
             await nursery.start(obey_signals, drain)
-            nursery.start_soon(drain.run, settings.drain_seconds)
+            nursery.start_soon(drain.run, float(sys.argv[1]))
             urls = await nursery.start(run)
             print(urls[0].rsplit(":", 1)[1], flush=True)
         print("rows open:", app.running, "lifespan:", app.lifespan[-1], flush=True)

@@ -13,6 +13,7 @@ import trio
 from hypercorn.utils import LifespanFailureError
 
 from relay_trio.server import hypercorn_compat as hypercorn_compat
+from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings
 from relay_trio.server.listen import serve
@@ -47,8 +48,8 @@ def test_listeners_are_bound_non_blocking_and_stream_sockets() -> None:
 
 
 def test_the_tls_context_cannot_renegotiate() -> None:
-    settings = ListenSettings(("127.0.0.1:0",), certificate(), certificate(), limits=ConnectionLimits(http2=False))
-    context = hypercorn_compat.ssl_context(hypercorn_compat.hypercorn_config(settings))
+    settings = ListenSettings(("127.0.0.1:0",), certificate(), certificate())
+    context = hypercorn_compat.ssl_context(hypercorn_compat.hypercorn_config(settings, http2=False))
     assert context is not None
     assert context.options & ssl.OP_NO_RENEGOTIATION
     assert context.options & ssl.OP_NO_COMPRESSION
@@ -66,4 +67,4 @@ async def test_an_application_that_fails_to_start_is_not_served() -> None:
         await send({"type": "lifespan.startup.failed", "message": "no database"})  # type: ignore[operator]
 
     with trio.fail_after(5), pytest.RaisesGroup(pytest.RaisesExc(LifespanFailureError, match="no database")):
-        await serve(app, ListenSettings(("127.0.0.1:0",)), drain=Drain(), on_error=print)
+        await serve(ServerState(app, ConnectionLimits(), print), ListenSettings(("127.0.0.1:0",)), drain=Drain())

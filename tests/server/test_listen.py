@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
-from relay_trio.server.limits import ListenSettings
+from relay_trio.server.limits import ConnectionLimits, ListenSettings
 from relay_trio.server.listen import most_connections, serve
 from tests.server.serving import Application, open_server
 from tests.server.test_http1 import get
@@ -87,7 +88,7 @@ async def test_an_address_in_use_fails_before_anything_runs() -> None:
             )
         )
         with pytest.raises(OSError, match="in use"):
-            await serve(app, settings, drain=Drain(), on_error=print)
+            await serve(ServerState(app, ConnectionLimits(), print), settings, drain=Drain())
         gc.collect()  # a socket left open is a warning, which is an error here
     assert app.lifespan == []
 
@@ -95,12 +96,13 @@ async def test_an_address_in_use_fails_before_anything_runs() -> None:
 async def test_a_unix_listener_serves(tmp_path: Path) -> None:
     drain, path = Drain(), tmp_path / "relay.sock"
     settings = ListenSettings(listeners=(f"unix:{path}",))
+    state = ServerState(Application(), ConnectionLimits(), print)
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drain.run, 1)
 
             async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
-                await serve(Application(), settings, drain=drain, on_error=print, task_status=task_status)
+                await serve(state, settings, drain=drain, task_status=task_status)
 
             await nursery.start(run)
             async with await trio.open_unix_socket(str(path)) as stream:

@@ -1,0 +1,143 @@
+"""Other settings while the relay serves: what has begun goes on as it began, what begins next follows the new ones."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from relay_trio.config import ConfigError, Settings
+from relay_trio.keys.store import open_key_store
+from tests.e2e.house import KEY, OTHER_KEY, account, open_house, until
+from tests.e2e.raw_client import ask, message, open_raw, request
+from tests.e2e.scripted import ScriptedUpstream, open_scripted, sized
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.e2e.house import House
+
+NEW_KEY = "rt_canary_new_client_key_99"
+ANSWER = sized([b"{}"], headers=[("content-type", "application/json")])
+
+
+class HoldingUpstream(ScriptedUpstream):
+    """Answers nobody until ``let_go`` is set."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port, ANSWER)
+        self.let_go = trio.Event()
+
+    async def prepare(self) -> None:
+        await self.let_go.wait()
+
+
+@asynccontextmanager
+async def open_holding() -> AsyncIterator[HoldingUpstream]:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    upstream = HoldingUpstream(listener.socket.getsockname()[1])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, upstream.serve, [listener])
+        yield upstream
+        nursery.cancel_scope.cancel()
+
+
+def changed(house: House, **sections: dict[str, Any]) -> Settings:
+    """The relay's settings with other values in some sections."""
+    now = house.relay.settings
+    return now.model_copy(
+        update={name: getattr(now, name).model_copy(update=values) for name, values in sections.items()}
+    )
+
+
+async def test_the_queue_is_as_long_and_as_patient_as_the_settings_say(folder: Path) -> None:
+    """One slot, which a request holds that began before."""
+    async with (
+        open_holding() as upstream,
+        open_house(folder, [account("one", upstream.base_url, max_concurrency=1)]) as house,
+    ):
+        async with open_raw(house.port) as first:
+            await first.send(request(message()))
+            await until(lambda: len(upstream.requests) == 1)
+            await house.relay.replace(changed(house, queue={"queue_timeout_seconds": 0.05}))
+            assert (await ask(house.port, request(message()))).status == 529
+            await house.relay.replace(changed(house, queue={"max_waiting": 0, "queue_timeout_seconds": 30.0}))
+            assert (await ask(house.port, request(message()))).error["message"].startswith("0 requests are waiting")
+            upstream.let_go.set()
+            answer = await first.read_answer()
+            assert answer is not None
+            assert answer.is_whole
+        outcomes = [row["outcome"] for row in await house.rows()]
+        assert outcomes == ["completed", "rejected_capacity", "rejected_capacity"]
+
+
+async def test_a_request_keeps_its_limits_on_time_and_the_next_has_others(folder: Path) -> None:
+    """The first waits for its head longer than a new request may."""
+    async with open_holding() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        async with open_raw(house.port) as first:
+            await first.send(request(message()))
+            await until(lambda: len(upstream.requests) == 1)
+            await house.relay.replace(changed(house, timeouts={"first_byte_timeout_seconds": 0.05}))
+            assert (await ask(house.port, request(message()))).status == 504
+            upstream.let_go.set()
+            answer = await first.read_answer()
+            assert answer is not None
+            assert answer.status == 200
+
+
+async def test_keys_of_the_configuration_come_and_go(folder: Path) -> None:
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        upstream.play = ANSWER
+        old, other = house.relay.settings.key
+        new = type(old).model_validate({"name": "new", "secret": NEW_KEY})
+        assert (await ask(house.port, request(message(stream=False), key=KEY))).status == 200
+        await house.relay.replace(house.relay.settings.model_copy(update={"key": (new, other)}))
+        assert (await ask(house.port, request(message(stream=False), key=KEY))).status == 401
+        assert (await ask(house.port, request(message(stream=False), key=NEW_KEY))).status == 200
+        assert (await ask(house.port, request(message("claude-sim-small", stream=False), key=OTHER_KEY))).status == 200
+
+
+async def test_connections_have_the_limits_that_they_were_accepted_with(folder: Path) -> None:
+    """An idle connection of before waits on for a head; one that came after is given less time."""
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        upstream.play = ANSWER
+        async with open_raw(house.port) as before:
+            await before.send(b"POST /v1/messages HTTP/1.1\r\n")
+            await until(lambda: house.relay.clients.accepted == 1)
+            await house.relay.replace(changed(house, timeouts={"head_timeout_seconds": 0.05}))
+            async with open_raw(house.port) as after:
+                await after.send(b"POST /v1/messages HTTP/1.1\r\n")
+                answer = await after.read_answer()
+                assert answer is None or answer.status == 408
+            rest = request(message(stream=False)).partition(b"\r\n")[2]
+            assert (await before.ask(rest)).status == 200
+
+
+async def test_what_cannot_change_is_named_and_then_nothing_has_changed(folder: Path, tmp_path: Path) -> None:
+    """All of it at one time, whatever else differs."""
+    (tmp_path / "empty.pem").touch()
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        now = house.relay.settings
+        then = changed(
+            house,
+            server={"ledger": tmp_path / "other.db", "drain_seconds": 5.0},
+            upstream={"ca_file": tmp_path / "empty.pem"},
+            queue={"max_waiting": 0},
+        )
+        with pytest.raises(ConfigError) as caught:
+            await house.relay.replace(then)
+        assert [problem.path for problem in caught.value.problems] == ["upstream.ca_file", "server.ledger"]
+        assert house.relay.settings is now
+        assert house.relay.core.admission.max_waiting == now.queue.max_waiting
+
+
+async def test_a_key_of_the_ledger_keeps_its_name(folder: Path) -> None:
+    with open_key_store(folder / "relay.db") as store:
+        store.create("team-x")
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        key = type(house.relay.settings.key[0]).model_validate({"name": "team-x", "secret": NEW_KEY})
+        with pytest.raises(ConfigError, match=r"key\[0\]\.name must be unique"):
+            await house.relay.replace(house.relay.settings.model_copy(update={"key": (key,)}))
