@@ -1,4 +1,4 @@
-"""The dialects: what a client asks in each, what the upstream answers, and how the generator knows an event of it.
+"""The dialects: what a client sends in each, what the upstream answers, and how the generator knows an event of it.
 
 The upstream tells by a request's path which answer is meant. All of them say the same words at the same pace, so what
 differs between two cells is the dialect alone: server-sent events of Claude (``order``), the same events in frames of
@@ -11,24 +11,25 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.order import DELTAS, EVENTS_BESIDE_DELTAS, MODEL, OPENING, closing, delta, whole_message
+from benchmarks.order import DELTAS, EVENTS_BESIDE_DELTAS, OPENING, closing, delta, whole_message
+from relay_trio.simulator.samples import Prompt
+from relay_trio.simulator.vendors.bedrock import samples as bedrock
+from relay_trio.simulator.vendors.claude import samples as claude
+from relay_trio.simulator.vendors.gemini import samples as gemini
 from relay_trio.wire.event_stream import encode_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.order import Order
+    from relay_trio.simulator.samples import SampleRequest
 
-BEDROCK_MODEL = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 TRANSLATED_MODEL = "claude-haiku-4-5"
 """What clients of Claude's name when Bedrock is to serve them."""
-GEMINI_MODEL = "gemini-2.5-flash"
 
-_BEDROCK_PATH = "/model/" + BEDROCK_MODEL.replace(":", "%3A")
-_GEMINI_PATH = f"/v1beta/models/{GEMINI_MODEL}"
 _PROMPT_TOKENS = 25
 
 
@@ -51,18 +52,24 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a client asks, and what it gets. ``mark`` is in each event once, ``beside_deltas`` events are no deltas.
+    """What a client sends, and what it gets. ``mark`` is in each event once, ``beside_deltas`` events are no deltas.
 
-    ``path``: of an order for a whole answer, or for a stream. ``body``: of a request of at least so many bytes.
+    ``form`` writes a request; ``model`` empty is its sample model.
     """
 
     name: str
     title: str
-    path: Callable[[bool], str]
-    body: Callable[[Order, int], bytes]
+    form: Callable[[Prompt], SampleRequest]
     mark: bytes
     beside_deltas: int
     answers: Answers
+    model: str = ""
+
+    def request(self, order: Order, at_least_bytes: int) -> SampleRequest:
+        """A request with this order in it, padded as a long conversation would be."""
+        prompt = Prompt(order.prompt(), 4096, "", is_stream=bool(order.stream), model=self.model)
+        padding = max(0, at_least_bytes - len(self.form(prompt).body))
+        return self.form(replace(prompt, text=prompt.text + " lorem ipsum" * (padding // 12)))
 
 
 # --- Bedrock: Claude's events in frames ---------------------------------------------------------------------------
@@ -92,12 +99,6 @@ def _bedrock_closing(output_tokens: int) -> bytes:
     return _frames(closing(output_tokens), {**metrics, "invocationLatency": 738, "firstByteLatency": 378})
 
 
-def _bedrock_body(order: Order, at_least_bytes: int) -> bytes:
-    request = json.loads(order.body(at_least_bytes))
-    del request["model"], request["stream"]
-    return json.dumps({"anthropic_version": "bedrock-2023-05-31", **request}).encode()
-
-
 # --- Gemini -------------------------------------------------------------------------------------------------------
 
 
@@ -112,7 +113,7 @@ def _gemini(text: str, output_tokens: int, **candidate: str) -> dict[str, Any]:
     return {
         "candidates": [{"content": content, **candidate, "index": 0}],
         "usageMetadata": usage,
-        "modelVersion": GEMINI_MODEL,
+        "modelVersion": gemini.MODEL,
         "responseId": "hVP6afiZEuitz7IPypuAsQY",
     }
 
@@ -128,12 +129,6 @@ def _gemini_closing(output_tokens: int) -> bytes:
 
 def _gemini_whole(order: Order) -> bytes:
     return json.dumps(_gemini("lorem ipsum " * 50, max(1, order.deltas), finishReason="STOP"), indent=2).encode()
-
-
-def _gemini_body(order: Order, at_least_bytes: int) -> bytes:
-    asked = json.loads(order.body(at_least_bytes))
-    contents = [{"role": "user", "parts": [{"text": asked["messages"][0]["content"]}]}]
-    return json.dumps({"contents": contents, "generationConfig": {"maxOutputTokens": 4096}}).encode()
 
 
 # --- all of them --------------------------------------------------------------------------------------------------
@@ -165,8 +160,7 @@ DIALECTS = {
         Dialect(
             "claude",
             "Claude",
-            path=lambda _: "/v1/messages",
-            body=lambda order, size: order.body(size),
+            form=claude.messages,
             mark=b"data: ",
             beside_deltas=EVENTS_BESIDE_DELTAS,
             answers=CLAUDE,
@@ -174,8 +168,7 @@ DIALECTS = {
         Dialect(
             "bedrock",
             "Bedrock",
-            path=lambda stream: _BEDROCK_PATH + ("/invoke-with-response-stream" if stream else "/invoke"),
-            body=_bedrock_body,
+            form=bedrock.invoke,
             mark=b":event-type",
             beside_deltas=EVENTS_BESIDE_DELTAS,
             answers=BEDROCK,
@@ -183,8 +176,8 @@ DIALECTS = {
         Dialect(
             "translated",
             "Bedrock → Claude",
-            path=lambda _: "/v1/messages",
-            body=lambda order, size: order.body(size).replace(MODEL.encode(), TRANSLATED_MODEL.encode(), 1),
+            form=claude.messages,
+            model=TRANSLATED_MODEL,
             mark=b"data: ",
             beside_deltas=EVENTS_BESIDE_DELTAS,
             answers=CLAUDE,
@@ -192,8 +185,7 @@ DIALECTS = {
         Dialect(
             "gemini",
             "Gemini",
-            path=lambda stream: _GEMINI_PATH + (":streamGenerateContent?alt=sse" if stream else ":generateContent"),
-            body=_gemini_body,
+            form=gemini.events,
             mark=b"data: ",
             beside_deltas=2,
             answers=GEMINI,

@@ -106,7 +106,7 @@ class Generator:
         self._is_looping = job.kind == "loop"
         dialect = DIALECTS[job.target.dialect]
         self._events = job.order.deltas + dialect.beside_deltas  # of a stream that is not cut short
-        self._template = dialect.body(job.order.numbered(999_999_999), job.body_bytes)
+        self._sample = dialect.request(job.order.numbered(999_999_999), job.body_bytes)
 
     def run(self) -> dict[str, Any]:
         job, result = self.job, {}
@@ -189,9 +189,8 @@ class Generator:
         try:
             stream.open(job.target, receive_buffer=job.receive_buffer)
             # The id is patched in at equal length, so a request costs no JSON here.
-            stream.send(
-                job.target.request(job.order, self._template.replace(b"999999999", b"%09d" % number, 1)), number
-            )
+            body = self._sample.body.replace(b"999999999", b"%09d" % number, 1)
+            stream.send(job.target.request(self._sample.target, body), number)
         except OSError:
             self._failed(stream)
             return

@@ -14,8 +14,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, replace
 
-MODEL = "claude-sonnet-4-5"
-"""A real name: the relay and LiteLLM both look its price up."""
+from relay_trio.simulator.vendors.claude.samples import MODEL
 
 EVENTS_BESIDE_DELTAS = 5
 """message_start, content_block_start, content_block_stop, message_delta, message_stop."""
@@ -48,18 +47,6 @@ class Order:
 
     def prompt(self) -> str:
         return "[[order " + " ".join(f"{name}={value}" for name, value in asdict(self).items()) + "]]"
-
-    def body(self, at_least_bytes: int) -> bytes:
-        """A Messages request of this order, padded as a long conversation would be."""
-        request = {
-            "model": MODEL,
-            "max_tokens": 4096,
-            "stream": bool(self.stream),
-            "messages": [{"role": "user", "content": self.prompt()}],
-        }
-        padding = max(0, at_least_bytes - len(json.dumps(request)))
-        request["messages"][0]["content"] += " lorem ipsum" * (padding // 12)  # type: ignore[index]
-        return json.dumps(request).encode()
 
 
 def find_order(body: bytes) -> Order | None:

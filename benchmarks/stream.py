@@ -8,12 +8,8 @@ import ssl
 import struct
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from benchmarks.dialects import DIALECTS
-
-if TYPE_CHECKING:
-    from benchmarks.order import Order
 
 _END = b"0\r\n\r\n"
 _SEND_BUFFER_BYTES = 512 * 1024
@@ -28,9 +24,9 @@ class Target:
     tls: bool = False
     dialect: str = "claude"
 
-    def request(self, order: Order, body: bytes) -> bytes:
-        path = DIALECTS[self.dialect].path(bool(order.stream))
-        lines = [f"POST {path} HTTP/1.1", f"host: 127.0.0.1:{self.port}", "content-type: application/json"]
+    def request(self, target: str, body: bytes) -> bytes:
+        """The bytes of a request."""
+        lines = [f"POST {target} HTTP/1.1", f"host: 127.0.0.1:{self.port}", "content-type: application/json"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines += [f"content-length: {len(body)}", "", ""]
         return "\r\n".join(lines).encode() + body

@@ -198,7 +198,8 @@ def fetch_order(target: Target, order: Order, seconds: float = 20.0) -> tuple[in
     try:
         stream.open(target)
         assert stream.sock is not None
-        stream.send(target.request(order, DIALECTS[target.dialect].body(order, 0)), order.id)
+        sample = DIALECTS[target.dialect].request(order, 0)
+        stream.send(target.request(sample.target, sample.body), order.id)
         stream.sock.settimeout(seconds)
         while not stream.is_done:
             if not stream.receive() and not stream.is_done:

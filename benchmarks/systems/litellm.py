@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.order import MODEL
 from benchmarks.stream import Target
 from benchmarks.systems.base import UPSTREAM_KEY, Running, System, Variant, free_port, run_setup
+from relay_trio.simulator.vendors.claude.samples import MODEL
 
 _MASTER_KEY = "sk-benchmark"
 _CONFIGURATION = f"""

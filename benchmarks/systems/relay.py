@@ -12,10 +12,12 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import relay_trio
-from benchmarks.dialects import BEDROCK_MODEL, GEMINI_MODEL, TRANSLATED_MODEL
-from benchmarks.order import MODEL
+from benchmarks.dialects import TRANSLATED_MODEL
 from benchmarks.stream import Target
 from benchmarks.systems.base import UPSTREAM_KEY, NotMeasuredError, Running, System, Variant, certificate, free_port
+from relay_trio.simulator.vendors.bedrock import samples as bedrock
+from relay_trio.simulator.vendors.claude import samples as claude
+from relay_trio.simulator.vendors.gemini import samples as gemini
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,14 +26,14 @@ if TYPE_CHECKING:
 CLIENT_KEY = "rt_benchmark"
 _ACCOUNTS = 4
 _PROVIDERS = {
-    "anthropic": (f'api_key = "{UPSTREAM_KEY}"', f'models = ["{MODEL}"]'),
+    "anthropic": (f'api_key = "{UPSTREAM_KEY}"', f'models = ["{claude.MODEL}"]'),
     "bedrock": (
         'region = "eu-central-1"',
         'access_key_id = "AKIABENCHMARK0000000"',
         'secret_access_key = "benchmark"',  # a pair, so that each request is signed
-        f'model_ids = {{ "{TRANSLATED_MODEL}" = "{BEDROCK_MODEL}" }}',
+        f'model_ids = {{ "{TRANSLATED_MODEL}" = "{bedrock.MODEL}" }}',
     ),
-    "gemini": ('api_key = "benchmark"', f'models = ["{GEMINI_MODEL}"]'),
+    "gemini": ('api_key = "benchmark"', f'models = ["{gemini.MODEL}"]'),
 }
 """What the accounts of each have that the others' have not: which models tell them apart."""
 

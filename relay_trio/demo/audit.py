@@ -104,7 +104,7 @@ def _compare(request: Sent, row: LedgerRow, problems: Problems) -> None:
     """What the client saw against its row."""
     if request.is_held_open:
         problems.add("half-closed connections held open", request.request_id)
-    if request.is_whole and not request.has_last_word:
+    if request.is_whole and not request.is_finished:
         problems.add("streams that ended cleanly without their last event", request.request_id)
     if request.has_left:
         return

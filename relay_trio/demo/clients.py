@@ -2,7 +2,7 @@
 
 A client makes one request after the other, all in one dialect. For some of them it decides beforehand to leave, when,
 and in which of the ways a TCP peer can: FIN, RST, or only its sending half. What each client saw is a ``Sent``, which
-``demo_audit`` compares with the ledger.
+``audit`` compares with the ledger.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from relay_trio.demo.dialects import Ask
+    from relay_trio.simulator.samples import SampleRequest
 
 _TAIL_BYTES = 2048
 _ADMISSION_POLL_SECONDS = 0.005
@@ -63,7 +63,8 @@ class Sent:
     """One request as its client saw it.
 
     ``is_admitted``: the relay certainly had it, because it answered or was seen to work on it. ``is_whole``: the answer
-    ended as HTTP ends one; ``has_last_word``: and as its dialect does, well or with an error. ``is_held_open``: a
+    ended as HTTP ends one; ``is_finished``: and as its dialect ends one, well or with
+    an error event. ``is_held_open``: a
     half-close was not answered.
     """
 
@@ -72,7 +73,7 @@ class Sent:
     is_admitted: bool = False
     status: int | None = None
     is_whole: bool = False
-    has_last_word: bool = False
+    is_finished: bool = False
     is_held_open: bool = False
 
 
@@ -86,13 +87,13 @@ def draw_leave(rng: Random, share: float) -> Leave | None:
 
 
 class DemoClient:
-    """One client. ``dialect`` makes its requests; ``is_admitted`` tells whether the relay has, or had, the request with
+    """One client. ``draw`` makes its requests; ``is_admitted`` says whether the relay has, or had, the request with
     that id."""
 
     def __init__(
         self,
         number: int,
-        dialect: Callable[[Random], Ask],
+        draw: Callable[[Random], SampleRequest],
         address: tuple[str, int],
         rng: Random,
         share: float,
@@ -100,7 +101,7 @@ class DemoClient:
     ) -> None:
         self.sent: list[Sent] = []
         self._number = number
-        self._dialect = dialect
+        self._draw = draw
         self._address = address
         self._rng = rng
         self._share = share
@@ -124,7 +125,7 @@ class DemoClient:
         try:
             if self._wire is None:
                 self._wire = await Wire.open(self._address)
-            await self._wire.send(sent.request_id, self._dialect(self._rng))
+            await self._wire.send(sent.request_id, self._draw(self._rng))
             await self._answer(self._wire, sent, leave)
         except (trio.BrokenResourceError, h11.RemoteProtocolError, OSError):
             self._hang_up(Way.FIN)
@@ -185,27 +186,27 @@ class Wire:
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._parser = h11.Connection(h11.CLIENT)
-        self._ask: Ask | None = None
+        self._request: SampleRequest | None = None
 
     @classmethod
     async def open(cls, address: tuple[str, int]) -> Wire:
         """Connect. Raises OSError. Cancelled here: atomic."""
         return cls(await trio.open_tcp_stream(*address))
 
-    def request(self, request_id: str, ask: Ask) -> tuple[bytes, bytes]:
+    def request(self, request_id: str, request: SampleRequest) -> tuple[bytes, bytes]:
         """Head and body of the connection's next request; nobody else sends them."""
-        self._ask = ask
-        headers = [("host", "demo"), *ask.headers, ("content-type", "application/json")]
-        headers += [("content-length", str(len(ask.body))), ("x-request-id", request_id)]
-        head = self._parser.send(h11.Request(method="POST", target=ask.target, headers=headers))
-        self._parser.send(h11.Data(ask.body))
+        self._request = request
+        headers = [("host", "demo"), *request.headers, ("content-type", "application/json")]
+        headers += [("content-length", str(len(request.body))), ("x-request-id", request_id)]
+        head = self._parser.send(h11.Request(method="POST", target=request.target, headers=headers))
+        self._parser.send(h11.Data(request.body))
         self._parser.send(h11.EndOfMessage())
         assert head is not None
-        return head, ask.body
+        return head, request.body
 
-    async def send(self, request_id: str, ask: Ask) -> None:
+    async def send(self, request_id: str, request: SampleRequest) -> None:
         """Send one request. Cancelled here: destroys."""
-        head, body = self.request(request_id, ask)
+        head, body = self.request(request_id, request)
         await self._stream.send_all(head + body)
 
     async def receive(self, sent: Sent, reads: int | None = None) -> None:
@@ -217,7 +218,7 @@ class Wire:
 
         Cancelled here: destroys.
         """
-        assert self._ask is not None
+        assert self._request is not None
         tail = b""
         while True:
             event = self._parser.next_event()
@@ -233,7 +234,7 @@ class Wire:
                         return
             elif isinstance(event, h11.EndOfMessage):
                 sent.is_whole = True
-                sent.has_last_word = sent.status != 200 or self._ask.has_last_word(tail)
+                sent.is_finished = sent.status != 200 or self._request.is_finished(tail)
                 return
 
     async def wait_closed(self) -> None:

@@ -2,9 +2,9 @@
 
 ::
 
-    one process ── simulator (Claude, Bedrock, Gemini; faults)   real TCP sockets on loopback between all three
-                ── relay (``demo_accounts``, ledger in a temporary folder)
-                ── clients (``demo_dialects``) ── leave by FIN, RST, half-close; queued, waiting, in mid-stream
+    one process ── simulator (every vendor it has; faults)     real TCP sockets on loopback between all three
+                ── relay (an account for each, ledger in a temporary folder)
+                ── clients (``traffic``) ── leave by FIN, RST, half-close; queued, waiting, in mid-stream
 
 It ends with an account of itself: no slot held, no upstream socket in use, exactly one row for each request, and the
 tokens of the rows are those that were served. Otherwise it says what is wrong, and exits with 1.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Annotated
@@ -29,11 +30,10 @@ from cyclopts.validators import Number
 from relay_trio import __version__
 from relay_trio.app import App, Bound, open_relay, run_relay
 from relay_trio.config import Settings
-from relay_trio.demo.accounts import ACCOUNTS
 from relay_trio.demo.audit import Audit, audit, read_rows
 from relay_trio.demo.clients import DemoClient, Sent
-from relay_trio.demo.dialects import DIALECTS, KEY
 from relay_trio.demo.table import AccountTable, show
+from relay_trio.demo.traffic import ACCOUNTS, FORMS, KEY, curl_command, draw_request
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.relay.events import Observer
 from relay_trio.server.drain import Drain
@@ -178,8 +178,15 @@ async def _let_clients_run(
         return request_id in settled or any(live.row.client_request_id == request_id for live in relay.core.live)
 
     members = [
-        DemoClient(number, dialect, address, random.Random(f"{plan.seed} {number}"), plan.disconnect, is_admitted)
-        for number, dialect in zip(range(plan.clients), cycle(DIALECTS), strict=False)
+        DemoClient(
+            number,
+            partial(draw_request, form),
+            address,
+            random.Random(f"{plan.seed} {number}"),
+            plan.disconnect,
+            is_admitted,
+        )
+        for number, form in zip(range(plan.clients), cycle(FORMS), strict=False)
     ]
     async with trio.open_nursery() as nursery:
         for client in members:
@@ -250,11 +257,11 @@ def _free(port: int) -> int:
 
 def _print_start(plan: _Plan, bound: Bound) -> None:
     url = bound.client_urls[0]
-    body = '{"model":"claude-sonnet-4-5","max_tokens":200,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    first, rest = curl_command(url).split("\n")
     print(f"relay-trio {__version__}   demo: simulated upstreams, no keys, no network   (--seed {plan.seed})")
     print(f"  relay      {url}      inside  {bound.admin_url}/debug/invariants")
-    print(f"  try it     curl -N {url}/v1/messages -H 'x-api-key: {KEY}' -H 'anthropic-version: 2023-06-01' \\")
-    print(f"                  -d '{body}'")
+    print(f"  try it     {first}")
+    print(f"             {rest}")
     print("             then press Ctrl-C in curl and watch the slot come back", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Performing one script on a connection, and telling the record what really left.
+"""Performing one script on a connection, and writing down what really left.
 
 The record is written by what the kernel took: a frame counts when its last byte was handed over, in whole order, also
 when the connection dies in the middle of a batch.
@@ -7,6 +7,7 @@ when the connection dies in the middle of a batch.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from relay_trio.simulator.connection import Connection
     from relay_trio.simulator.plan import Plan
-    from relay_trio.simulator.script import Frame, Script
+    from relay_trio.simulator.script import Frame, Script, Usage
     from relay_trio.simulator.truth import ServedRequest
 
 
@@ -119,7 +120,7 @@ class Outbox:
         self._record = record
         self._status = script.status
         self._parts: list[bytes] = []
-        self._marks: list[tuple[int, Frame | None]] = []
+        self._marks: list[tuple[int, Callable[[], None]]] = []
         self._head_size = 0
         self._on_head: Callable[[], None] = _nothing
 
@@ -128,16 +129,20 @@ class Outbox:
         self._on_head = on_head
         self._head_size = len(head)
         self.put(head)
-        self._marks.append((self.size, None))
+        self._marks.append((self.size, self._note_head))
 
     def put(self, data: bytes, frame: Frame | None = None) -> None:
-        """Queue ``data``; what ``frame`` tells counts when it was sent whole."""
+        """Queue ``data``, which is ``frame`` as HTTP frames it; its usage and its end are noted when they were sent."""
         self._parts.append(data)
         self.size += len(data)
-        if frame is not None and (frame.usage is not None or frame.is_last):
-            framing_after = 2 if data is frame.chunk else 0  # a chunk's own CR LF tells a reader nothing new
-            untelling = len(frame.content) - frame.telling_bytes
-            self._marks.append((self.size - framing_after - untelling, frame))
+        if frame is None:
+            return
+        end = self.size - (2 if data is frame.chunk else 0)  # a chunk's own CR LF tells a reader nothing new
+        if frame.usage is not None:
+            known = end - len(frame.content) + frame.known_after_bytes
+            self._marks.append((known, partial(self._note_usage, frame.usage)))
+        if frame.is_last:
+            self._marks.append((end, self._note_last))
 
     async def flush(self, interval: float | None = None) -> None:
         """Send what is queued, byte by byte when there is an ``interval`` in seconds.
@@ -162,19 +167,20 @@ class Outbox:
                 sent = self._connection.bytes_sent - start
                 self._record.sent_bytes += max(0, sent - max(head_size, before))
                 while marks and marks[0][0] <= sent:
-                    self._note(marks.pop(0)[1])
+                    marks.pop(0)[1]()
             if interval is not None:
                 await trio.sleep(interval)
 
-    def _note(self, frame: Frame | None) -> None:
-        if frame is None:
-            self._record.status = self._status
-            self._record.head_sent_at = time.monotonic()
-            self._on_head()
-            return
-        if frame.usage is not None:
-            self._record.usage = frame.usage
-        self._record.is_finished = self._record.is_finished or frame.is_last
+    def _note_head(self) -> None:
+        self._record.status = self._status
+        self._record.head_sent_at = time.monotonic()
+        self._on_head()
+
+    def _note_usage(self, usage: Usage) -> None:
+        self._record.usage = usage
+
+    def _note_last(self) -> None:
+        self._record.is_finished = True
 
 
 def _nothing() -> None:

@@ -159,7 +159,9 @@ def _resplit(frames: Iterable[Frame], size: int) -> Iterator[Frame]:
         for start in range(0, last, size):
             yield frame(content[start : start + size], is_paced=piece.is_paced and start == 0)
         tail = frame(content[last:])
-        yield replace(piece, content=tail.content, chunk=tail.chunk, is_paced=piece.is_paced and last == 0)
+        known = None if piece.usage_bytes is None else max(0, piece.usage_bytes - last)
+        is_paced = piece.is_paced and last == 0
+        yield replace(piece, content=tail.content, chunk=tail.chunk, is_paced=is_paced, usage_bytes=known)
 
 
 def gzipped(script: Script) -> None:
@@ -172,7 +174,7 @@ def _gzipped(frames: Iterable[Frame]) -> Iterator[Frame]:
     squeeze = zlib.compressobj(wbits=31)
     for piece in frames:
         squeezed = frame(squeeze.compress(piece.content) + squeeze.flush(zlib.Z_SYNC_FLUSH))
-        yield replace(piece, content=squeezed.content, chunk=squeezed.chunk)
+        yield replace(piece, content=squeezed.content, chunk=squeezed.chunk, usage_bytes=None)
     yield frame(squeeze.flush(zlib.Z_FINISH))
 
 
@@ -197,8 +199,9 @@ def _first_bytes(frames: Iterable[Frame], count: int) -> Iterator[Frame]:
     for piece in frames:
         if len(piece.content) > count:
             if count:
-                usage = piece.usage if count >= piece.telling_bytes else None
-                yield frame(piece.content[:count], is_paced=piece.is_paced, usage=usage)
+                usage = piece.usage if count >= piece.known_after_bytes else None
+                cut = frame(piece.content[:count], is_paced=piece.is_paced, usage=usage)
+                yield replace(cut, usage_bytes=piece.usage_bytes)
             return
         yield piece
         count -= len(piece.content)

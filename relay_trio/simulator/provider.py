@@ -38,7 +38,7 @@ class Provider(Dialect, Protocol):
     name: str
 
     def serves(self, request: Request) -> bool:
-        """Whether ``request`` is for this provider; the first that says so gets it."""
+        """Whether ``request`` may be for this provider; ``vendors.registry`` says who gets what several serve."""
 
     def read(self, request: Request) -> Call:
         """Understand ``request`` as far as it goes. Never raises."""

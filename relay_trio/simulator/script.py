@@ -7,7 +7,8 @@ sockets, a fault nothing of dialects, and the delivery nothing of either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -37,8 +38,9 @@ class Frame:
     """One piece of a body: for a stream, one event.
 
     ``chunk`` is ``content`` in HTTP chunk framing, made once because most frames of a stream are sent many times.
-    ``is_paced``: waits for its turn at the script's pace. ``tokens``: generated with this frame. ``usage``: what a
-    reader that has seen this frame whole knows. ``is_last``: the dialect's terminal event, or a whole JSON body.
+    ``is_paced``: sent at the script's pace. ``tokens``: generated with this frame. ``usage``: what a reader of its
+    first ``usage_bytes`` knows, or of all of it if that is None. ``is_last``: the dialect's terminal event, or a whole
+    JSON body.
     """
 
     content: bytes
@@ -47,11 +49,13 @@ class Frame:
     is_paced: bool = False
     usage: Usage | None = None
     is_last: bool = False
+    usage_bytes: int | None = None
 
     @property
-    def telling_bytes(self) -> int:
-        """After so many bytes a reader knows all that the frame tells: a CR ends a line already, without its LF."""
-        return len(self.content) - self.content.endswith(b"\r\n")
+    def known_after_bytes(self) -> int:
+        """After so many bytes its ``usage`` is known: a CR ends a line already, without its LF."""
+        whole = len(self.content) - self.content.endswith(b"\r\n")
+        return whole if self.usage_bytes is None else self.usage_bytes
 
 
 def frame(
@@ -131,10 +135,20 @@ class Script:
         return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % pair for pair in self.trailers)
 
 
-def whole(status: int, headers: Headers, body: bytes, *, usage: Usage | None = None) -> Script:
-    """A script for a body that is known in full: one frame, with its length."""
-    frames = [frame(body, usage=usage, is_last=True)]
+def whole(status: int, headers: Headers, body: bytes, *, usage: Usage | None = None, member: str = "") -> Script:
+    """A script for a body that is known in full: one frame, with its length. ``member`` of the JSON tells ``usage``."""
+    frames = [replace(frame(body, usage=usage, is_last=True), usage_bytes=_member_end(body, member))]
     return Script(status, headers, frames, framing=Framing.LENGTH, length=len(body))
+
+
+def _member_end(body: bytes, name: str) -> int | None:
+    """Where the value of the last member of that name ends in a JSON text; None if there is none."""
+    _, found, rest = body.rpartition(b'"%b":' % name.encode())
+    if not found:
+        return None
+    text = rest.decode()
+    _, end = json.JSONDecoder().raw_decode(text.lstrip())
+    return len(body) - len(text.lstrip()[end:].encode())
 
 
 _REASONS = {

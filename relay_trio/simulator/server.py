@@ -26,7 +26,7 @@ from relay_trio.simulator.ids import new_id
 from relay_trio.simulator.plan import check_spec, settle
 from relay_trio.simulator.settings import SimulatorSettings
 from relay_trio.simulator.truth import ServedRequest, Truth
-from relay_trio.simulator.vendors.registry import PROVIDERS
+from relay_trio.simulator.vendors.registry import new_providers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -78,7 +78,7 @@ class Simulator:
         self.port = settings.port
         self.live_requests = 0
         """Requests that are being answered now."""
-        self._providers = tuple(make(settings) for make in PROVIDERS)
+        self._providers = new_providers(settings)
         self._rng = Random(settings.seed)
         self._connections: set[Connection] = set()
         self._account_specs: dict[str, str] = {}

@@ -32,7 +32,7 @@ def used(source: UsageSource, *, output: int = 5, cache_read: int = 0) -> UsageS
 
 def sent(**values: Any) -> Sent:
     """A request that was answered whole, but for ``values``."""
-    content: dict[str, Any] = {"is_admitted": True, "status": 200, "is_whole": True, "has_last_word": True}
+    content: dict[str, Any] = {"is_admitted": True, "status": 200, "is_whole": True, "is_finished": True}
     return Sent("demo-0", **(content | values))
 
 
@@ -64,7 +64,7 @@ def test_rows_of_strangers_are_not_counted_but_looked_at() -> None:
         (sent(), [], 5, "1 requests with 0 rows: demo-0"),
         (sent(), [row(), row(request_id="req_2")], 5, "1 requests with 2 rows: demo-0"),
         (Sent("demo-0"), [], 5, "1 requests without an answer: demo-0"),
-        (sent(has_last_word=False), [row()], 5, "1 streams that ended cleanly without their last event: demo-0"),
+        (sent(is_finished=False), [row()], 5, "1 streams that ended cleanly without their last event: demo-0"),
         (sent(is_whole=False), [row()], 5, "1 answers said to be complete that were cut: demo-0"),
         (sent(), [row(outcome=ended_by_client(Phase.DATA))], 5, "1 clients said to have left that had not: demo-0"),
         (sent(status=429), [row()], 5, "1 rows with another status than the client saw: demo-0"),

@@ -10,18 +10,19 @@ import pytest
 import trio
 
 from relay_trio.demo.clients import DemoClient, Moment, Sent, Way, Wire, draw_leave
-from relay_trio.demo.dialects import Ask
+from relay_trio.simulator.samples import SampleRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 STOP = b"event: message_stop\ndata: {}\n\n"
-ASK = Ask("/v1/messages?beta=true", (("x-api-key", "rt_demo"),), b'{"stream":true}', (b"event: message_stop",))
+HEADERS = (("x-api-key", "rt_demo"),)
+REQUEST = SampleRequest("/v1/messages?beta=true", HEADERS, b'{"stream":true}', (b"event: message_stop",))
 
 
-def ask(rng: random.Random) -> Ask:
-    return ASK
+def draw(rng: random.Random) -> SampleRequest:
+    return REQUEST
 
 
 def chunk(data: bytes) -> bytes:
@@ -52,24 +53,24 @@ async def ends(listener: Listener) -> AsyncIterator[tuple[Wire, trio.SocketStrea
     with trio.fail_after(10):
         wire = await Wire.open(listener.address)
         async with await listener.accept() as server:
-            await wire.send("demo-0-0", ASK)
+            await wire.send("demo-0-0", REQUEST)
             await server.receive_some()
             yield wire, server
             wire.close(Way.FIN)
 
 
 @pytest.mark.parametrize(
-    ("body", "has_last_word"),
+    ("body", "is_finished"),
     [(chunk(STOP), True), (chunk(b"event: ping\n\n") + chunk(STOP), True), (chunk(b"event: ping\n\n"), False)],
 )
 async def test_receive_tells_a_good_end_from_a_clean_one(
-    ends: tuple[Wire, trio.SocketStream], body: bytes, has_last_word: bool
+    ends: tuple[Wire, trio.SocketStream], body: bytes, is_finished: bool
 ) -> None:
     wire, server = ends
     sent = Sent("demo-0-0")
     await server.send_all(HEAD + body + b"0\r\n\r\n")
     await wire.receive(sent)
-    assert (sent.status, sent.is_whole, sent.has_last_word) == (200, True, has_last_word)
+    assert (sent.status, sent.is_whole, sent.is_finished) == (200, True, is_finished)
     assert wire.start_next()
 
 
@@ -78,21 +79,21 @@ async def test_receive_of_an_error_status_expects_no_last_event(ends: tuple[Wire
     sent = Sent("demo-0-0")
     await server.send_all(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\n{}")
     await wire.receive(sent)
-    assert (sent.status, sent.is_whole, sent.has_last_word) == (429, True, True)
+    assert (sent.status, sent.is_whole, sent.is_finished) == (429, True, True)
 
 
 async def test_send_writes_one_request_of_its_dialect(listener: Listener) -> None:
     with trio.fail_after(10):
         wire = await Wire.open(listener.address)
         async with await listener.accept() as server:
-            await wire.send("demo-0-0", ASK)
+            await wire.send("demo-0-0", REQUEST)
             wire.close_sending()
             head, _, body = b"".join([part async for part in server]).partition(b"\r\n\r\n")
             wire.close(Way.FIN)
     first, *fields = head.split(b"\r\n")
     assert first == b"POST /v1/messages?beta=true HTTP/1.1"
     assert {b"x-api-key: rt_demo", b"x-request-id: demo-0-0", b"content-length: 15"} < set(fields)
-    assert body == ASK.body
+    assert body == REQUEST.body
 
 
 async def test_receive_of_a_cut_answer_raises(ends: tuple[Wire, trio.SocketStream]) -> None:
@@ -145,7 +146,7 @@ async def test_wait_closed_returns_when_the_server_closes(ends: tuple[Wire, trio
 
 
 async def test_stopping_finishes_the_request_that_runs(listener: Listener) -> None:
-    client = DemoClient(0, ask, listener.address, random.Random(0), 0.0, lambda request_id: True)
+    client = DemoClient(0, draw, listener.address, random.Random(0), 0.0, lambda request_id: True)
     stop = trio.Event()
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -159,7 +160,7 @@ async def test_stopping_finishes_the_request_that_runs(listener: Listener) -> No
 
 
 async def test_cancel_counts_as_leaving(listener: Listener) -> None:
-    client = DemoClient(0, ask, listener.address, random.Random(0), 0.0, lambda request_id: False)
+    client = DemoClient(0, draw, listener.address, random.Random(0), 0.0, lambda request_id: False)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.run, trio.Event())

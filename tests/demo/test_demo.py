@@ -17,7 +17,7 @@ from relay_trio.demo.demo import demo
 from relay_trio.pool.slots import SlotTable
 from relay_trio.usage import NO_USAGE
 from relay_trio.vendors.claude.stream import ClaudeFold
-from relay_trio.vendors.gemini.stream import GeminiFold
+from relay_trio.vendors.gemini.stream import GeminiUsage
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +99,7 @@ def test_demo_finds_a_row_that_is_missing(monkeypatch: pytest.MonkeyPatch, capsy
 def test_demo_finds_tokens_that_were_not_counted_whoever_served_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for fold in (UsageFold, ClaudeFold, GeminiFold):  # documents and Converse, Claude's events, Gemini's
+    for fold in (UsageFold, ClaudeFold, GeminiUsage):  # documents and Converse, Claude's events, Gemini
         monkeypatch.setattr(fold, "stats", lambda *_: NO_USAGE)
     assert demo(seconds=0.3, clients=6, seed=1, disconnect=0, fault="none") == 1
     out, err = capsys.readouterr()

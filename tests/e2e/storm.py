@@ -3,8 +3,8 @@
 ::
 
     this process                                        a process of its own
-    ├─ simulator, 10 % faults  ◄──── real sockets ────  relay-trio serve: Claude, Bedrock and Gemini accounts
-    └─ clients of 3 dialects   ────► real sockets ────►   └─ /debug/invariants, sampled all the while
+    ├─ simulator, 10 % faults  ◄──── real sockets ────  relay-trio serve: accounts of every simulated vendor
+    └─ clients of all dialects ────► real sockets ────►   └─ /debug/invariants, sampled all the while
 
 ``python -m tests.e2e.storm --requests 10000`` runs the long one and prints what happened. Afterwards slots, tasks and
 file descriptors must be where they were, and each request must have its one row with the tokens that were served.
@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from base64 import b64encode
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,16 +31,15 @@ from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import h11
 import trio
 
 from relay_trio.demo.audit import Audit, audit, read_rows
 from relay_trio.demo.clients import Sent, Way, Wire
-from relay_trio.demo.dialects import Ask
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
-from relay_trio.simulator.vendors.bedrock.settings import ACCESS_KEYS
+from relay_trio.simulator.samples import Prompt, SampleRequest
+from relay_trio.simulator.vendors.registry import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -55,11 +53,11 @@ FAULTS = (
 )
 """10 % of the requests to every account but the clean one."""
 
-_CLEAN = "clean"
-_PROVIDERS = {_CLEAN: "anthropic", "a": "anthropic", "bedrock": "bedrock", "gemini": "gemini"}
-"""Accounts. The one at Bedrock signs, and serves Claude's clients too, translated."""
+_ACCOUNTS = tuple(account for vendor in VENDORS for account in vendor.samples.accounts)
+_CLEAN = _ACCOUNTS[0]
+_MOST, *_OTHERS = (form for vendor in VENDORS for form in vendor.samples.requests)
+"""The accounts of the vendor that most clients speak to, and those of others that translate, share its requests."""
 
-_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 _SLOTS = 8
 _WRITE_SECONDS = 1.5
 _BASELINE_SECONDS = 2.0
@@ -95,22 +93,6 @@ retry_after_max_seconds = 0.05
 name = "storm"
 secret = "{key}"
 """
-ACCOUNT = """
-[[account]]
-name = "{name}"
-provider = "{provider}"
-base_url = "{url}"
-max_concurrency = {slots}
-"""
-PROOFS = {
-    "anthropic": 'api_key = "sk-{name}"\n',
-    "gemini": 'api_key = "sk-{name}"\n',
-    "bedrock": f"""region = "eu-central-1"
-access_key_id = "{_KEY_ID}"
-secret_access_key = "{ACCESS_KEYS[_KEY_ID].secret}"
-models = ["claude-sim*"]
-""",
-}
 
 
 class Moment(Enum):
@@ -128,7 +110,7 @@ class Moment(Enum):
 
 
 _OTHER_DIALECTS = 0.4
-"""Share of the requests that are not Claude's."""
+"""Share of the requests that are not in the dialect of most."""
 
 _WEIGHTS = {
     Moment.NEVER: 30,
@@ -216,11 +198,8 @@ async def open_relay_process(folder: Path, base_url: str) -> AsyncIterator[Relay
     Cancelled here: destroys; the process is killed.
     """
     config = folder / "relay.toml"
-    accounts = "".join(
-        (ACCOUNT + PROOFS[provider]).format(name=name, provider=provider, url=base_url, slots=_SLOTS)
-        for name, provider in _PROVIDERS.items()
-    )
-    config.write_text(CONFIG.format(write=_WRITE_SECONDS, key=KEY) + accounts)
+    accounts = [account.table(base_url) | {"max_concurrency": _SLOTS, "models": ["*"]} for account in _ACCOUNTS]
+    config.write_text(CONFIG.format(write=_WRITE_SECONDS, key=KEY) + "".join(map(_account_toml, accounts)))
     config.chmod(0o600)
     log = folder / "relay.log"
     command = [sys.executable, "-m", "relay_trio", "serve", "--config", str(config)]
@@ -231,6 +210,12 @@ async def open_relay_process(folder: Path, base_url: str) -> AsyncIterator[Relay
         url, admin_url = await _bound(log)
         yield RelayProcess(process, log, url, admin_url, folder / "relay.db")
         process.send_signal(signal.SIGTERM)
+
+
+def _account_toml(table: dict[str, object]) -> str:
+    """Model ids are left out: a name with a spec in it would not be found among them."""
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in table.items() if name != "model_ids"]
+    return "".join(["[[account]]\n", *lines])
 
 
 async def _bound(log: Path) -> tuple[str, str]:
@@ -273,15 +258,11 @@ class StormWire(Wire):
         """Send bytes that need not be a request. Cancelled here: destroys."""
         await self._stream.send_all(data)
 
-    def message(self, request_id: str, body: dict[str, object]) -> tuple[bytes, bytes]:
-        """ResponseHead and body of a request to the Messages API, not sent yet."""
-        return self.request(request_id, claude(body))
-
     async def receive_last_event(self, sent: Sent) -> None:
         """Read until the last event is in hand. Cancelled here: destroys."""
         seen = b""
-        assert self._ask is not None
-        while not sent.is_whole and not any(words in seen for words in self._ask.last_words):
+        assert self._request is not None
+        while not sent.is_whole and not (self._request.ends and self._request.is_finished(seen)):
             event = self._parser.next_event()
             if event is h11.NEED_DATA:
                 self._parser.receive_data(await self._stream.receive_some(65536))
@@ -290,61 +271,7 @@ class StormWire(Wire):
             elif isinstance(event, h11.Data):
                 seen = (seen + bytes(event.data))[-2048:]
             elif isinstance(event, h11.EndOfMessage):
-                sent.is_whole = sent.has_last_word = True
-
-
-def claude(body: dict[str, object]) -> Ask:
-    """A request to the Messages API; any Claude account may get it, and Bedrock's translated."""
-    headers = (("x-api-key", KEY), ("anthropic-version", "2023-06-01"))
-    last_words = (b"event: message_stop", b"event: error") if body.get("stream") else ()
-    return Ask("/v1/messages", headers, json.dumps(body).encode(), last_words)
-
-
-def bedrock_invoke(spec: str, prompt: str) -> Ask:
-    """A native stream of Claude's events in frames."""
-    body = {
-        "anthropic_version": "bedrock-2023-05-31",
-        "max_tokens": 10_000,
-        "messages": [{"role": "user", "content": prompt}],
-    }
-    last_words = (b64encode(b'{"type":"message_stop'), b":exception-type")
-    return _bedrock(spec, "invoke-with-response-stream", body, last_words)
-
-
-def bedrock_converse(spec: str, prompt: str) -> Ask:
-    """A native stream of the Converse API."""
-    body = {
-        "messages": [{"role": "user", "content": [{"text": prompt}]}],
-        "inferenceConfig": {"maxTokens": 10_000},
-    }
-    return _bedrock(spec, "converse-stream", body, (b":event-type\x07\x00\x08metadata", b":exception-type"))
-
-
-def gemini_events(spec: str, prompt: str) -> Ask:
-    """Server-sent events."""
-    return _gemini(spec, "?alt=sse", prompt, (b'"finishReason"', b'"error"'))
-
-
-def gemini_array(spec: str, prompt: str) -> Ask:
-    """One JSON array."""
-    return _gemini(spec, "", prompt, (b"\n]", b'"error"'))
-
-
-OTHERS = (bedrock_invoke, bedrock_converse, gemini_events, gemini_array)
-
-
-def _bedrock(spec: str, verb: str, body: dict[str, object], last_words: tuple[bytes, ...]) -> Ask:
-    target = f"/model/{quote(f'claude-sim:{spec}', safe='')}/{verb}"
-    return Ask(target, (("authorization", f"Bearer {KEY}"),), json.dumps(body).encode(), last_words)
-
-
-def _gemini(spec: str, query: str, prompt: str, last_words: tuple[bytes, ...]) -> Ask:
-    body = {
-        "contents": [{"role": "user", "parts": [{"text": prompt}]}],
-        "generationConfig": {"maxOutputTokens": 10_000},
-    }
-    target = f"/v1beta/models/gemini-sim:{spec}:streamGenerateContent{query}"
-    return Ask(target, (("x-goog-api-key", KEY),), json.dumps(body).encode(), last_words)
+                sent.is_whole = sent.is_finished = True
 
 
 class StormClient:
@@ -387,7 +314,7 @@ class StormClient:
         if self._wire is not None and (is_tiny or rng.random() < 0.3):
             self._close(Way.FIN)
         wire = self._wire = self._wire or await StormWire.open_sized(self._address, is_tiny=is_tiny)
-        head, body = wire.request(sent.request_id, self._ask(sent))
+        head, body = wire.request(sent.request_id, self._draw(sent))
         if sent.moment is Moment.HEAD:
             await wire.send_raw(head[: rng.randrange(len(head))])
             return await self._leave(sent)
@@ -413,7 +340,7 @@ class StormClient:
         if sent.moment is Moment.AFTER or (sent.moment is not Moment.NEVER and not sent.is_whole):
             await self._leave(sent)
 
-    def _ask(self, sent: StormSent) -> Ask:
+    def _draw(self, sent: StormSent) -> SampleRequest:
         rng = self._rng
         if sent.moment in (Moment.STALLED, Moment.STUCK):
             spec = "chunks=1500,chars=800"
@@ -421,17 +348,10 @@ class StormClient:
             spec = f"chunks={rng.randint(1, 60)}"  # as fast as it goes
         else:
             spec = f"delay={rng.uniform(0, 0.1):.3f},chunks={rng.randint(3, 30)},pace={rng.uniform(0, 0.02):.4f}"
-        spec, prompt = f"{spec},tag={sent.request_id}", "storm " * rng.randint(1, 200)
-        if rng.random() < _OTHER_DIALECTS:
-            return rng.choice(OTHERS)(spec, prompt)
-        return claude(
-            {
-                "model": f"claude-sim:{spec}",
-                "max_tokens": 10_000,
-                "stream": rng.random() < 0.9 or sent.moment in (Moment.STALLED, Moment.STUCK, Moment.LAST),
-                "messages": [{"role": "user", "content": prompt}],
-            }
-        )
+        is_stream = sent.moment in (Moment.STALLED, Moment.STUCK, Moment.LAST) or rng.random() < 0.9
+        form = rng.choice(_OTHERS) if rng.random() < _OTHER_DIALECTS else _MOST
+        spec = f"{spec},tag={sent.request_id}"
+        return form(Prompt("storm " * rng.randint(1, 200), 10_000, KEY, is_stream=is_stream, spec=spec))
 
     async def _leave(self, sent: StormSent) -> None:
         """Cancelled here: destroys."""
@@ -477,7 +397,7 @@ class Watch:
         self.samples += 1
         for name, holds in sample["invariants"].items():
             self.broken[name] += not holds
-        clean = sample["accounts"][_CLEAN]["state"]
+        clean = sample["accounts"][_CLEAN.name]["state"]
         self.broken[f"the account without faults was {clean}"] += clean != "ready"
         for name, account in sample["accounts"].items():
             self.broken[f"{name} was disabled"] += account["state"] == "auth_failed"
@@ -503,7 +423,7 @@ async def storm(folder: Path, *, requests: int, clients: int = 60, seed: int = 0
     sent: list[StormSent] = []
     settings = SimulatorSettings(seed=seed, faults=FAULTS, keep_bodies=False)
     async with open_simulator(settings) as simulator, open_relay_process(folder, simulator.base_url) as relay:
-        simulator.plan_account(f"sk-{_CLEAN}", "fault=none")
+        simulator.plan_account(_CLEAN.credential, "fault=none")
         await _warm_up(relay)
         baseline, rss_before = _held(await relay.invariants()), relay.rss_kib()
         watch = Watch(relay)
@@ -541,10 +461,7 @@ async def _warm_up(relay: RelayProcess) -> None:
     for _ in range(4):
         wire = await StormWire.open_sized(relay.address, is_tiny=False)
         sent = Sent("warm-up")
-        head, body = wire.message(
-            "warm-up", {"model": "claude-sim:fault=none", "max_tokens": 5, "stream": True, "messages": [
-                {"role": "user", "content": "hi"}]},
-        )  # fmt: skip
+        head, body = wire.request("warm-up", _MOST(Prompt("hi", 5, KEY, spec="fault=none")))
         await wire.send_raw(head + body)
         await wire.receive(sent)
         assert sent.status == 200, f"the warm-up was answered {sent.status}: {relay.log}"

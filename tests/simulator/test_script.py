@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from relay_trio.simulator.script import Framing, Script, frame, whole
+import json
+
+from relay_trio.simulator.effects import cut_bytes
+from relay_trio.simulator.script import Ending, Framing, Script, Usage, frame, whole
 
 
 def test_a_head_tells_the_framing_and_whether_the_connection_lives() -> None:
@@ -20,3 +23,16 @@ def test_a_chunked_body_ends_with_the_empty_chunk_and_trailers_and_no_frame_look
     assert script.terminator() == b""
     assert frame(b"").chunk == b""
     assert frame(b"x" * 16).chunk == b"10\r\n" + b"x" * 16 + b"\r\n"
+
+
+def test_the_usage_of_a_document_is_known_once_its_member_is_there() -> None:
+    """A reader of a document that is cut behind it has counted it."""
+    body = json.dumps(
+        {"text": '"usage": é', "usage": {"output": {"tokens": 5}}, "id": "x"}, ensure_ascii=False
+    ).encode()
+    known = body.index(b"}}") + 2
+    for cut, usage in ((known - 1, None), (known, Usage(0, 5)), (len(body), Usage(0, 5))):
+        script = whole(200, [], body, usage=Usage(0, 5), member="usage")
+        cut_bytes(script, cut, Ending.CLOSE)
+        (piece,) = script.frames
+        assert (piece.usage, piece.known_after_bytes) == (usage, known)

@@ -1,25 +1,41 @@
 """Every vendor that the simulator has: one line for each.
 
-The first that says a request is for it gets it, and the last one takes what nobody else does.
+A request is for the last of them that says so; the first takes what is for nobody else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from relay_trio.simulator.vendors.bedrock import samples as bedrock
 from relay_trio.simulator.vendors.bedrock.provider import Bedrock
+from relay_trio.simulator.vendors.claude import samples as claude
 from relay_trio.simulator.vendors.claude.provider import Claude
+from relay_trio.simulator.vendors.gemini import samples as gemini
 from relay_trio.simulator.vendors.gemini.provider import Gemini, GeminiArrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay_trio.simulator.provider import Provider
+    from relay_trio.simulator.samples import Samples
     from relay_trio.simulator.settings import SimulatorSettings
 
-PROVIDERS: tuple[Callable[[SimulatorSettings], Provider], ...] = (
-    Bedrock,
-    Gemini,
-    GeminiArrays,
-    Claude,
+
+class Vendor(NamedTuple):
+    """``providers``: its simulated APIs, more than one where streams have more than one form."""
+
+    providers: tuple[Callable[[SimulatorSettings], Provider], ...]
+    samples: Samples
+
+
+VENDORS = (
+    Vendor((Claude,), claude.SAMPLES),
+    Vendor((Bedrock,), bedrock.SAMPLES),
+    Vendor((Gemini, GeminiArrays), gemini.SAMPLES),
 )
+
+
+def new_providers(settings: SimulatorSettings) -> list[Provider]:
+    """Every vendor's, in the order in which they are to be asked whether a request is theirs."""
+    return [make(settings) for vendor in reversed(VENDORS) for make in vendor.providers]

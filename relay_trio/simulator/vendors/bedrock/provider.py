@@ -185,7 +185,7 @@ def _conversation(model: str, call: Call, made: Composition, plan: Plan, request
 
 
 def _generated(headers: list[tuple[bytes, bytes]], body: bytes, made: Composition, plan: Plan) -> Script:
-    script = whole(200, [*headers, _JSON], body, usage=claude_events.whole_usage(made, plan))
+    script = whole(200, [*headers, _JSON], body, usage=claude_events.whole_usage(made, plan), member="usage")
     script.generation_steps, script.step_tokens = made.steps, plan.tokens
     return script
 

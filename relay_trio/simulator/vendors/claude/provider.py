@@ -135,7 +135,7 @@ class Claude:
             frames = events.stream_frames(message_id, call.model, made, plan)
             return Script(200, [*headers, *_STREAM_HEADERS], frames)
         body = events.whole_message(message_id, call.model, made, plan)
-        script = whole(200, [*headers, *_JSON_HEADERS], body, usage=events.whole_usage(made, plan))
+        script = whole(200, [*headers, *_JSON_HEADERS], body, usage=events.whole_usage(made, plan), member="usage")
         script.generation_steps, script.step_tokens = made.steps, plan.tokens
         return script
 

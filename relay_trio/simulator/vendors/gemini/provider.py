@@ -188,7 +188,9 @@ def _embedded(call: Call, plan: Plan, request_id: str, target: Target) -> Script
 
 
 def _answer(request_id: str, document: object, usage: Usage | None = None) -> Script:
-    return whole(200, [*_headers(request_id), (b"content-type", _JSON)], pretty(document), usage=usage)
+    return whole(
+        200, [*_headers(request_id), (b"content-type", _JSON)], pretty(document), usage=usage, member="usageMetadata"
+    )
 
 
 def _headers(request_id: str) -> Headers:

@@ -29,8 +29,8 @@ def test_events_end_with_two_cr_lf_and_nothing_comes_after_the_last() -> None:
 
 def test_an_event_is_read_before_the_last_lf_and_so_is_its_usage() -> None:
     piece = next(Events().frames(CHUNKS))
-    assert EventBlocks().feed(piece.content[: piece.telling_bytes])
-    assert not EventBlocks().feed(piece.content[: piece.telling_bytes - 1])
+    assert EventBlocks().feed(piece.content[: piece.known_after_bytes])
+    assert not EventBlocks().feed(piece.content[: piece.known_after_bytes - 1])
 
 
 def test_an_element_is_whole_when_its_frame_is_and_the_bracket_ends_the_array() -> None:
