@@ -31,6 +31,7 @@ from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
 from relay_trio.relay.events import BAD_HEAD, Events, Rejection
 from relay_trio.relay.live import LiveRequests
+from relay_trio.relay.retry import RetryBudget
 from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
@@ -145,7 +146,7 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
         ]
         admission = Admission(accounts, SlotTable(), max_waiting=settings.queue.max_waiting)
         events = Events(observers, log_defect)
-        core = Relay(CurrentSettings(settings), admission, client, LiveRequests(ledger, events), events)
+        core = Relay(CurrentSettings(settings), admission, client, LiveRequests(ledger, events), events, RetryBudget())
         clients = ServerState(
             client_app(core, ring),
             connection_limits(settings),

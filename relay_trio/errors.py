@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from relay_trio.outcome import Phase
 
 
-class Source(StrEnum):
-    """Whose fault an error is."""
-
-    CLIENT = "client"
-    UPSTREAM = "upstream"
-    RELAY = "relay"
-
-
 class ErrorKind(StrEnum):
     """What the client is told, free of dialect: each dialect has one status and one type for each kind."""
 
@@ -50,7 +42,6 @@ class RelayError(Exception):
     in no answer. ``retry_after`` (seconds, or None) is what the client is told to wait.
     """
 
-    source: ClassVar[Source] = Source.RELAY
     kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL
     word: ClassVar[Word] = Word.INTERNAL
     who: ClassVar[Who] = Who.INTERNAL
@@ -71,7 +62,6 @@ class RelayError(Exception):
 class ClientError(RelayError):
     """The client must change its request."""
 
-    source = Source.CLIENT
     kind = ErrorKind.BAD_REQUEST
     word = Word.REJECTED_REQUEST
     who = Who.POLICY
@@ -170,7 +160,6 @@ class ShuttingDown(RelayError):
 class UpstreamError(RelayError):
     """The upstream failed; before the first byte has reached the client, another account may be tried."""
 
-    source = Source.UPSTREAM
     kind = ErrorKind.UPSTREAM_FAILED
     word = Word.UPSTREAM_ERROR
     who = Who.UPSTREAM

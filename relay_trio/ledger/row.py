@@ -9,24 +9,32 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from relay_trio.outcome import Word
 from relay_trio.usage import NO_USAGE, UsageStats
 
 if TYPE_CHECKING:
-    from relay_trio.outcome import Outcome, Phase, Word
+    from relay_trio.outcome import Outcome, Phase
+
+_UPSTREAM_FAULTS = {Word.UPSTREAM_ERROR, Word.UPSTREAM_RATE_LIMITED, Word.UPSTREAM_TIMEOUT, Word.IDLE_TIMEOUT}
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One attempt at an account that failed. ``phase`` is how far it came, ``reason`` what the request's outcome would
-    have been had it ended there, ``status`` the upstream's, if it answered at all."""
+    """One attempt at an account, now that it has ended. ``phase`` is how far it came, ``reason`` what the request's
+    outcome is if it ends with this attempt, ``status`` the upstream's, if it answered at all."""
 
     account: str
     phase: Phase
     reason: Word
     status: int | None
     duration_ms: float
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended by the upstream's fault."""
+        return self.reason in _UPSTREAM_FAULTS
 
 
 @dataclass(slots=True)

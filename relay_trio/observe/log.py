@@ -1,4 +1,4 @@
-"""The log: one line per ended request, change of an account, and kind of rejection; JSON, or readable.
+"""The log: one line per ended request, failed attempt, change of an account, and kind of rejection; JSON, or readable.
 
 Fields are listed one by one: no body, no secret, no client address.
 """
@@ -23,7 +23,7 @@ from relay_trio.relay.events import Observer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay_trio.ledger.row import LedgerRow
+    from relay_trio.ledger.row import AttemptRecord, LedgerRow
     from relay_trio.pool.health import AccountChange
     from relay_trio.relay.events import Rejection
 
@@ -67,7 +67,7 @@ _REJECTION_SECONDS = 1.0
 
 
 class Log(Observer):
-    """One line per ended request and per change of an account; rejections of one kind once a second at most.
+    """A line per ended request, failed attempt and change of an account; rejections of one kind once a second at most.
 
     ``clock`` returns seconds that only grow.
     """
@@ -112,6 +112,20 @@ class Log(Observer):
             upstream_close_ms=_rounded(row.upstream_close_ms),
             cancelled_by=row.cancelled_by,
         )
+
+    def attempt_ended(self, request_id: str, attempt: AttemptRecord) -> None:
+        """A warning for each that failed, also where another account then answers."""
+        if attempt.has_failed:
+            _write(
+                logging.WARNING,
+                "attempt",
+                request_id=request_id,
+                account=attempt.account,
+                phase=attempt.phase.name.lower(),
+                reason=attempt.reason.value,
+                status=attempt.status,
+                duration_ms=_rounded(attempt.duration_ms),
+            )
 
     def request_rejected(self, rejection: Rejection) -> None:
         """``suppressed``: how many of this kind have had no line since the last one."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ import trio
 from relay_trio.errors import NotFound, NoUsableAccount, QueueFull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from relay_trio.pool.account import Account
@@ -110,7 +109,6 @@ class Admission:
         self._orders = 0
         self._entered = self._granted = self._left = 0
         self._by_model: dict[tuple[str | None, str | None], tuple[Account, ...]] = {}
-        self._retrying = 0
 
     # --- what a request does --------------------------------------------------------------------------------------
 
@@ -172,21 +170,6 @@ class Admission:
             raise
         self._granted += 1
         return Lease(self, waiter.account)
-
-    @contextmanager
-    def retrying(self, *, live: int, ratio: float, at_least: int) -> Iterator[bool]:
-        """Hold a place in the retry budget: at most ``ratio`` of ``live`` requests, but ``at_least`` that many, retry.
-
-        Yields whether there was room.
-        """
-        if self._retrying >= max(at_least, int(ratio * live)):
-            yield False
-            return
-        self._retrying += 1
-        try:
-            yield True
-        finally:
-            self._retrying -= 1
 
     # --- what an operator sees ------------------------------------------------------------------------------------
 

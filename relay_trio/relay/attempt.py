@@ -1,8 +1,8 @@
 """One attempt at one upstream account, made while its slot is held.
 
 An attempt either streams an answer to its end, or fails before the client has seen a byte, which is a value
-(``Failure``: another account may be tried), or fails after that, which is an error (the client has to be told).
-Only here are verdicts passed on an account's health, and only from what the upstream did.
+(``Failure``: another account may be tried), or fails after that, which is an error (it goes into the stream). However
+it ends, ``run`` reports it. Only here are verdicts passed on an account, and only from what the upstream did.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ from relay_trio.errors import (
     UpstreamTruncated,
 )
 from relay_trio.http import ResponseHead
-from relay_trio.outcome import Phase
-from relay_trio.relay.asked import Answer
+from relay_trio.ledger.row import AttemptRecord
+from relay_trio.outcome import Phase, Word
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.http import Headers
     from relay_trio.pool.account import Account
     from relay_trio.pool.health import AccountChange
-    from relay_trio.relay.asked import Asked
     from relay_trio.relay.channel import ChunkSender
     from relay_trio.relay.core import Relay
     from relay_trio.relay.deadline import Limit
     from relay_trio.relay.record import RequestRecord
     from relay_trio.upstream.client import UpstreamResponse
 
+    Begin = Callable[[Account, ResponseHead, Headers], None]
+    """Send the client the head of its answer: the account's, with the headers that the client may see."""
+
 _ERROR_BODY_BYTES = 64 * 1024
 """What is read of an upstream's error body; the rest is closed away."""
 
-_REQUEST_ID_CHARACTERS = 128
-"""What the ledger keeps of an upstream's own request id."""
-
 _IN_STREAM_COOLDOWN_SECONDS = 2.0
+"""How long an account rests that reported inside a stream that it is overloaded, which comes without a Retry-After."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Failure:
     """
 
     error: UpstreamError
+    account: Account
     phase: Phase
     is_retryable: bool
     head: ResponseHead | None = None
@@ -62,103 +65,120 @@ class Failure:
 
 
 class Attempt:
-    """One attempt. ``has_started`` once the client is being sent the answer."""
+    """One attempt at ``account``, whose slot the caller holds: made for one ``run``.
+
+    ``begin`` is called once, when the first byte of the answer is there.
+    """
 
     def __init__(
         self,
-        core: Relay,
-        asked: Asked,
-        incoming: CheckedRequest,
-        exchange: RequestRecord,
-        sink: ChunkSender,
-        started: trio.TaskStatus[Answer],
+        relay: Relay,
+        account: Account,
+        checked: CheckedRequest,
+        record: RequestRecord,
+        sender: ChunkSender,
+        begin: Begin,
     ) -> None:
-        self.has_started = False
-        self.head: ResponseHead | None = None
-        self._core = core
-        self._asked = asked
-        self._incoming = incoming
-        self._exchange = exchange
-        self._sink = sink
-        self._started = started
+        self._relay = relay
+        self._account = account
+        self._checked = checked
+        self._record = record
+        self._sender = sender
+        self._begin = begin
+        self._began_at = trio.current_time()
         self._connecting_at: float | None = None
+        self._status: int | None = None
 
-    async def run(self, account: Account) -> Failure | None:
-        """Try ``account``, whose slot the caller holds. None: the answer was streamed to its end.
+    async def run(self) -> Failure | None:
+        """Make the attempt. None: the answer was streamed to its end.
 
         Raises:
             UpstreamError: after the head went to the client.
             ClientStalled: the client stopped reading.
+            trio.BrokenResourceError: the response body was given up.
 
         Cancelled here: destroys; the upstream's connection is closed.
         """
-        exchange = self._exchange
-        self._connecting_at = None
-        exchange.row.attempts += 1
-        exchange.row.account, exchange.row.provider = account.name, account.provider.name
+        record, row = self._record, self._record.row
+        row.attempts += 1
+        row.account, row.provider = self._account.name, self._account.provider.name
         try:
-            with exchange.clock.limit() as limit:
-                request = account.build_nowait(self._incoming)
+            failure = await self._call()
+        except BaseException as error:
+            self._ended(record.judge(error).word)
+            raise
+        self._ended(Word.COMPLETED if failure is None else failure.error.word)
+        return failure
+
+    async def _call(self) -> Failure | None:
+        """Cancelled here: as ``run``."""
+        account, record = self._account, self._record
+        try:
+            with record.clock.limit() as limit:
+                request = account.build_nowait(self._checked)
                 if request is None:
-                    self._enter(Phase.CONNECTING, limit, account)
-                    request = await account.build(self._incoming)
+                    self._enter(Phase.CONNECTING, limit)
+                    request = await account.build(self._checked)
 
                 def on_phase(phase: Phase) -> None:
-                    self._enter(phase, limit, account)
+                    self._enter(phase, limit)
 
-                async with self._core.client.open(request, on_phase) as response:
+                async with self._relay.client.open(request, on_phase) as response:
+                    self._status = response.head.status
                     if response.head.status >= 300:
-                        return await self._refused(account, response)
-                    await self._stream(account, response, limit)
+                        return await self._refused(response)
+                    await self._stream(response, limit)
                     return None
         except UpstreamError as error:
-            exchange.end_is_seen()
-            if self.has_started:
+            record.end_is_seen()
+            if record.has_begun:
                 raise
-            self._note(account, Verdict(error, retryable=True, strike=True))
-            return Failure(error, exchange.phase, is_retryable=True)
+            self._note(Verdict(error, retryable=True, strike=True))
+            return Failure(error, account, record.phase, is_retryable=True)
         finally:
-            exchange.upstream_closed()
+            record.upstream_closed()
 
-    def _enter(self, phase: Phase, limit: Limit, account: Account) -> None:
-        exchange, timeouts = self._exchange, account.timeouts
-        exchange.phase = phase
+    def _enter(self, phase: Phase, limit: Limit) -> None:
+        record, timeouts = self._record, self._account.timeouts
+        record.phase = phase
         if phase is Phase.CONNECTING:
             self._connecting_at = trio.current_time()
             seconds = timeouts.connect_timeout_seconds
             limit.arm(seconds, lambda: UpstreamTimeout(f"no connection to the upstream within {seconds:g} seconds"))
         else:
-            exchange.row.connect_ms = 0.0 if self._connecting_at is None else exchange.ms_since(self._connecting_at)
+            record.row.connect_ms = 0.0 if self._connecting_at is None else record.ms_since(self._connecting_at)
             wait = timeouts.first_byte_timeout_seconds
             limit.arm(wait, lambda: UpstreamTimeout(f"no answer from the upstream within {wait:g} seconds"))
 
-    async def _refused(self, account: Account, response: UpstreamResponse) -> Failure:
-        """Judge an error status; the client may be sent it, or another account is tried."""
-        head = response.head
-        body = bytearray()
-        while len(body) < _ERROR_BODY_BYTES and (data := await response.receive_some()):
-            body += data
-        verdict = account.provider.judge(head, bytes(body), time.time())
-        self._note(account, verdict)
-        self._exchange.end_is_seen()
-        translated = account.call_for(self._incoming).error(head, bytes(body)) if verdict.is_passed_through else None
+    async def _refused(self, response: UpstreamResponse) -> Failure:
+        """Judge an error status; the client may be sent it, or another account is tried. Cancelled here: as ``run``."""
+        account, head = self._account, response.head
+        received = bytearray()
+        while len(received) < _ERROR_BODY_BYTES and (data := await response.receive_some()):
+            received += data
+        verdict = account.provider.judge(head, bytes(received), time.time())
+        self._note(verdict)
+        self._record.end_is_seen()
+        error, is_retryable = verdict.error, verdict.retryable
+        if not verdict.is_passed_through:
+            return Failure(error, account, Phase.HEAD, is_retryable)
+        translated = account.call_for(self._checked).error(head, bytes(received))
         if translated is not None:
-            status, told = translated
-            return Failure(verdict.error, Phase.HEAD, verdict.retryable, ResponseHead(status, head.headers), told)
-        if verdict.is_passed_through:
-            return Failure(verdict.error, Phase.HEAD, verdict.retryable, head, bytes(body[:_ERROR_BODY_BYTES]))
-        return Failure(verdict.error, Phase.HEAD, verdict.retryable)
+            status, body = translated
+            return Failure(error, account, Phase.HEAD, is_retryable, ResponseHead(status, head.headers), body)
+        return Failure(error, account, Phase.HEAD, is_retryable, head, bytes(received[:_ERROR_BODY_BYTES]))
 
-    async def _stream(self, account: Account, response: UpstreamResponse, limit: Limit) -> None:
-        exchange, sink, row = self._exchange, self._sink, self._exchange.row
-        call = account.call_for(self._incoming)
-        meter = call.answer(response.head, self._incoming)
+    async def _stream(self, response: UpstreamResponse, limit: Limit) -> None:
+        """Copy the answer to the response channel, to its end. Cancelled here: as ``run``."""
+        account, record, sender, row = self._account, self._record, self._sender, self._record.row
+        call = account.call_for(self._checked)
+        meter = call.answer(response.head, self._checked)
         data = await response.receive_some()  # the answer begins with its first byte: up to here another may be tried
-        exchange.meter, exchange.provider = meter, account.provider
-        exchange.phase = Phase.DATA
-        exchange.first_byte()
+        record.meter, record.provider = meter, account.provider
+        record.phase = Phase.DATA
+        record.first_byte()
         self._announce(account.note_success())
-        self._start(account, response.head, call.client_headers(response.head, self._incoming))
+        self._begin(account, response.head, call.client_headers(response.head, self._checked))
         idle_seconds = account.timeouts.idle_timeout_seconds
 
         def went_idle() -> UpstreamIdle:
@@ -168,47 +188,41 @@ class Attempt:
             data = meter.feed(data)
             row.sent_bytes += len(data)
             row.chunks += 1
-            while not sink.has_room:
+            while not sender.has_room:
                 limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
-                await sink.progress()
+                await sender.progress()
             if data:
-                sink.write(data)
+                sender.write(data)
             if not meter.is_error_forwarded and meter.error is not None:
-                break  # nothing more comes out of it: the client is told now, whatever the upstream goes on with
+                break  # nothing more comes out of it: the client gets the error now, whatever the upstream goes on with
             limit.rearm(idle_seconds, went_idle)
             data = await response.receive_some()
-        exchange.end_is_seen()
+        record.end_is_seen()
         if meter.error is not None:
             if isinstance(meter.error, UpstreamRateLimited):
-                self._note(account, Verdict(meter.error, cooldown_seconds=_IN_STREAM_COOLDOWN_SECONDS))
+                self._note(Verdict(meter.error, cooldown_seconds=_IN_STREAM_COOLDOWN_SECONDS))
             else:
-                self._note(account, Verdict(meter.error, strike=True))
+                self._note(Verdict(meter.error, strike=True))
             raise meter.error
         if not meter.is_complete:
             raise UpstreamTruncated("the upstream ended its stream without the last event of its dialect")
 
-    def _note(self, account: Account, verdict: Verdict) -> None:
-        self._announce(account.note(verdict))
+    # --- what is reported -----------------------------------------------------------------------------------------
+
+    def _note(self, verdict: Verdict) -> None:
+        self._announce(self._account.note(verdict))
 
     def _announce(self, change: AccountChange | None) -> None:
         if change is not None:
-            self._core.events.account_changed(change)
+            self._relay.events.account_changed(change)
 
-    def _start(self, account: Account, head: ResponseHead, headers: Headers) -> None:
-        self.has_started = True
-        self.head = head
-        self._exchange.row.status = head.status
-        self._exchange.row.upstream_request_id = account.provider.request_id(head)[:_REQUEST_ID_CHARACTERS]
-        self._started.started(Answer(head.status, headers, self._exchange.row))
-
-    def pass_on(self, failure: Failure, account: Account) -> None:
-        """Send the client the upstream's own error answer."""
-        assert failure.head is not None
-        visible = account.call_for(self._incoming).client_headers(failure.head, self._incoming)
-        head = ResponseHead(failure.head.status, visible)
-        _, headers, body = self._asked.dialect.passed_on(failure.error, head, failure.body, self._asked.request_id)
-        self._start(account, failure.head, [*headers, (b"content-length", str(len(body)).encode())])
-        self._sink.write(body)
+    def _ended(self, reason: Word) -> None:
+        record = self._record
+        duration_ms = record.ms_since(self._began_at)
+        ended = AttemptRecord(self._account.name, record.phase, reason, self._status, duration_ms)
+        if ended.has_failed:
+            record.row.attempt_log += (ended,)
+        self._relay.events.attempt_ended(record.row.request_id, ended)
 
 
 def client_stalled() -> ClientStalled:

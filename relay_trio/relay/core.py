@@ -11,18 +11,20 @@ if TYPE_CHECKING:
     from relay_trio.pool.admission import Admission
     from relay_trio.relay.events import Events
     from relay_trio.relay.live import LiveRequests
+    from relay_trio.relay.retry import RetryBudget
     from relay_trio.upstream.client import UpstreamClient
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Admission to the pool, the client towards upstreams, the requests that are open, and what is said of them."""
+    """One of each: what a request needs that is not its own."""
 
     current: CurrentSettings
     admission: Admission
     client: UpstreamClient
     live: LiveRequests
     events: Events
+    retry_budget: RetryBudget
 
     @property
     def settings(self) -> Settings:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from relay_trio.ledger.row import LedgerRow
+    from relay_trio.ledger.row import AttemptRecord, LedgerRow
     from relay_trio.pool.health import AccountChange
 
 
@@ -56,6 +56,9 @@ class Observer:
     def request_settled(self, row: LedgerRow) -> None:
         """A request has ended, and its row was closed. Nothing changes it any more."""
 
+    def attempt_ended(self, request_id: str, attempt: AttemptRecord) -> None:
+        """An attempt at an account has ended, well or not; its request may go on with another."""
+
     def request_rejected(self, rejection: Rejection) -> None:
         """A request was answered with an error, and has no row."""
 
@@ -80,6 +83,13 @@ class Events:
         for observer in self.observers:
             try:
                 observer.request_settled(row)
+            except Exception as error:  # reported; the request goes on
+                self._failed(error)
+
+    def attempt_ended(self, request_id: str, attempt: AttemptRecord) -> None:
+        for observer in self.observers:
+            try:
+                observer.attempt_ended(request_id, attempt)
             except Exception as error:  # reported; the request goes on
                 self._failed(error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -14,26 +14,40 @@ from relay_trio.relay.events import Rejection
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from relay_trio.ledger.row import LedgerRow
     from relay_trio.ledger.writer import Ledger
+    from relay_trio.outcome import Phase
+    from relay_trio.pool.account import Account
+    from relay_trio.relay.channel import ResponseChannel
+    from relay_trio.relay.deadline import RequestClock
     from relay_trio.relay.events import Events
-    from relay_trio.relay.record import RequestRecord
+
+
+class LiveRequest(Protocol):
+    """What can be seen of a request that is open: its ``RequestRecord``."""
+
+    row: LedgerRow
+    phase: Phase
+    clock: RequestClock
+    response: ResponseChannel
+    attempt_account: Account | None
 
 
 class LiveRequests:
-    """Every exchange that is open: the one place that opens and closes ledger rows."""
+    """Every request that is open: the one place that opens and closes ledger rows."""
 
     def __init__(self, ledger: Ledger, events: Events) -> None:
         self.is_stopping = False
         self._ledger = ledger
         self._events = events
-        self._open: dict[str, RequestRecord] = {}
+        self._open: dict[str, LiveRequest] = {}
         self._idle = trio.Event()
         self._idle.set()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> Iterator[RequestRecord]:
+    def __iter__(self) -> Iterator[LiveRequest]:
         return iter(tuple(self._open.values()))
 
     @property
@@ -46,7 +60,7 @@ class LiveRequests:
         """Whether another row would be taken."""
         return self._ledger.statistics().is_accepting
 
-    def open(self, exchange: RequestRecord) -> None:
+    def open(self, request: LiveRequest) -> None:
         """Open the row, or report the request as rejected.
 
         Raises:
@@ -56,34 +70,34 @@ class LiveRequests:
         try:
             if self.is_stopping:
                 raise ShuttingDown("the relay is shutting down; try again", retry_after=1)
-            self._ledger.open_row(exchange.row)
+            self._ledger.open_row(request.row)
         except (ShuttingDown, LedgerUnavailable) as error:
-            self._events.request_rejected(Rejection(error.kind.value, exchange.row.request_id))
+            self._events.request_rejected(Rejection(error.kind.value, request.row.request_id))
             raise
-        self._open[exchange.row.request_id] = exchange
+        self._open[request.row.request_id] = request
         if self._idle.is_set():
             self._idle = trio.Event()
 
-    def close(self, exchange: RequestRecord) -> None:
+    def close(self, request: LiveRequest) -> None:
         """Close the row."""
-        del self._open[exchange.row.request_id]
-        self._ledger.close_row(exchange.row)
-        self._events.request_settled(exchange.row)
+        del self._open[request.row.request_id]
+        self._ledger.close_row(request.row)
+        self._events.request_settled(request.row)
         if not self._open:
             self._idle.set()
 
     def by_phase(self) -> dict[str, int]:
         """Live requests by phase."""
-        return dict(Counter(exchange.phase.name.lower() for exchange in self._open.values()))
+        return dict(Counter(request.phase.name.lower() for request in self._open.values()))
 
     def attempts(self) -> dict[str, int]:
         """Live upstream attempts by account."""
-        accounts = (exchange.attempt_account for exchange in self._open.values())
+        accounts = (request.attempt_account for request in self._open.values())
         return dict(Counter(account.name for account in accounts if account is not None))
 
     def held_bytes(self) -> tuple[int, int]:
-        """Bytes inside all handovers together, and inside the fullest one."""
-        held = [exchange.handover.held_bytes for exchange in self._open.values()]
+        """Bytes inside all response channels together, and inside the fullest one."""
+        held = [request.response.held_bytes for request in self._open.values()]
         return sum(held), max(held, default=0)
 
     def stop(self) -> None:
@@ -91,12 +105,12 @@ class LiveRequests:
         self.is_stopping = True
 
     def end_all(self, error: RelayError) -> None:
-        """End every open request with ``error``: told to its client in its own dialect, then settled."""
-        for exchange in self:
-            exchange.clock.end_with(error)
+        """End every open request with ``error``: its client gets it in its own dialect, and the row is closed."""
+        for request in self:
+            request.clock.end_with(error)
 
     async def wait_idle(self, seconds: float = math.inf) -> bool:
-        """Wait until no request is open, at most ``seconds``; tell whether that was reached.
+        """Wait until no request is open, at most ``seconds``; returns whether that was reached.
 
         Cancelled here: atomic.
         """

@@ -1,27 +1,32 @@
-"""The upstream reader: the one task that reads a request, holds its slot, reads its answer, and settles.
+"""The pump: the one task that reads a request, holds its slot, copies its answer to the response channel, and settles.
 
 ::
 
     request nursery (quart-trio's own)
-    ├─ disconnect watcher          cancels the nursery
-    ├─ handler -> body             waits for the answer's head, then drains the hand-over to the client
-    └─ pump                        started by `await nursery.start(pump, …)`
-         with sink, exchange:                 leaving: settle the row, then close the channel
-           read the request                   R
-           repeat: wait for a turn            Q
-             with turn:                       the slot, held by this block and nothing else
-               attempt: connect, head, data   C H D
-           wait until the client has it all   L  (the slot is free already)
+    ├─ RequestConnection.handle_messages   cancels the nursery when the client disconnects
+    ├─ relay(), then ClientBody            waits for the head of the answer, then sends what the channel brings
+    └─ pump                                started by ``await nursery.start(pump, …)``
+         with sender, RequestRecord:           leaving: settle the row, then close the channel
+           _read ─ read_request                R
+           _try_accounts, for each account:
+             _acquire                          Q
+             with record.holding(lease):       the slot, held by this block and nothing else
+               Attempt.run                     C H D
+           _flush                              L  (the slot is free already)
 
-How it can end, and what each end does to the slot, is one ``with`` in ``_try_accounts``. An error before the head is
-raised out of ``nursery.start`` into the handler; after it, it travels down the channel, because raising it would cancel
-the client's body before the client was told. A cancellation passes through everything and is judged on the way out.
+An error before the head is raised out of ``nursery.start`` into the handler; after it, it travels down the channel,
+because raising it would cancel the client's body before the client has it.
+
+**A client that disconnects** ends its request in one of two ways: its nursery is cancelled, which comes through here as
+``Cancelled`` wherever the pump waits; or its response body is given up, and the channel raises ``BrokenResourceError``.
+``RequestRecord.judge`` alone says what they mean, and the block in ``_attempt`` is the one place where they end an
+attempt: everything inside of it only lets them through. So an attempt that is to outlive its client would be shielded
+in that block, and nowhere else.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,9 +35,11 @@ import trio
 
 from relay_trio.api.operation import Affinity
 from relay_trio.errors import CapacityError, QueueTimeout, RelayError
+from relay_trio.http import ResponseHead
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Phase
 from relay_trio.pool.account import is_match
+from relay_trio.relay.asked import Answer
 from relay_trio.relay.attempt import Attempt, Failure, client_stalled
 from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.relay.read_request import read_request
@@ -40,19 +47,22 @@ from relay_trio.relay.record import RequestRecord
 
 if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.http import Headers
     from relay_trio.pool.account import Account
     from relay_trio.pool.admission import Lease, SlotRequest
-    from relay_trio.relay.asked import Answer, Asked
+    from relay_trio.relay.asked import Asked
     from relay_trio.relay.channel import ResponseChannel
     from relay_trio.relay.core import Relay
-    from relay_trio.settings import TimeoutSettings
+
+_REQUEST_ID_CHARACTERS = 128
+"""What the ledger keeps of an upstream's own request id."""
 
 
-async def pump(core: Relay, asked: Asked, handover: ResponseChannel, *, task_status: trio.TaskStatus[Answer]) -> None:
-    """Live one request, from its body to its row. Started with ``nursery.start``, which returns the answer's head.
+async def pump(relay: Relay, asked: Asked, response: ResponseChannel, *, task_status: trio.TaskStatus[Answer]) -> None:
+    """Serve one request, from its body to its row. Started with ``nursery.start``, which returns the answer's head.
 
     Raises:
-        RelayError: before the head; the caller tells the client. The row is closed already.
+        RelayError: before the head; the caller answers with it. The row is closed already.
 
     Cancelled here: destroys, in this order: upstream connection closed, slot given back, row closed, channel closed.
     """
@@ -63,129 +73,160 @@ async def pump(core: Relay, asked: Asked, handover: ResponseChannel, *, task_sta
         route=asked.operation.name,
         client_request_id=asked.client_request_id,
     )
-    with handover.sender as sink, RequestRecord(row, asked.presence, handover, core.live) as exchange:
-        life = _Life(core, asked, exchange, handover)
+    with response.sender as sender, RequestRecord(row, asked.presence, response, relay.live) as record:
+        stages = _Stages(relay, asked, record, task_status)
         try:
-            await life.run(task_status)
-        except trio.BrokenResourceError:
-            exchange.body_is_gone()
+            await stages.run()
+        except trio.BrokenResourceError as error:
+            record.ended(record.judge(error))
         except RelayError as error:
-            exchange.ended(error.outcome_in(exchange.phase))
-            if life.attempt is None or not life.attempt.has_started:
+            record.ended(record.judge(error))
+            if not record.has_begun:
                 row.status = asked.dialect.status_of(error)
                 raise
-            sink.fail(life.last_word(error))
+            sender.fail(stages.failed(error))
         else:
-            sink.finish(StreamDone(exchange.settle_usage()))
+            sender.finish(StreamDone(record.settle_usage()))
 
 
-class _Life:
+class _Stages:
     """The stages of one request, in order."""
 
-    def __init__(self, core: Relay, asked: Asked, exchange: RequestRecord, handover: ResponseChannel) -> None:
-        self.attempt: Attempt | None = None
-        self._core = core
+    def __init__(self, relay: Relay, asked: Asked, record: RequestRecord, started: trio.TaskStatus[Answer]) -> None:
+        self._relay = relay
         self._asked = asked
-        self._exchange = exchange
-        self._sink = handover.sender
+        self._record = record
+        self._sender = record.response.sender
+        self._started = started
 
-    async def run(self, started: trio.TaskStatus[Answer]) -> None:
-        core, exchange, timeouts = self._core, self._exchange, self._core.settings.timeouts
-        exchange.clock.set_total(timeouts.total_timeout_seconds)
-        incoming = await self._read(timeouts)
-        is_pinned = self._asked.operation.affinity is Affinity.PINNED
-        want = core.admission.new_request(incoming.model, incoming.operation, is_pinned=is_pinned)
-        self.attempt = Attempt(core, self._asked, incoming, exchange, self._sink, started)
-        await self._try_accounts(want, self.attempt)
-        if exchange.outcome is None:
-            exchange.phase = Phase.FLUSH
-        with exchange.clock.limit(timeouts.write_timeout_seconds, client_stalled) as limit:
-            while not self._sink.is_flushed:
-                await self._sink.progress()
-                limit.rearm(timeouts.write_timeout_seconds, client_stalled)
-        if exchange.outcome is None:
-            exchange.ended(COMPLETED)
+    async def run(self) -> None:
+        self._record.clock.set_total(self._relay.settings.timeouts.total_timeout_seconds)
+        checked, wanted = await self._read()
+        await self._try_accounts(checked, wanted)
+        await self._flush()
 
-    async def _read(self, timeouts: TimeoutSettings) -> CheckedRequest:
-        """The request. Its parsed document, which can be much larger than its bytes, is let go here."""
-        exchange, operation = self._exchange, self._asked.operation
-        max_body_bytes = self._core.settings.server.max_body_bytes
-        incoming, reading = await read_request(self._asked, exchange.clock, timeouts, max_body_bytes)
-        exchange.row.model, exchange.row.is_stream = reading.model or "", reading.is_stream
-        if operation.lists is not None and reading.model is None and incoming.method == "GET":  # HEAD has no list
-            return replace(incoming, is_listed=partial(self._is_listed, operation.lists))
-        return incoming
+    # --- R ---------------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> tuple[CheckedRequest, SlotRequest]:
+        """The request, and the slot that it needs.
+
+        Whatever is to be decided by what a request asks for, before it waits for a slot, has ``reading`` for it. The
+        parsed document in it, which can be much larger than its bytes, is let go here.
+        """
+        settings, record, operation = self._relay.settings, self._record, self._asked.operation
+        checked, reading = await read_request(
+            self._asked, record.clock, settings.timeouts, settings.server.max_body_bytes
+        )
+        record.row.model, record.row.is_stream = reading.model or "", reading.is_stream
+        if operation.lists is not None and reading.model is None and checked.method == "GET":  # HEAD has no list
+            checked = replace(checked, is_listed=partial(self._is_listed, operation.lists))
+        is_pinned = operation.affinity is Affinity.PINNED
+        return checked, self._relay.admission.new_request(reading.model, operation.name, is_pinned=is_pinned)
 
     def _is_listed(self, operation: str, model: str) -> bool:
         """Whether a model can be asked for: some account serves it, and the key may use it."""
-        return is_match(model, self._asked.key.models) and self._core.admission.serves(model, operation)
+        return is_match(model, self._asked.key.models) and self._relay.admission.serves(model, operation)
 
-    async def _try_accounts(self, want: SlotRequest, attempt: Attempt) -> None:
-        exchange, retry = self._exchange, self._core.settings.retry
-        failure: Failure | None = None
-        account: Account | None = None
-        queued_seconds = 0.0
-        with ExitStack() as budget:
-            while True:
-                exchange.phase = Phase.QUEUED
-                queued_at = trio.current_time()
-                try:
-                    turn = await self._wait_turn(want)
-                except CapacityError:
-                    if failure is None:
-                        raise
-                    break
-                queued_seconds += trio.current_time() - queued_at
-                exchange.row.queue_ms = queued_seconds * 1000
-                try:
-                    with turn as account:
-                        exchange.attempt_account = account
-                        try:
-                            failure = await attempt.run(account)
-                        finally:
-                            exchange.attempt_account = None
-                finally:
-                    exchange.slot_released()
-                if failure is None:
-                    return
-                want.tried.add(account.name)
-                if (
-                    not (retry.enabled and failure.is_retryable)
-                    or exchange.row.attempts >= retry.max_attempts
-                    or not self._core.admission.has_candidate(want)
-                ):
-                    break
-                if exchange.row.attempts == 1 and not budget.enter_context(
-                    self._core.admission.retrying(
-                        live=len(self._core.live), ratio=retry.budget_ratio, at_least=retry.budget_min_concurrent
-                    )
-                ):
-                    break
-                exchange.end_seen_at = None
-        exchange.phase = failure.phase
-        if failure.head is None or account is None:
-            raise failure.error
-        exchange.ended(failure.error.outcome_in(Phase.HEAD))
-        attempt.pass_on(failure, account)
+    # --- Q C H D ---------------------------------------------------------------------------------------------------
 
-    async def _wait_turn(self, want: SlotRequest) -> Lease:
-        turn = self._core.admission.acquire_nowait(want)
-        if turn is not None:
-            return turn
-        seconds = self._core.settings.queue.queue_timeout_seconds
+    async def _try_accounts(self, checked: CheckedRequest, wanted: SlotRequest) -> None:
+        """Make attempts until one has an answer, or another would not help."""
+        failure = await self._attempt(checked, wanted)
+        if failure is not None and self._may_retry(failure, wanted):
+            with self._relay.retry_budget.place(self._relay.settings.retry, len(self._relay.live)) as has_place:
+                while has_place and failure is not None and self._may_retry(failure, wanted):
+                    try:
+                        failure = await self._attempt(checked, wanted)
+                    except CapacityError:
+                        break  # of the two errors, the client gets the one of the account that was tried
+        if failure is not None:
+            self._give_up(failure, checked)
+
+    async def _attempt(self, checked: CheckedRequest, wanted: SlotRequest) -> Failure | None:
+        """Wait for a slot and make one attempt with it. A disconnect ends the attempt in this block (see above)."""
+        record = self._record
+        record.phase, record.end_seen_at = Phase.QUEUED, None
+        with record.holding(await self._acquire(wanted)) as account:
+            wanted.tried.add(account.name)
+            return await Attempt(self._relay, account, checked, record, self._sender, self._begin).run()
+
+    async def _acquire(self, wanted: SlotRequest) -> Lease:
+        admission, row = self._relay.admission, self._record.row
+        queued_before = row.queue_ms or 0.0
+        lease = admission.acquire_nowait(wanted)
+        if lease is not None:
+            row.queue_ms = queued_before
+            return lease
+        seconds = self._relay.settings.queue.queue_timeout_seconds
+        queued_at = trio.current_time()
 
         def timed_out() -> QueueTimeout:
             return QueueTimeout(f"no slot came free within {seconds:g} seconds", retry_after=1)
 
-        with self._exchange.clock.limit(seconds, timed_out):
-            return await self._core.admission.acquire(want)
+        with self._record.clock.limit(seconds, timed_out):
+            lease = await admission.acquire(wanted)
+        row.queue_ms = queued_before + self._record.ms_since(queued_at)
+        return lease
 
-    def last_word(self, error: RelayError) -> StreamFailed:
-        """How the client is told, inside the stream."""
-        meter = self._exchange.meter
+    def _may_retry(self, failure: Failure, wanted: SlotRequest) -> bool:
+        retry = self._relay.settings.retry
+        return (
+            retry.enabled
+            and failure.is_retryable
+            and self._record.row.attempts < retry.max_attempts
+            and self._relay.admission.has_candidate(wanted)
+        )
+
+    def _give_up(self, failure: Failure, checked: CheckedRequest) -> None:
+        """End with the last failure: with the upstream's own answer, if it may be passed on.
+
+        Raises:
+            UpstreamError: it may not.
+        """
+        self._record.phase = failure.phase
+        if failure.head is None:
+            raise failure.error
+        self._record.ended(failure.error.outcome_in(Phase.HEAD))
+        self._pass_on(failure, failure.head, checked)
+
+    # --- what the client is sent -----------------------------------------------------------------------------------
+
+    def _begin(self, account: Account, head: ResponseHead, headers: Headers) -> None:
+        """Send the client the head of its answer."""
+        record = self._record
+        record.has_begun = True
+        record.row.status = head.status
+        record.row.upstream_request_id = account.provider.request_id(head)[:_REQUEST_ID_CHARACTERS]
+        self._started.started(Answer(head.status, headers, record.row))
+
+    def _pass_on(self, failure: Failure, head: ResponseHead, checked: CheckedRequest) -> None:
+        """Send the client the upstream's own error answer."""
+        account = failure.account
+        visible = ResponseHead(head.status, account.call_for(checked).client_headers(head, checked))
+        request_id = self._asked.request_id
+        _, headers, body = self._asked.dialect.passed_on(failure.error, visible, failure.body, request_id)
+        self._begin(account, head, [*headers, (b"content-length", str(len(body)).encode())])
+        self._sender.write(body)
+
+    def failed(self, error: RelayError) -> StreamFailed:
+        """The end of an answer that had begun: with an error event, unless the upstream's own went out already."""
+        meter = self._record.meter
         if meter is None:
             return StreamFailed(error)
         if meter.error is error and meter.is_error_forwarded:
             return StreamFailed(error, is_error_forwarded=True)
-        event = self._asked.dialect.closing_event(error, self._asked.request_id, meter.position)
-        return StreamFailed(error, event)
+        return StreamFailed(error, self._asked.dialect.closing_event(error, self._asked.request_id, meter.position))
+
+    # --- L ---------------------------------------------------------------------------------------------------------
+
+    async def _flush(self) -> None:
+        """Wait until the client has been sent everything."""
+        record, seconds = self._record, self._relay.settings.timeouts.write_timeout_seconds
+        if record.outcome is None:
+            record.phase = Phase.FLUSH
+        with record.clock.limit(seconds, client_stalled) as limit:
+            while not self._sender.is_flushed:
+                await self._sender.progress()
+                limit.rearm(seconds, client_stalled)
+        if record.outcome is None:
+            record.ended(COMPLETED)

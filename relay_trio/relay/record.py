@@ -1,12 +1,12 @@
 """One request as the relay sees it: phase, clocks, attempts, and its one ledger row.
 
-An exchange is entered by the pump before anything that can fail, and left by the pump after everything else. Leaving
-it settles: the row is closed with the outcome, exactly once, synchronously, whatever ended the request. Nobody else
-opens or closes rows.
+The pump enters a record before anything that can fail, and leaves it after everything else. Leaving it settles: the row
+is closed with the outcome, exactly once, synchronously, whatever ended the request. Nobody else opens or closes rows.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
@@ -18,12 +18,14 @@ from relay_trio.relay.deadline import RequestClock
 from relay_trio.usage import NO_USAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.provider import Provider
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.pool.account import Account
+    from relay_trio.pool.admission import Lease
     from relay_trio.relay.channel import ResponseChannel
     from relay_trio.relay.live import LiveRequests
     from relay_trio.relay.presence import ClientPresence
@@ -33,14 +35,20 @@ CLIENT_LEFT_STATUS = 499
 """nginx's status for a client that left before it was answered. Only ever written to the ledger and the log."""
 
 
+_CANCELLED_BY = {Who.CLIENT: "client", Who.CLIENT_TIMEOUT: "client", Who.DRAIN: "shutdown"}
+"""What the row says of a cancellation; of any other, ``relay``."""
+
+
 class RequestRecord:
     """The state of one request. Written by the pump alone; read by the admin pages."""
 
-    def __init__(self, row: LedgerRow, presence: ClientPresence, handover: ResponseChannel, live: LiveRequests) -> None:
+    def __init__(self, row: LedgerRow, presence: ClientPresence, response: ResponseChannel, live: LiveRequests) -> None:
         self.row = row
         self.phase = Phase.READING
         self.clock = RequestClock()
-        self.handover = handover
+        self.response = response
+        self.has_begun = False
+        """Whether the client was sent the head of its answer."""
         self.attempt_account: Account | None = None
         """The account of the upstream attempt that lives now: set exactly while its slot is held."""
         self.meter: AnswerReader | None = None
@@ -63,7 +71,9 @@ class RequestRecord:
     ) -> None:
         outcome = self._outcome
         if outcome is None:
-            outcome = self._judge(error)
+            outcome = self.judge(error)
+            if _is_cancellation(error):
+                self.row.cancelled_by = _CANCELLED_BY.get(outcome.who, "relay")
         self.row.outcome = outcome
         if self.row.status is None and outcome.who in (Who.CLIENT, Who.DRAIN):
             self.row.status = CLIENT_LEFT_STATUS
@@ -82,9 +92,18 @@ class RequestRecord:
         """The pump knows how it ended."""
         self._outcome = outcome
 
-    def body_is_gone(self) -> None:
-        """The client's body was given up before its end: by a disconnect, or by a defect on the client's side of us."""
-        self.ended(ended_by_client(self.phase) if self._presence.left_at is not None else ended_by_defect(self.phase))
+    @contextmanager
+    def holding(self, lease: Lease) -> Iterator[Account]:
+        """Hold the slot of ``lease`` for an attempt. Nothing else in the relay takes a slot or gives one back."""
+        try:
+            with lease as account:
+                self.attempt_account = account
+                try:
+                    yield account
+                finally:
+                    self.attempt_account = None
+        finally:
+            self.row.release_ms = self._ms_since_end()
 
     def end_is_seen(self) -> None:
         """Start of the release time, unless an earlier moment is known."""
@@ -94,10 +113,6 @@ class RequestRecord:
     def upstream_closed(self) -> None:
         """The attempt's connection is closed or back in the pool."""
         self.row.upstream_close_ms = self._ms_since_end()
-
-    def slot_released(self) -> None:
-        """The attempt's slot is free."""
-        self.row.release_ms = self._ms_since_end()
 
     def first_byte(self) -> None:
         """The first body byte, or the end of an empty body, came from the upstream."""
@@ -127,20 +142,20 @@ class RequestRecord:
 
     # --- settlement -----------------------------------------------------------------------------------------------
 
-    def _judge(self, error: BaseException | None) -> Outcome:
-        """The outcome of an end that the pump did not choose."""
+    def judge(self, error: BaseException | None) -> Outcome:
+        """How the request ends, if ``error`` is what ends it in this phase. Changes nothing.
+
+        A cancellation, and a response body that was given up, are the client's doing if it has left by then.
+        """
         if isinstance(error, RelayError):
             return error.outcome_in(self.phase)
-        if _is_cancellation(error):
-            if self._presence.left_at is not None:
-                self.row.cancelled_by = "client"
-                if self._presence.has_timed_out:
-                    return Outcome(Word.CLIENT_TIMEOUT, Who.CLIENT_TIMEOUT, self.phase)
-                return ended_by_client(self.phase)
-            if self._live.is_stopping:
-                self.row.cancelled_by = "shutdown"
-                return ended_by_shutdown(self.phase)
-            self.row.cancelled_by = "relay"
+        is_cancellation = _is_cancellation(error)
+        if (is_cancellation or isinstance(error, trio.BrokenResourceError)) and self._presence.left_at is not None:
+            if self._presence.has_timed_out:
+                return Outcome(Word.CLIENT_TIMEOUT, Who.CLIENT_TIMEOUT, self.phase)
+            return ended_by_client(self.phase)
+        if is_cancellation and self._live.is_stopping:
+            return ended_by_shutdown(self.phase)
         return ended_by_defect(self.phase)
 
     def _ms_since_end(self) -> float:

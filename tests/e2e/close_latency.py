@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.relay.record import RequestRecord
+    from relay_trio.relay.live import LiveRequest
 
 _LIMIT_SECONDS = 2.0
 """Longer than this is never."""
@@ -159,16 +159,16 @@ class Bench:
             case Moment.MID_WRITE:
                 await self._until(lambda: self._is_full(request_id))
 
-    def _exchange(self, request_id: str) -> RequestRecord | None:
+    def _live_request(self, request_id: str) -> LiveRequest | None:
         return next((live for live in self._relay.core.live if live.row.client_request_id == request_id), None)
 
     def _phase(self, request_id: str) -> Phase | None:
-        exchange = self._exchange(request_id)
-        return exchange.phase if exchange is not None else None
+        request = self._live_request(request_id)
+        return request.phase if request is not None else None
 
     def _is_full(self, request_id: str) -> bool:
-        exchange = self._exchange(request_id)
-        return exchange is not None and exchange.handover.held_bytes >= exchange.handover.limit_bytes
+        request = self._live_request(request_id)
+        return request is not None and request.response.held_bytes >= request.response.limit_bytes
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Cancelled here: atomic."""

@@ -107,7 +107,7 @@ def leak_a_call(house: House) -> None:
 
 def hoard_bytes(house: House) -> None:
     for exchange in house.core.live:
-        exchange.handover.held_bytes = CHANNEL_BYTES + LARGEST_READ_BYTES + 1
+        exchange.response.held_bytes = CHANNEL_BYTES + LARGEST_READ_BYTES + 1
 
 
 def lose_a_waiter(house: House) -> None:

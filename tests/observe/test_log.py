@@ -140,6 +140,22 @@ def test_a_full_disk_loses_lines_which_are_counted_and_nothing_else(stderr: Stde
     assert len(stderr.lines) == 1
 
 
+# --- attempts -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_failed_attempt_is_a_line_though_another_account_then_serves(
+    stderr: Stderr, autojump_clock: MockClock
+) -> None:
+    async with open_house(scripts.first_account_is_overloaded, accounts=2) as house:
+        house.core.events.observers.append(Log())
+        await house.request().run()
+    (line,) = [line for line in stderr.lines if line["event"] == "attempt"]
+    assert line["request_id"] == house.rows[0].request_id
+    shown = ("level", "account", "phase", "reason", "status")
+    assert [line[name] for name in shown] == ["warning", "a", "head", "upstream_rate_limited", 529]
+    assert line["duration_ms"] >= 0
+
+
 # --- accounts -----------------------------------------------------------------------------------------------------
 
 

@@ -303,16 +303,6 @@ async def test_waiters_are_told_when_their_last_account_is_disabled() -> None:
     assert_at_rest(admission, slots)
 
 
-async def test_the_retry_budget_is_a_share_of_live_requests_with_a_floor() -> None:
-    admission, _ = make_pool(make_account())
-    with admission.retrying(live=10, ratio=0.2, at_least=1) as first:
-        with admission.retrying(live=10, ratio=0.2, at_least=1) as second:
-            with admission.retrying(live=10, ratio=0.2, at_least=1) as third:
-                assert (first, second, third) == (True, True, False)
-    with admission.retrying(live=0, ratio=0.2, at_least=1) as again:
-        assert again
-
-
 # --- under load ---------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
 from relay_trio.relay.events import Events
 from relay_trio.relay.live import LiveRequests
+from relay_trio.relay.retry import RetryBudget
 from relay_trio.upstream.client import UpstreamClient, open_upstream_client
 from relay_trio.vendors.bedrock.stream import InvokeStreamReader
 from relay_trio.vendors.registry import provider_named
@@ -341,7 +342,9 @@ async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **set
                 ]
                 admission = Admission(pool, table, max_waiting=loaded.queue.max_waiting)
                 events = Events(on_error=_raise)
-                core = Relay(CurrentSettings(loaded), admission, client, LiveRequests(ledger, events), events)
+                core = Relay(
+                    CurrentSettings(loaded), admission, client, LiveRequests(ledger, events), events, RetryBudget()
+                )
                 house = House(core, table, ledger, client)
                 try:
                     yield house

@@ -12,6 +12,7 @@ import trio.testing
 
 from relay_trio.http import header
 from relay_trio.pool.health import AccountState
+from relay_trio.relay.events import Observer
 from relay_trio.usage import UsageSource
 from tests.explorer import Run, Steps, explore
 from tests.relay import bedrock_scripts, scripts
@@ -19,8 +20,11 @@ from tests.relay.house import HEAD, LAST_CHUNK, START, STREAM, TEXT, Client, Hou
 from tests.vendors.frames import CLAUDE, exception
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trio.testing import MockClock
 
+    from relay_trio.ledger.row import AttemptRecord
     from relay_trio.pool.health import HealthStatistics
     from tests.relay.house import Script, UpstreamSide
 
@@ -286,6 +290,71 @@ async def test_two_requests_do_not_share_one_place_in_the_budget(autojump_clock:
         house.assert_at_rest()
         assert sorted(client.status or 0 for client in clients) == [200, 502]
         assert sorted(row.attempts for row in house.rows) == [1, 2]
+
+
+# --- what is left of an attempt -----------------------------------------------------------------------------------
+
+
+class Attempts(Observer):
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, AttemptRecord]] = []
+
+    def attempt_ended(self, request_id: str, attempt: AttemptRecord) -> None:
+        self.seen.append((request_id, attempt))
+
+
+def shown(attempts: Iterable[AttemptRecord]) -> list[tuple[str, str, str, int | None]]:
+    return [(attempt.account, attempt.phase.value, attempt.reason.value, attempt.status) for attempt in attempts]
+
+
+async def test_a_failed_attempt_is_recorded_though_another_account_then_serves(autojump_clock: MockClock) -> None:
+    attempts = Attempts()
+    async with open_house(first_account(scripts.is_overloaded, scripts.streams), accounts=2) as house:
+        house.core.events.observers.append(attempts)
+        await served(house, house.request())
+        (row,) = house.rows
+    assert codes(house) == ["--"]
+    assert shown(row.attempt_log) == [("a", "H", "upstream_rate_limited", 529)]
+    assert [request_id for request_id, _ in attempts.seen] == [row.request_id] * 2
+    assert shown(attempt for _, attempt in attempts.seen) == [
+        ("a", "H", "upstream_rate_limited", 529),
+        ("b", "D", "completed", 200),
+    ]
+
+
+async def test_an_attempt_without_an_answer_is_recorded_with_its_time(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.is_silent, timeouts={"first_byte_timeout_seconds": 3}) as house:
+        await served(house, house.request())
+        (attempt,) = house.rows[0].attempt_log
+    assert shown([attempt]) == [("a", "H", "upstream_timeout", None)]
+    assert attempt.duration_ms == pytest.approx(3000)
+
+
+async def test_an_attempt_that_fails_in_the_middle_of_its_answer_is_recorded(autojump_clock: MockClock) -> None:
+    async with open_house(scripts.dies_midway) as house:
+        await served(house, house.request())
+        assert shown(house.rows[0].attempt_log) == [("a", "D", "upstream_error", 200)]
+
+
+@pytest.mark.parametrize("script", [scripts.streams, refuses(400, INVALID)], ids=["answered", "400"])
+async def test_an_attempt_that_was_answered_has_not_failed(autojump_clock: MockClock, script: Script) -> None:
+    async with open_house(script) as house:
+        await served(house, house.request())
+        assert house.rows[0].attempt_log == ()
+
+
+async def test_an_attempt_whose_client_left_ends_by_the_client_and_has_not_failed(autojump_clock: MockClock) -> None:
+    attempts = Attempts()
+    async with open_house(scripts.stalls) as house:
+        house.core.events.observers.append(attempts)
+        client = house.request()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            await trio.sleep(1)
+            client.left.set()
+        house.assert_at_rest()
+        assert house.rows[0].attempt_log == ()
+    assert shown(attempt for _, attempt in attempts.seen) == [("a", "D", "client_disconnect", 200)]
 
 
 # --- what lives in one account ------------------------------------------------------------------------------------

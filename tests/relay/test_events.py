@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from relay_trio.ledger.row import LedgerRow
+from relay_trio.ledger.row import AttemptRecord, LedgerRow
+from relay_trio.outcome import Phase, Word
 from relay_trio.pool.health import AccountChange, Change
 from relay_trio.relay.events import Events, EventStatistics, Observer, Rejection
 
 ROW = LedgerRow("req_1", "k_01", 1.0, "messages")
+ATTEMPT = AttemptRecord("a", Phase.HEAD, Word.UPSTREAM_ERROR, 500, 7.5)
 REJECTION = Rejection("authentication", "req_2")
 CHANGE = AccountChange("a", Change.COOLED_DOWN, "the upstream answered 429", 5.0)
 
@@ -18,6 +20,9 @@ class Watching(Observer):
     def request_settled(self, row: LedgerRow) -> None:
         self.seen.append(row)
 
+    def attempt_ended(self, request_id: str, attempt: AttemptRecord) -> None:
+        self.seen.append((request_id, attempt))
+
     def request_rejected(self, rejection: Rejection) -> None:
         self.seen.append(rejection)
 
@@ -27,6 +32,9 @@ class Watching(Observer):
 
 class Failing(Observer):
     def request_settled(self, row: LedgerRow) -> None:
+        raise ZeroDivisionError
+
+    def attempt_ended(self, request_id: str, attempt: AttemptRecord) -> None:
         raise ZeroDivisionError
 
     def request_rejected(self, rejection: Rejection) -> None:
@@ -42,9 +50,10 @@ class Indifferent(Observer):
 
 def tell_all(events: Events) -> list[object]:
     events.request_settled(ROW)
+    events.attempt_ended("req_1", ATTEMPT)
     events.request_rejected(REJECTION)
     events.account_changed(CHANGE)
-    return [ROW, REJECTION, CHANGE]
+    return [ROW, ("req_1", ATTEMPT), REJECTION, CHANGE]
 
 
 def test_every_observer_hears_of_every_event() -> None:

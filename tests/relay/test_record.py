@@ -28,11 +28,13 @@ from relay_trio.relay.presence import ClientPresence
 from relay_trio.relay.record import RequestRecord
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.registry import provider_named
-from tests.pool.pools import make_account
+from tests.pool.pools import make_account, make_pool
 from tests.relay.house import MemoryLedger
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
+
+    from relay_trio.pool.admission import Lease
 
 
 class FullLedger(MemoryLedger):
@@ -72,14 +74,20 @@ class Office(Observer):
     def request_rejected(self, rejection: Rejection) -> None:
         self.rejected.append(rejection)
 
-    def exchange(self, request_id: str = "req_1", *, left: bool = False, timed_out: bool = False) -> RequestRecord:
+    def record(self, request_id: str = "req_1", *, left: bool = False, timed_out: bool = False) -> RequestRecord:
         presence = ClientPresence(trio.current_time() if left else None, timed_out)
         return RequestRecord(LedgerRow(request_id, "k_01", 0.0, "messages"), presence, ResponseChannel(), self.live)
 
+    def lease(self) -> Lease:
+        admission, _ = make_pool(make_account("a"))
+        lease = admission.acquire_nowait(admission.new_request("m"))
+        assert lease is not None
+        return lease
 
-def outcome(exchange: RequestRecord) -> Outcome:
-    assert exchange.row.outcome is not None
-    return exchange.row.outcome
+
+def outcome(record: RequestRecord) -> Outcome:
+    assert record.row.outcome is not None
+    return record.row.outcome
 
 
 # --- settlement ---------------------------------------------------------------------------------------------------
@@ -87,30 +95,31 @@ def outcome(exchange: RequestRecord) -> Outcome:
 
 async def test_a_row_is_open_inside_and_closed_outside() -> None:
     office = Office()
-    exchange = office.exchange()
-    with exchange:
+    record = office.record()
+    with record:
         assert (office.ledger.open_rows, office.live.open_rows, len(office.live)) == (1, 1, 1)
         assert not office.settled
-        exchange.ended(COMPLETED)
+        record.ended(COMPLETED)
     assert (office.ledger.open_rows, len(office.live)) == (0, 0)
-    assert office.settled == [exchange.row]
-    assert outcome(exchange) is COMPLETED
+    assert office.settled == [record.row]
+    assert outcome(record) is COMPLETED
 
 
 async def test_times_are_milliseconds_from_the_trio_clock(autojump_clock: MockClock) -> None:
     office = Office()
-    with office.exchange() as exchange:
+    with office.record() as record:
         await trio.sleep(2)
-        exchange.first_byte()
+        record.first_byte()
         await trio.sleep(3)
-        exchange.end_is_seen()
+        record.end_is_seen()
         await trio.sleep(0.25)
-        exchange.upstream_closed()
-        exchange.end_is_seen()  # an earlier moment is known
+        record.upstream_closed()
+        record.end_is_seen()  # an earlier moment is known
         await trio.sleep(0.25)
-        exchange.slot_released()
-        exchange.ended(COMPLETED)
-    row = exchange.row
+        with record.holding(office.lease()):
+            pass
+        record.ended(COMPLETED)
+    row = record.row
     assert [row.ttft_ms, row.upstream_close_ms, row.release_ms, row.duration_ms] == pytest.approx(
         [2000, 250, 500, 5500]
     )
@@ -119,30 +128,46 @@ async def test_times_are_milliseconds_from_the_trio_clock(autojump_clock: MockCl
 async def test_release_is_measured_from_the_disconnect_when_the_client_left(autojump_clock: MockClock) -> None:
     """Not from when the pump heard of it: that way is what is measured."""
     office = Office()
-    exchange = office.exchange(left=True)
+    record = office.record(left=True)
     await trio.sleep(1)
-    with exchange:
-        exchange.end_is_seen()
-        exchange.upstream_closed()
-        exchange.slot_released()
-        exchange.ended(COMPLETED)
-    assert (exchange.row.release_ms, exchange.row.upstream_close_ms) == pytest.approx((1000, 1000))
+    with record:
+        record.end_is_seen()
+        record.upstream_closed()
+        with record.holding(office.lease()):
+            pass
+        record.ended(COMPLETED)
+    assert (record.row.release_ms, record.row.upstream_close_ms) == pytest.approx((1000, 1000))
 
 
 async def test_an_attempt_whose_end_nobody_announced_took_no_time_to_release(autojump_clock: MockClock) -> None:
-    with Office().exchange() as exchange:
+    office = Office()
+    with office.record() as record:
         await trio.sleep(1)
-        exchange.slot_released()
-        exchange.ended(COMPLETED)
-    assert exchange.row.release_ms == 0
+        with record.holding(office.lease()):
+            pass
+        record.ended(COMPLETED)
+    assert record.row.release_ms == 0
+
+
+async def test_the_account_of_an_attempt_is_known_exactly_while_its_slot_is_held(autojump_clock: MockClock) -> None:
+    office = Office()
+    lease = office.lease()
+    with office.record() as record:
+        with pytest.raises(ZeroDivisionError), record.holding(lease) as account:
+            assert account is lease.account is record.attempt_account
+            assert office.live.attempts() == {"a": 1}
+            raise ZeroDivisionError
+        assert record.attempt_account is None
+        record.ended(COMPLETED)
+    assert record.row.release_ms == 0
 
 
 async def test_the_usage_is_what_the_meter_saw_however_it_ended() -> None:
     office, seen = Office(), UsageStats(3, 4, source=UsageSource.PARTIAL)
-    with pytest.raises(ZeroDivisionError), office.exchange("req_1") as cut:
+    with pytest.raises(ZeroDivisionError), office.record("req_1") as cut:
         cut.meter = Seen(seen)
         raise ZeroDivisionError
-    with office.exchange("req_2") as unmetered:
+    with office.record("req_2") as unmetered:
         unmetered.ended(COMPLETED)
     assert (cut.row.usage, unmetered.row.usage) == (seen, NO_USAGE)
 
@@ -150,11 +175,11 @@ async def test_the_usage_is_what_the_meter_saw_however_it_ended() -> None:
 async def test_the_cost_is_known_when_the_request_is_settled() -> None:
     """Whoever limits spending is an observer: the row that it sees has its price."""
     office = Office()
-    with office.exchange() as exchange:
-        exchange.row.model, exchange.row.started_at = "claude-3-7-sonnet-20250219", 1_780_000_000.0
-        exchange.meter = Seen(UsageStats(1000, 100, source=UsageSource.EXACT))
-        exchange.provider = provider_named("anthropic")
-        exchange.ended(COMPLETED)
+    with office.record() as record:
+        record.row.model, record.row.started_at = "claude-3-7-sonnet-20250219", 1_780_000_000.0
+        record.meter = Seen(UsageStats(1000, 100, source=UsageSource.EXACT))
+        record.provider = provider_named("anthropic")
+        record.ended(COMPLETED)
     assert [row.cost_usd for row in office.settled] == [pytest.approx((1000 * 3 + 100 * 15) / 1e6)]
 
 
@@ -173,11 +198,11 @@ async def test_the_cost_is_known_when_the_request_is_settled() -> None:
 )
 async def test_no_error_of_the_price_lists_loses_a_row(model: Any, started_at: float, tokens: int) -> None:
     office = Office()
-    with office.exchange() as exchange:
-        exchange.row.model, exchange.row.started_at = model, started_at
-        exchange.meter = Seen(UsageStats(tokens, source=UsageSource.EXACT))
-        exchange.provider = provider_named("anthropic")
-        exchange.ended(COMPLETED)
+    with office.record() as record:
+        record.row.model, record.row.started_at = model, started_at
+        record.meter = Seen(UsageStats(tokens, source=UsageSource.EXACT))
+        record.provider = provider_named("anthropic")
+        record.ended(COMPLETED)
     assert [(row.cost_usd, row.usage.input_tokens) for row in office.settled] == [(None, tokens)]
 
 
@@ -199,33 +224,33 @@ async def test_a_cancellation_is_judged_by_who_is_gone(
 ) -> None:
     """A client that left while the relay stopped has left. A cancellation that nobody announced is a defect."""
     office = Office()
-    exchange = office.exchange(left=left, timed_out=timed_out)
-    with trio.CancelScope() as scope, exchange:
-        exchange.phase = Phase.DATA
+    record = office.record(left=left, timed_out=timed_out)
+    with trio.CancelScope() as scope, record:
+        record.phase = Phase.DATA
         office.live.is_stopping = is_stopping
         scope.cancel()
         await trio.lowlevel.checkpoint()
-    assert (outcome(exchange).word.value, outcome(exchange).code) == (word, code)
-    assert exchange.row.cancelled_by == by
+    assert (outcome(record).word.value, outcome(record).code) == (word, code)
+    assert record.row.cancelled_by == by
     if status is not None:
-        assert exchange.row.status == status
+        assert record.row.status == status
 
 
 async def test_a_cancellation_that_passed_a_nursery_is_judged_as_one() -> None:
     """Connecting opens a nursery, and what comes out of one is a group."""
-    exchange = Office().exchange(left=True)
-    with trio.CancelScope() as scope, exchange:
-        exchange.phase = Phase.CONNECTING
+    record = Office().record(left=True)
+    with trio.CancelScope() as scope, record:
+        record.phase = Phase.CONNECTING
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             nursery.start_soon(trio.sleep_forever)
             scope.cancel()
-    assert outcome(exchange).code == "CC"
+    assert outcome(record).code == "CC"
 
 
 async def test_a_defect_beside_a_cancellation_is_a_defect() -> None:
     """A group that holds both must not be blamed on the client."""
-    exchange = Office().exchange(left=True)
+    record = Office().record(left=True)
 
     async def breaks() -> None:
         try:
@@ -233,13 +258,13 @@ async def test_a_defect_beside_a_cancellation_is_a_defect() -> None:
         finally:
             raise ZeroDivisionError
 
-    with pytest.raises(ExceptionGroup), trio.CancelScope() as scope, exchange:
+    with pytest.raises(ExceptionGroup), trio.CancelScope() as scope, record:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(breaks)
             nursery.start_soon(trio.sleep_forever)
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
-    assert outcome(exchange).code == "IR"
+    assert outcome(record).code == "IR"
 
 
 @pytest.mark.parametrize(
@@ -257,37 +282,44 @@ async def test_a_defect_beside_a_cancellation_is_a_defect() -> None:
 async def test_an_error_is_judged_by_itself(error: BaseException, word: str, code: str) -> None:
     """Also when the client has left meanwhile: it is not why this request ended."""
     for left in (False, True):
-        exchange = Office().exchange(left=left)
-        with pytest.raises(type(error)), exchange:
-            exchange.phase = Phase.HEAD
+        record = Office().record(left=left)
+        with pytest.raises(type(error)), record:
+            record.phase = Phase.HEAD
             raise error
-        assert (outcome(exchange).word.value, outcome(exchange).code) == (word, code)
-        assert exchange.row.cancelled_by == ""
+        assert (outcome(record).word.value, outcome(record).code) == (word, code)
+        assert record.row.cancelled_by == ""
 
 
 async def test_what_the_pump_said_stands_against_what_comes_after() -> None:
     """An end that is known is not judged again, by a cancellation least of all."""
-    exchange = Office().exchange(left=True)
-    with trio.CancelScope() as scope, exchange:
-        exchange.ended(COMPLETED)
+    record = Office().record(left=True)
+    with trio.CancelScope() as scope, record:
+        record.ended(COMPLETED)
         scope.cancel()
         await trio.lowlevel.checkpoint()
-    assert outcome(exchange) is COMPLETED
+    assert outcome(record) is COMPLETED
 
 
 @pytest.mark.parametrize(("left", "expected"), [(True, "CD"), (False, "ID")])
 async def test_a_body_that_gave_up_is_the_clients_only_if_the_client_left(left: bool, expected: str) -> None:
-    with Office().exchange(left=left) as exchange:
-        exchange.phase = Phase.DATA
-        exchange.body_is_gone()
-    assert outcome(exchange).code == expected
+    with Office().record(left=left) as record:
+        record.phase = Phase.DATA
+        record.ended(record.judge(trio.BrokenResourceError()))
+    assert outcome(record).code == expected
+
+
+async def test_a_body_that_gave_up_because_its_client_stalled_is_a_timeout() -> None:
+    with Office().record(left=True, timed_out=True) as record:
+        record.phase = Phase.DATA
+        record.ended(record.judge(trio.BrokenResourceError()))
+    assert outcome(record).code == "cD"
 
 
 async def test_a_status_that_the_client_saw_is_not_replaced() -> None:
-    with Office().exchange() as exchange:
-        exchange.row.status = 200
-        exchange.ended(ended_by_client(Phase.DATA))
-    assert exchange.row.status == 200
+    with Office().record() as record:
+        record.row.status = 200
+        record.ended(ended_by_client(Phase.DATA))
+    assert record.row.status == 200
 
 
 # --- refusing -----------------------------------------------------------------------------------------------------
@@ -295,7 +327,7 @@ async def test_a_status_that_the_client_saw_is_not_replaced() -> None:
 
 async def test_a_ledger_that_takes_no_row_refuses_the_request_and_nothing_is_left_behind() -> None:
     office = Office(FullLedger())
-    with pytest.raises(LedgerUnavailable), office.exchange():
+    with pytest.raises(LedgerUnavailable), office.record():
         raise AssertionError("a request without a row is not served")
     assert (len(office.live), office.settled) == (0, [])
     assert office.rejected == [Rejection("overloaded", "req_1")]
@@ -305,7 +337,7 @@ async def test_a_ledger_that_takes_no_row_refuses_the_request_and_nothing_is_lef
 async def test_a_relay_that_stops_takes_no_request_and_opens_no_row() -> None:
     office = Office()
     office.live.stop()
-    with pytest.raises(ShuttingDown) as refused, office.exchange():
+    with pytest.raises(ShuttingDown) as refused, office.record():
         raise AssertionError("a stopping relay takes no new work")
     assert refused.value.retry_after == 1
     assert (len(office.live), office.ledger.opened, office.settled) == (0, {}, [])
@@ -314,11 +346,11 @@ async def test_a_relay_that_stops_takes_no_request_and_opens_no_row() -> None:
 
 async def test_entering_twice_is_an_error_and_the_first_row_is_still_closed_once() -> None:
     office = Office()
-    exchange = office.exchange()
-    with exchange:
-        with pytest.raises(AssertionError), exchange:
+    record = office.record()
+    with record:
+        with pytest.raises(AssertionError), record:
             pass
-        exchange.ended(COMPLETED)
+        record.ended(COMPLETED)
     assert len(office.settled) == 1
     assert (office.ledger.open_rows, len(office.live)) == (0, 0)
 
@@ -328,10 +360,10 @@ async def test_entering_twice_is_an_error_and_the_first_row_is_still_closed_once
 
 async def test_phases_attempts_and_bytes_are_of_what_is_open_now() -> None:
     office, account = Office(), make_account("a")
-    with office.exchange("req_1") as first, office.exchange("req_2") as second:
+    with office.record("req_1") as first, office.record("req_2") as second:
         second.phase, second.attempt_account = Phase.DATA, account
-        first.handover.sender.write(b"abc")
-        second.handover.sender.write(b"abcdefg")
+        first.response.sender.write(b"abc")
+        second.response.sender.write(b"abcdefg")
         assert office.live.by_phase() == {"reading": 1, "data": 1}
         assert office.live.attempts() == {"a": 1}
         assert office.live.held_bytes() == (10, 7)
@@ -345,7 +377,7 @@ async def test_ending_all_ends_each_in_its_own_limit(autojump_clock: MockClock) 
     office = Office()
 
     async def request(request_id: str) -> None:
-        with pytest.raises(ShuttingDown), office.exchange(request_id) as exchange, exchange.clock.limit():
+        with pytest.raises(ShuttingDown), office.record(request_id) as record, record.clock.limit():
             await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
@@ -362,9 +394,9 @@ async def test_waiting_until_idle_returns_at_once_when_it_is_and_at_the_limit_wh
     office = Office()
     started = trio.current_time()
     assert await office.live.wait_idle()
-    with office.exchange() as exchange:
+    with office.record() as record:
         assert not await office.live.wait_idle(3)
-        exchange.ended(COMPLETED)
+        record.ended(COMPLETED)
     assert await office.live.wait_idle(3)
     assert trio.current_time() - started == 3
 
@@ -377,10 +409,10 @@ async def test_a_request_that_comes_while_somebody_waits_for_idle_is_waited_for_
         answers.append(await office.live.wait_idle())
 
     async with trio.open_nursery() as nursery:
-        with office.exchange("req_1") as first:
+        with office.record("req_1") as first:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()
-            with office.exchange("req_2") as second:
+            with office.record("req_2") as second:
                 second.ended(COMPLETED)
             await trio.testing.wait_all_tasks_blocked()
             assert not answers
@@ -390,12 +422,12 @@ async def test_a_request_that_comes_while_somebody_waits_for_idle_is_waited_for_
 
 async def test_cancel_while_waiting_for_idle_changes_nothing(autojump_clock: MockClock) -> None:
     office = Office()
-    with office.exchange() as exchange:
+    with office.record() as record:
         with trio.move_on_after(1) as scope:
             await office.live.wait_idle()
         assert scope.cancelled_caught
         assert len(office.live) == 1
-        exchange.ended(COMPLETED)
+        record.ended(COMPLETED)
     assert await office.live.wait_idle()
 
 
