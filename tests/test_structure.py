@@ -96,6 +96,7 @@ trio, and neither have the counts (state) nor the settings (config)."""
 
 DOORS_FOR_TYPES: dict[str, set[str]] = {
     "hypercorn": {"web/asgi.py"},  # the ASGI message types
+    "werkzeug": {"web/catch_all.py"},
 }
 """More doors, for imports under ``TYPE_CHECKING`` only."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quart import Response, request
-from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
@@ -14,11 +13,14 @@ from relay_trio.relay.events import Rejection
 from relay_trio.vendors.registry import DIALECTS, dialect_of
 from relay_trio.web.answers import error_answer, new_request_id, relay
 from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, head_of, http_scope, link_of
+from relay_trio.web.catch_all import CatchAllApp
 from relay_trio.web.healthz import add_health
 from relay_trio.web.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from quart_trio import QuartTrio
 
     from relay_trio.keys.ring import KeyRing
     from relay_trio.relay.core import Relay
@@ -35,25 +37,21 @@ def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
 
     router = Router(DIALECTS)
 
-    async def relayed(path: str) -> Response:
-        """Whatever is asked by whichever method: the router looks at the path as it came."""
+    async def relayed() -> Response:
+        """The router looks at the path as it came."""
         head = head_of(http_scope())
         return await relay(core, ring, head, router.match(head))
 
-    app.url_map.merge_slashes = False
-    rule = app.url_rule_class("/<path:path>", endpoint="relayed", methods=None)
-    rule.provide_automatic_options = False
-    app.url_map.add(rule)
-    app.view_functions["relayed"] = relayed
+    app.catch_all(relayed)
     return app
 
 
-def bare_app(max_body_bytes: int, on_rejected: Callable[[Rejection], None] = lambda rejection: None) -> QuartTrio:
+def bare_app(max_body_bytes: int, on_rejected: Callable[[Rejection], None] = lambda rejection: None) -> CatchAllApp:
     """A Quart-trio application with this package's request connection and error envelopes, and no routes.
 
     ``on_rejected`` is given each request that fits no route, or fails before it reaches the relay.
     """
-    app = QuartTrio("relay_trio", static_folder=None)
+    app = CatchAllApp("relay_trio", static_folder=None)
     app.asgi_http_class = RequestConnection
     app.asgi_websocket_class = RefusedWebsocket  # type: ignore[assignment]  # it only has to be called
     app.config["RELAY_MAX_BODY_BYTES"] = max_body_bytes
