@@ -1,11 +1,54 @@
-"""What every test may use."""
+"""What every test may use, and the fast lane.
+
+``python -m pytest -m "not explore and not e2e"`` is the fast lane: half a minute, and every promise but those that only
+all schedules or a whole program can show. Both marks are given here, so that a new test cannot forget its own:
+``explore`` to each test that calls the explorer, ``e2e`` to all of ``tests/e2e``. A test elsewhere that starts a
+process or speaks through a real SDK carries ``e2e`` itself.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import CodeType
 
+import hypothesis
 import pytest
+
+END_TO_END = Path(__file__).parent / "e2e"
+
+hypothesis.settings.register_profile("fast", max_examples=20)
+"""A fifth of the examples: the fast lane draws often, the whole draws deep."""
+
+
+def is_fast_lane(config: pytest.Config) -> bool:
+    expression = config.getoption("markexpr")
+    return "not explore" in expression and "not e2e" in expression
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if is_fast_lane(config):
+        hypothesis.settings.load_profile("fast")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The SDKs that tests/e2e imports take longer to load than many a test to run."""
+    return True if collection_path == END_TO_END and is_fast_lane(config) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(END_TO_END):
+            item.add_marker("e2e")
+        if names(getattr(getattr(item, "function", None), "__code__", None), "explore"):
+            item.add_marker("explore")
+
+
+def names(code: CodeType | None, name: str) -> bool:
+    """Whether a function, or one inside of it, names ``name``."""
+    if code is None:
+        return False
+    return name in code.co_names or any(names(inner, name) for inner in code.co_consts if isinstance(inner, CodeType))
 
 
 @pytest.fixture(scope="session")

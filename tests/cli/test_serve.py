@@ -220,7 +220,7 @@ open_slow_simulator = partial(open_simulator, SimulatorSettings(chunks=12, chunk
 open_endless_simulator = partial(open_simulator, SimulatorSettings(chunks=100_000, chunk_interval_seconds=0.05))
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 async def test_it_serves_and_a_sigterm_lets_the_running_stream_finish(config_file: Path) -> None:
     """New work is refused at once, the old is finished, exit 0; nothing secret was printed."""
     async with open_slow_simulator() as simulator:
@@ -242,7 +242,7 @@ async def test_it_serves_and_a_sigterm_lets_the_running_stream_finish(config_fil
     assert (line["outcome"], line["account"]) == ("completed", "claude-a")
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 async def test_a_second_signal_stops_at_once_and_every_row_is_closed(config_file: Path, second: signal.Signals) -> None:
     """However long the drain would be: Ctrl-C after a SIGTERM, and a service manager that loses its patience."""
@@ -259,7 +259,7 @@ async def test_a_second_signal_stops_at_once_and_every_row_is_closed(config_file
     assert codes(config_file.parent) == ["KD"]
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 async def test_one_ctrl_c_drains_as_sigterm_does(config_file: Path) -> None:
     """OPERATOR.md: "a second Ctrl-C stops at once", so the first does not."""
     async with open_slow_simulator() as simulator:
@@ -271,7 +271,7 @@ async def test_one_ctrl_c_drains_as_sigterm_does(config_file: Path) -> None:
     assert codes(config_file.parent) == ["--"]
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 async def test_at_the_end_of_the_drain_a_running_stream_is_told_and_cut(config_file: Path) -> None:
     async with open_endless_simulator() as simulator:
         configure(config_file, simulator.base_url, drain_seconds=0.3)
@@ -286,7 +286,7 @@ async def test_at_the_end_of_the_drain_a_running_stream_is_told_and_cut(config_f
     assert codes(config_file.parent) == ["KD"]
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 async def test_a_signal_while_the_last_rows_are_written_does_not_lose_them(config_file: Path) -> None:
     """The ledger is locked by another program when the relay stops: it waits some seconds to write. A service manager
     or an operator who signals again meanwhile must not kill it in the middle."""

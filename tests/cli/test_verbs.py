@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("relay_trio.cli.main")
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.e2e
 
 
 def relay_trio(directory: Path, *arguments: str, key: str = API_KEY) -> subprocess.CompletedProcess[str]:

@@ -180,7 +180,7 @@ documents = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(document=documents, variable=names, value=st.text(st.characters(exclude_characters="\0"), max_size=8))
 def test_garbage_is_settings_or_a_config_error(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any], variable: str, value: str

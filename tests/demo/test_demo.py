@@ -19,7 +19,7 @@ from relay_trio.usage import NO_USAGE
 from relay_trio.vendors.claude.stream import ClaudeFold
 from relay_trio.vendors.gemini.stream import GeminiUsage
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.e2e
 
 
 def test_demo_ends_with_nothing_held_and_one_row_for_each_request(capsys: pytest.CaptureFixture[str]) -> None:

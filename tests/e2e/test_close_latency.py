@@ -22,7 +22,6 @@ _LONGEST_MS = 250.0
 """FAULTS.md section 2: p50 <= 5 ms, all of them <= 250 ms."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", Way, ids=lambda way: way.name)
 @pytest.mark.parametrize("moment", Moment, ids=lambda moment: moment.name)
 async def test_leaving_frees_everything_at_once(tmp_path: Path, moment: Moment, way: Way) -> None:

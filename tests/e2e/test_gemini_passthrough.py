@@ -122,7 +122,6 @@ async def test_every_recorded_stream_arrives_in_the_other_form_too(corpus: Path,
                     assert tokens(row) == usage
 
 
-@pytest.mark.slow
 async def test_streams_sent_byte_by_byte_arrive_as_they_were_sent(corpus: Path, folder: Path) -> None:
     """The shortest two, in both forms."""
     streams = sorted((r for r in recordings(corpus) if "/sse-" in r[0]), key=lambda r: len(r[2]))[:2]

@@ -7,8 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.cuts import cuts
 from tests.e2e.house import account, case, open_house
 from tests.e2e.raw_client import RawClient, message, open_raw, request
@@ -148,7 +146,6 @@ async def test_recorded_errors_keep_type_and_message_and_get_our_id(corpus: Path
                 assert (await house.row(answer.request_id))["code"] == "SH"
 
 
-@pytest.mark.slow
 async def test_streams_sent_byte_by_byte_arrive_as_they_were_sent(corpus: Path, folder: Path) -> None:
     """Every possible cut at once, on the shortest streams and one compressed message."""
     streams = sorted((r for r in recordings(corpus) if r.kind == "sse"), key=lambda r: len(r.body))[:2]

@@ -32,7 +32,6 @@ def _has(package: str) -> bool:
     return bool(PYTHON) and bool(list(Path(PYTHON or "").parent.parent.glob(f"lib/python*/site-packages/{package}")))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not PYTHON, reason="RELAY_TRIO_PREVIOUS_SDK_PYTHON names no interpreter with anthropic 0.125")
 async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(simulator: Simulator, relay: House) -> None:
     """Text, stop reason, usage, error class and status; and its numbers are the ledger's."""
@@ -53,7 +52,6 @@ async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(simulat
     assert {row["usage_source"] for row in rows} == {"exact"}
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not _has("google/genai"), reason="RELAY_TRIO_PREVIOUS_SDK_PYTHON names no interpreter with google-genai 1.75"
 )

@@ -16,8 +16,6 @@ _REQUESTS = 1000
 _SECONDS = 90
 """A bound for a machine that is shared; it takes eight to ten alone."""
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["seed-1", "seed-2"])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Report:

@@ -129,7 +129,11 @@ def test_a_value_that_sqlite_cannot_take_does_not_keep_its_batch_out(
     assert codes(path) == {"good": "--", "hostile": "--"}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3 * settings().max_examples // 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     values=st.lists(
         st.one_of(st.none(), st.text(), st.characters(categories=["Cs"]), st.integers(), st.floats(), st.binary()),

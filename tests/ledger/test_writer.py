@@ -643,7 +643,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.directory.cleanup()
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+LedgerMachine.TestCase.settings = settings(
+    max_examples=settings().max_examples // 4, stateful_step_count=20, deadline=None
+)
 TestAnyOrder = LedgerMachine.TestCase
 
 

@@ -18,7 +18,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """A server's and a client's that trusts it."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority().issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority().configure_trust(client)
     for context in (server, client):
         context.options |= ssl.OP_NO_RENEGOTIATION
@@ -29,7 +29,7 @@ async def test_a_request_that_comes_with_the_end_of_the_handshake_is_served() ->
     """TLS 1.3 lets a client send its Finished and its request in one segment; Node does."""
     with trio.fail_after(5):
         async with open_server(tls=True) as served:
-            context = ssl.create_default_context()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             authority().configure_trust(context)
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")

@@ -313,7 +313,7 @@ class Slices(trio.abc.Instrument):
 @pytest.mark.parametrize("filling", [b"x", b'\\"', b"[],"], ids=["a string", "escapes", "brackets"])
 async def test_a_large_body_is_looked_into_in_slices_of_64_kib(filling: bytes) -> None:
     """Between two of them every other stream of the process gets its turn. Counted, not timed."""
-    inside = filling * (32 * 1024 * 1024 // len(filling))
+    inside = filling * (8 * 1024 * 1024 // len(filling))
     body = b'{"model": "m", "messages": "' + inside + b'"}'
     slices = Slices(trio.lowlevel.current_task())
     trio.lowlevel.add_instrument(slices)

@@ -291,10 +291,7 @@ class Served:
         await sock.connect(("127.0.0.1", self.port))
         stream: trio.abc.Stream = trio.SocketStream(sock)
         if self.tls:
-            context = ssl.create_default_context()
-            authority().configure_trust(context)
-            if alpn:
-                context.set_alpn_protocols(alpn)
+            context = client_context(*(alpn or ()))
             stream = trio.SSLStream(stream, context, server_hostname="localhost", https_compatible=True)
             await stream.do_handshake()
         return Client(stream, sock)
@@ -394,6 +391,16 @@ class Client:
 @functools.cache
 def authority() -> trustme.CA:
     return trustme.CA()
+
+
+@functools.cache
+def client_context(*alpn: str) -> ssl.SSLContext:
+    """Trusts the authority of the tests alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority().configure_trust(context)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
 
 
 @functools.cache

@@ -180,7 +180,7 @@ async def converse(parts: list[bytes], how_it_ends: str) -> None:
     assert all(isinstance(error, AttributeError) for error in errors), errors
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4 * settings().max_examples, deadline=None, suppress_health_check=list(HealthCheck))
 @given(conversations(), st.sampled_from(["closes", "half-closes", "drains"]))
 def test_garbage_ends_its_connection_and_raises_nothing(parts: list[bytes], how_it_ends: str) -> None:
     trio.run(converse, parts, how_it_ends)

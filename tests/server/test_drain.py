@@ -89,6 +89,7 @@ async def process() -> AsyncIterator[Process]:
         stream.socket.close()
 
 
+@pytest.mark.e2e
 async def test_sigterm_stops_accepting_and_lets_streams_finish(process: Process) -> None:
     with trio.fail_after(10):
         idle, busy = await process.connect(), await process.connect()
@@ -107,6 +108,7 @@ async def test_sigterm_stops_accepting_and_lets_streams_finish(process: Process)
         assert time.monotonic() - at < 1.0
 
 
+@pytest.mark.e2e
 async def test_the_process_is_gone_two_seconds_after_the_drain_whatever_clients_do(process: Process) -> None:
     with trio.fail_after(10):
         for request in (get(b"wait"), get(b"streamwait"), get(b"flood"), get(b"flood") + b"\r\n", b"GET / HT", b""):
@@ -118,6 +120,7 @@ async def test_the_process_is_gone_two_seconds_after_the_drain_whatever_clients_
         assert 1.0 < time.monotonic() - at < 1.0 + 2.0
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGINT)]
 )

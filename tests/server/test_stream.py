@@ -48,7 +48,6 @@ CONVERSATIONS: dict[str, list[bytes]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_cancel_anywhere_closes_the_connection_and_ends_no_response_cleanly(name: str) -> None:
     """Nothing stays open, nothing is reported, and what the client has is a prefix of what it would have had."""
@@ -101,7 +100,6 @@ async def _receive(stage: Stage) -> bytes:
         return b""
 
 
-@pytest.mark.slow
 def test_cancel_anywhere_in_http2_closes_the_connection() -> None:
     async def scenario(run: Run) -> None:
         stage = Stage()

@@ -13,6 +13,7 @@ import pytest
 from relay_trio.simulator.__main__ import main
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_it_tells_its_url_serves_and_ends_on_a_signal(end: signal.Signals) -> None:
     command = [sys.executable, "-m", "relay_trio.simulator", "--chunks", "3..5", "--faults", "429:0.1"]

@@ -201,7 +201,6 @@ def test_a_cut_by_the_upstream_at_any_step_is_a_whole_answer_or_our_error(size: 
     assert explore(scenario, cut, counted=[Steps.RUN], seeds=(0, 1)).steps > 8
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_cancel_anywhere_over_real_sockets_leaves_nothing(scheme: str, tmp_path: Path) -> None:
     """The same with trio's own connect (happy eyeballs, two addresses) and the kernel between."""

@@ -132,7 +132,7 @@ async def test_the_sweep_sleeps_while_there_is_nothing_to_close(autojump_clock: 
         nursery.cancel_scope.cancel()
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=3 * settings().max_examples // 2)
 @given(st.lists(st.sampled_from(["open", "take A", "take B", "release", "drop", "stale", "wait"]), max_size=40))
 def test_every_connection_is_in_exactly_one_place(steps: list[str]) -> None:
     """Whatever is done in whatever order: in use, idle, or closed once; the counts agree."""

@@ -254,7 +254,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=6 * settings().max_examples, deadline=None)
 @given(mutated(), st.lists(st.integers(0, 200), max_size=6))
 def test_mutated_answers_are_read_as_h11_reads_them_or_refused(data: bytes, cuts: list[int]) -> None:
     """Never another exception, never another body: two readers that differ are how answers are smuggled."""
@@ -269,7 +269,7 @@ def test_mutated_answers_are_read_as_h11_reads_them_or_refused(data: bytes, cuts
         assert parsed.end in (UpstreamClosed.__name__, UpstreamProtocolError.__name__)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.sampled_from(["POST", "HEAD", "CONNECT"]))
 def test_garbage_raises_our_errors_only(pieces: list[bytes], method: str) -> None:
     """With and without a good head before it."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from relay_trio.simulator import Simulator
 
+pytestmark = pytest.mark.e2e
+
 ASK: dict[str, Any] = {"max_tokens": 1000, "messages": CLAUDE["messages"]}
 SPEC = "chunks=7,input=3,cache_read=20,cache_creation=10"
 SERVED = Usage(3, 7, 10, 20)

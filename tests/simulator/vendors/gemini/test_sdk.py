@@ -19,6 +19,8 @@ from relay_trio.simulator.vendors.gemini.settings import GeminiSettings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+pytestmark = pytest.mark.e2e
+
 KEY = "AIza-of-the-tests"
 PROMPT = "four words are here"
 WEATHER = types.FunctionDeclaration(
