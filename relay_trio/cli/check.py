@@ -1,4 +1,4 @@
-"""``relay-trio check``: is this configuration sound, what does it amount to, and do the accounts answer?"""
+"""``relay-trio check``: whether a configuration is sound, its effective values, and whether its accounts answer."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ from relay_trio.storage.errors import StorageError
 from relay_trio.storage.sqlite import inspect
 
 _HEALTH_CHECK_SECONDS = 5
-"""The answer is made of nothing: a relay that takes longer is not well."""
+"""The answer takes no work: a relay that needs longer is not healthy."""
 
 
 def check(
@@ -29,7 +29,7 @@ def check(
     url: Annotated[str | None, Parameter(help="Ask the relay that runs at this URL whether it is alive.")] = None,
     schema: Annotated[bool, Parameter(negative=(), help="Print the JSON schema of the file.")] = False,
 ) -> int:
-    """Check relay.toml, show what it amounts to, and ask each account's upstream without spending tokens."""
+    """Check relay.toml, print its effective values, and probe each account's upstream without spending tokens."""
     if schema:
         print(json.dumps(Settings.model_json_schema(), indent=2))
         return 0
@@ -43,7 +43,7 @@ def check(
 
 
 def _check_file(config: Path) -> int:
-    """As ``check``; raises ConfigError with what would keep a relay from starting."""
+    """As ``check``, for the file. Raises ConfigError with every problem that would keep a relay from starting."""
     settings = load(config)
     try:
         state = inspect(settings.server.ledger)
@@ -72,7 +72,7 @@ def _check_file(config: Path) -> int:
 
 
 def _check_running(url: str) -> int:
-    """A container's health check. It needs no configuration, no proxy and no second process."""
+    """The exit status for the relay at ``url``. A container's health check: it needs no configuration and no proxy."""
     address = url.rstrip("/") + "/healthz"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

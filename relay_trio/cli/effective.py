@@ -1,4 +1,4 @@
-"""What a configuration amounts to, in the lines that ``check`` prints."""
+"""The values that a configuration amounts to, as the lines that ``check`` prints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def effective(settings: Settings, ledger: str, keys: str) -> Iterator[tuple[str,
     yield "server", listeners, encryption, f"admin {settings.admin.listener}", f"ledger {ledger}"
     yield "timeouts", *_upstream_timeouts(settings.timeouts), f"drain {server.drain_seconds:g} s"
     yield "clients", *_client_timeouts(settings.timeouts), f"body at most {server.max_body_bytes} bytes"
-    yield "upstream", *_way(settings.upstream)
+    yield "upstream", *_egress(settings.upstream)
     yield "queue", f"at most {queue.max_waiting} waiting", f"at most {queue.queue_timeout_seconds:g} s"
     if retry.enabled:
         budget = f"budget {retry.budget_ratio:g} of active, at least {retry.budget_min_concurrent}"
@@ -39,7 +39,7 @@ def effective(settings: Settings, ledger: str, keys: str) -> Iterator[tuple[str,
 
 
 def account_row(account: AccountSettings) -> tuple[str, ...]:
-    """The row of one account, up to where the answer of its upstream goes."""
+    """The row of one account, but for the last column, which is what its upstream answered."""
     return (
         account.name,
         account.provider,
@@ -50,12 +50,12 @@ def account_row(account: AccountSettings) -> tuple[str, ...]:
 
 
 def short_path(path: Path) -> str:
-    """``path`` from the current directory where it is inside, else whole."""
+    """``path`` relative to the current directory if it is inside it, absolute otherwise."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
 
 
-def _way(upstream: UpstreamSettings) -> tuple[str, str]:
+def _egress(upstream: UpstreamSettings) -> tuple[str, str]:
     trusted = "the system's store" if upstream.ca_file is None else short_path(upstream.ca_file)
     proxy = "no proxy"
     if upstream.proxy is not None:

@@ -46,7 +46,7 @@ def create(
 ) -> int:
     """Create a key and print it once; only a digest of it is stored."""
     try:
-        wanted = KeySettings.model_validate({"name": name, "models": models, "secret": "-"})
+        checked = KeySettings.model_validate({"name": name, "models": models, "secret": "-"})
     except ValidationError as error:
         for where, message in problems_of(error, KeySettings, (), {}):
             print(f"{where[0]} {message}", file=sys.stderr)
@@ -58,11 +58,11 @@ def create(
             needed = "[server] sigv4_secret, from which the pair is derived; the relay needs it too"
             print(f"{_PAIR_OPTIONS[0]} needs {needed}", file=sys.stderr)
             return 1
-        if wanted.name in found.key_names:
-            print(f"a [[key]] in {config} is named {wanted.name}; choose another name", file=sys.stderr)
+        if checked.name in found.key_names:
+            print(f"a [[key]] in {config} is named {checked.name}; choose another name", file=sys.stderr)
             return 1
         with open_key_store(found.server.ledger) as store:
-            key, secret = store.create(wanted.name, wanted.models)
+            key, secret = store.create(checked.name, checked.models)
     except ConfigError as error:
         print_problems(config, error.problems)
         return 1

@@ -25,5 +25,5 @@ for verb in (demo, init, check, serve, keys, usage):
 
 
 def run() -> None:
-    """Run the command line; exit with 0 for success, 1 for a problem that was told, 2 for wrong usage."""
+    """Run the command line; exit with 0 for success, 1 for a problem that was printed, 2 for wrong usage."""
     sys.exit(app())

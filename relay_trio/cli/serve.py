@@ -38,10 +38,10 @@ def serve(*, config: Annotated[Path, Parameter(help="The configuration file.")] 
     except StorageError as error:
         print(f"relay-trio: {error}", file=sys.stderr)
     except ExceptionGroup as group:
-        told, others = group.split(StorageError)
-        if others is not None or told is None:
+        expected, others = group.split(StorageError)
+        if others is not None or expected is None:
             raise
-        print(f"relay-trio: {next(_leaves(told))}", file=sys.stderr)
+        print(f"relay-trio: {next(_leaves(expected))}", file=sys.stderr)
     return 1
 
 
@@ -62,10 +62,10 @@ async def _serve(settings: Settings) -> int:
 
 
 def _calm_collector() -> None:
-    """Let Python's cycle collector look seldom, and never at what start-up made.
+    """Let Python's cycle collector run seldom, and never over what start-up made.
 
-    By its defaults it runs every 700 allocations, which is with each request, and walks the whole process now and then:
-    78 µs per request. What is cyclic garbage here comes from exceptions, and is little.
+    By its defaults it runs every 700 allocations, which is once for each request, and now and then over the whole
+    process: 78 µs per request. The only cyclic garbage here comes from exceptions, and is little.
     """
     gc.collect()
     gc.freeze()
@@ -78,7 +78,7 @@ async def _open_and_run(settings: Settings, drain: Drain) -> int:
     async with open_relay(settings, observers=[Log()]) as relay:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_tell_of_the_drain, relay, drain)
+                nursery.start_soon(_print_drain, relay, drain)
                 bound = await nursery.start(_run_and_leave, relay, drain, nursery.cancel_scope)
                 _print_start(settings, relay, bound)
         except* OSError as group:
@@ -90,13 +90,13 @@ async def _open_and_run(settings: Settings, drain: Drain) -> int:
 async def _run_and_leave(
     relay: App, drain: Drain, everything: trio.CancelScope, *, task_status: trio.TaskStatus[Bound]
 ) -> None:
-    """Run the relay to its end, then end what watches it. Cancelled here: as ``run_relay``."""
+    """Run the relay to its end, then cancel ``everything`` beside it. Cancelled here: as ``run_relay``."""
     await run_relay(relay, drain, task_status=task_status)
     everything.cancel()
 
 
-async def _tell_of_the_drain(relay: App, drain: Drain) -> None:
-    """One line each second while streams are drained. Cancelled here: atomic."""
+async def _print_drain(relay: App, drain: Drain) -> None:
+    """Print one line each second while streams are drained. Cancelled here: atomic."""
     await drain.began.wait()
     ends_at = trio.current_time() + relay.settings.server.drain_seconds
     while len(relay.core.live) and not drain.expired.is_set():

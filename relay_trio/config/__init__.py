@@ -1,8 +1,9 @@
 """relay.toml and the environment, read once into frozen settings; every problem is reported at one time.
 
-``root`` is the whole of what can be set; ``layers`` and ``references`` read it; ``loading`` judges each table and
-``consistency`` all of them together; ``problems`` words what is wrong. The file is the only truth for accounts; the
-environment may override the plain sections.
+``root`` is the whole of what can be set. ``layers`` and ``references`` read it, ``loading`` checks each table and
+``consistency`` all of them together, and ``problems`` writes the messages. Accounts and keys stand in the file only;
+the environment may override the plain sections. ``current`` holds the settings that count while the relay runs, and
+``reload`` compares them with others.
 """
 
 from relay_trio.config.consistency import public_bind_problems

@@ -1,4 +1,4 @@
-"""What no table can judge by itself: names used twice, addresses that clash, secrets that would travel in the clear."""
+"""What no table can check by itself: names used twice, addresses that clash, secrets that would travel in the clear."""
 
 from __future__ import annotations
 

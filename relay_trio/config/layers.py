@@ -1,7 +1,8 @@
-"""The two layers of a configuration before it is judged: relay.toml below, ``RELAY_SECTION__KEY`` variables above.
+"""The two layers of a configuration before it is checked: relay.toml below, ``RELAY_SECTION__KEY`` variables above.
 
 pydantic-settings reads an environment too, but takes ``RELAY_KEY`` (a likely name for a client's key) for the whole
-``key`` list, wants JSON for a list, and does not say which variable was wrong; one form, split once, needs none of it.
+``key`` list, needs JSON for a list, and does not say which variable was wrong. This file reads one form, and keeps the
+name of the variable.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From a file and an environment to ``Settings``, or to everything that is wrong with them at one time.
 
-Each table is judged by itself, so that a typo in one does not hide the problems of the others; what concerns several
-tables is judged over those that are sound.
+Each table is checked by itself, so that a typo in one does not hide the problems of the others; what concerns several
+tables is checked over those that are sound.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _Table = TypeVar("_Table", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """What a command needs that works on the database beside a relay: no account's secret is asked for."""
+    """What a command needs that works on the database beside a relay. It resolves no secret of an account."""
 
     server: ServerSettings
     key_names: tuple[str, ...]
@@ -69,8 +69,8 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
 def load_for_database(
     path: Path, environ: Mapping[str, str] | None = None, *, with_sigv4_secret: bool = False
 ) -> DatabaseSettings:
-    """The part of ``path`` that concerns the database; accounts and secrets are neither resolved nor judged, unless the
-    one from which pairs are derived is asked for.
+    """The part of ``path`` that concerns the database. Accounts and secrets are neither resolved nor checked, except,
+    ``with_sigv4_secret``, the one from which pairs are derived.
 
     Raises:
         ConfigError: with the problems of that part.
@@ -112,7 +112,7 @@ class _Reading:
             self._problems[where] = message
 
     def forget(self, where: Where) -> None:
-        """Judge the rest as if the setting ``where`` (section and name) were not there."""
+        """Check the rest as if the setting ``where`` (section and name) were not there."""
         table = self.raw.get(str(where[0]))
         if isinstance(table, dict):
             table.pop(str(where[1]), None)
@@ -149,7 +149,8 @@ class _Reading:
         return sound
 
     def account(self, table: dict[str, Any], where: Where) -> AccountSettings | None:
-        """One account, judged as its provider has it; of a provider that there is not, as far as all are alike."""
+        """One account, checked by its provider's class. Without a provider that exists, it is checked only for what all
+        accounts have."""
         name, elsewhere = table.get("provider"), _own_settings()
         if isinstance(name, str) and name in PROVIDERS:
             return self._table(table, PROVIDERS[name].settings_class, where, elsewhere)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words that name the setting, what was expected, what came and what helps.
+"""What is wrong with a configuration: messages that name the setting, what was expected, what came and what helps.
 
 Values are shown only where they cannot be a secret: never for a setting that is one, never what a reference stands
 for, and cut short where they look like a key in the wrong place.
@@ -55,16 +55,16 @@ class ConfigError(Exception):
 
 
 def written(where: Where) -> str:
-    """``where`` as an operator writes it."""
+    """``where`` as in a message: ``account[0].api_key``."""
     text = ""
     for part in where:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
 
-def did_you_mean(word: object, known: Sequence[str]) -> str:
-    """The end of a message that suggests the known word closest to ``word``, or nothing."""
-    close = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=0.6)
+def did_you_mean(name: object, known: Sequence[str]) -> str:
+    """The end of a message that suggests the one of ``known`` that is closest to ``name``; empty when none is close."""
+    close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.6)
     return f"   did you mean {close[0]}?" if close else ""
 
 
@@ -115,7 +115,7 @@ def not_a_choice(value: object, choices: Sequence[str], reference: str | None) -
 
 
 def _place(detail: ErrorDetails) -> Where:
-    """An error of a whole table says in its context which key should change."""
+    """Where the error is. One of a whole table names in its context the setting that should change."""
     key = detail.get("ctx", {}).get("key")
     return (*detail["loc"], key) if key else detail["loc"]
 

@@ -1,4 +1,4 @@
-"""The kinds of value that settings have, with what they accept and how a refusal is worded."""
+"""The types of values that settings have: what each accepts, and the message where it does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``relay-trio serve``: what keeps it from starting, and real processes that are asked, drained and stopped."""
+"""``relay-trio serve``: what keeps it from starting, and real processes that serve, are drained and stopped."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_without_a_configuration_it_says_how_to_get_one(config_file: Path, capsy
 
 
 def test_without_an_account_it_does_not_start(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = refused(config_file, LOCAL + CLIENT, capsys)
-    assert "account" in told
-    assert "Nothing was started" in told
+    printed = refused(config_file, LOCAL + CLIENT, capsys)
+    assert "account" in printed
+    assert "Nothing was started" in printed
     assert not (config_file.parent / "relay.db").exists()
 
 
@@ -67,9 +67,9 @@ def test_a_secret_that_others_can_read_is_not_used(config_file: Path, capsys: py
     secret = config_file.parent / "key.txt"
     secret.write_text(API_KEY)
     secret.chmod(0o644)
-    told = refused(config_file, LOCAL + UPSTREAM.replace("env:ANTHROPIC_API_KEY", f"file:{secret}"), capsys)
-    assert f"chmod 600 {secret}" in told
-    assert "account[0].api_key" in told
+    printed = refused(config_file, LOCAL + UPSTREAM.replace("env:ANTHROPIC_API_KEY", f"file:{secret}"), capsys)
+    assert f"chmod 600 {secret}" in printed
+    assert "account[0].api_key" in printed
 
 
 @pytest.mark.parametrize(
@@ -83,19 +83,19 @@ def test_a_public_address_needs_keys_and_tls(
     config_file: Path, capsys: pytest.CaptureFixture[str], server: str, keys: str, fixes: tuple[str, ...]
 ) -> None:
     public = LOCAL.replace("127.0.0.1:0", "0.0.0.0:0", 1).replace("[admin]", f"{server}[admin]")
-    told = refused(config_file, public + UPSTREAM + keys, capsys)
+    printed = refused(config_file, public + UPSTREAM + keys, capsys)
     for fix in fixes:
-        assert fix in told
-    assert ("tls_cert" in told, "keys create" in told) == ("tls_cert" in fixes, "relay-trio keys create" in fixes)
+        assert fix in printed
+    assert ("tls_cert" in printed, "keys create" in printed) == ("tls_cert" in fixes, "relay-trio keys create" in fixes)
 
 
 def test_a_ledger_of_a_newer_version_is_left_as_it_is(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ledger = config_file.parent / "relay.db"
     with closing(open_database(ledger)) as database:
         database.query(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    told = refused(config_file, LOCAL + UPSTREAM + CLIENT, capsys)
-    assert f"schema {SCHEMA_VERSION + 1}" in told
-    assert "install the newer relay-trio" in told
+    printed = refused(config_file, LOCAL + UPSTREAM + CLIENT, capsys)
+    assert f"schema {SCHEMA_VERSION + 1}" in printed
+    assert "install the newer relay-trio" in printed
     with closing(sqlite3.connect(ledger)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 1,)
 
@@ -104,9 +104,9 @@ def test_a_second_process_on_the_same_ledger_names_the_first(
     config_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with sole_writer(config_file.parent / "relay.db"):
-        told = refused(config_file, LOCAL + UPSTREAM + CLIENT, capsys)
-    assert f"pid {os.getpid()}" in told
-    assert "server.ledger" in told
+        printed = refused(config_file, LOCAL + UPSTREAM + CLIENT, capsys)
+    assert f"pid {os.getpid()}" in printed
+    assert "server.ledger" in printed
 
 
 @pytest.mark.parametrize("taken", ["server", "admin"])
@@ -121,10 +121,10 @@ def test_a_port_in_use_is_said_with_address_reason_and_fix(
             content = content.replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
         else:
             content = server + "[admin]" + admin.replace("127.0.0.1:0", f"127.0.0.1:{port}")
-        told = refused(config_file, content + UPSTREAM + CLIENT, capsys)
-    assert f"127.0.0.1:{port}" in told
-    assert "in use" in told
-    assert f"{'server.listeners' if taken == 'server' else 'admin.listener'}" in told
+        printed = refused(config_file, content + UPSTREAM + CLIENT, capsys)
+    assert f"127.0.0.1:{port}" in printed
+    assert "in use" in printed
+    assert f"{'server.listeners' if taken == 'server' else 'admin.listener'}" in printed
     with sole_writer(config_file.parent / "relay.db"):
         """The failed start let go of the ledger."""
 
@@ -272,7 +272,7 @@ async def test_one_ctrl_c_drains_as_sigterm_does(config_file: Path) -> None:
 
 
 @pytest.mark.e2e
-async def test_at_the_end_of_the_drain_a_running_stream_is_told_and_cut(config_file: Path) -> None:
+async def test_at_the_end_of_the_drain_a_running_stream_gets_an_error_and_is_cut(config_file: Path) -> None:
     async with open_endless_simulator() as simulator:
         configure(config_file, simulator.base_url, drain_seconds=0.3)
         async with served(config_file) as relay, streaming(relay.url) as (stream, _):

@@ -17,7 +17,7 @@ def test_a_place_is_written_as_in_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "suggestion"),
+    ("name", "suggestion"),
     [
         ("bedrok", "   did you mean bedrock?"),
         ("Bedrock", "   did you mean bedrock?"),
@@ -26,8 +26,8 @@ def test_a_place_is_written_as_in_the_file() -> None:
         ("", ""),
     ],
 )
-def test_a_close_word_is_suggested_and_a_far_one_is_not(word: object, suggestion: str) -> None:
-    assert did_you_mean(word, ["anthropic", "bedrock", "gemini"]) == suggestion
+def test_a_close_name_is_suggested_and_a_far_one_is_not(name: object, suggestion: str) -> None:
+    assert did_you_mean(name, ["anthropic", "bedrock", "gemini"]) == suggestion
 
 
 @pytest.mark.parametrize("secret", ["sk-ant-api03-abc", "rt_abc", "AKIAABC", "Bearer x"])

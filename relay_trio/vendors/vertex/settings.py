@@ -63,7 +63,7 @@ class VertexSettings(AccountSettings):
     )
     token_command: Command | None = Field(
         default=None,
-        description="program that prints an access token, asked again every 5 minutes",
+        description="program that prints an access token, run again every 5 minutes",
         examples=[["gcloud", "auth", "print-access-token"]],
     )
     token_file: FilePath | None = Field(
