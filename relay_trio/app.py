@@ -210,7 +210,6 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
         body_idle_timeout_seconds=timeouts.body_idle_timeout_seconds + _AFTER_THE_RELAY_SECONDS,
         body_total_timeout_seconds=timeouts.body_total_timeout_seconds + _AFTER_THE_RELAY_SECONDS,
         write_timeout_seconds=timeouts.write_timeout_seconds,
-        continue_on_receive=False,
         http2=settings.server.http2,
     )
 

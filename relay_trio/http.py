@@ -1,4 +1,4 @@
-"""HTTP values that every floor speaks: header lists, addresses, the heads of requests and answers. No I/O."""
+"""HTTP values that every floor speaks: header lists, addresses, a client's head, an upstream's request. No I/O."""
 
 from __future__ import annotations
 
@@ -109,22 +109,3 @@ class ResponseHead:
 def is_event_stream(head: ResponseHead) -> bool:
     """Whether the body is server-sent events."""
     return (header(head.headers, b"content-type") or b"").lower().startswith(b"text/event-stream")
-
-
-@dataclass(slots=True)
-class RequestHead:
-    """One request as it was sent. Header names are lower case, in order; ``content_length`` is None when absent."""
-
-    method: str
-    path: bytes
-    query: bytes
-    http_version: str
-    headers: list[tuple[bytes, bytes]]
-    content_length: int | None = None
-    is_chunked: bool = False
-    wants_keep_alive: bool = True
-    expects_continue: bool = False
-
-    @property
-    def has_body(self) -> bool:
-        return self.is_chunked or bool(self.content_length)

@@ -76,7 +76,6 @@ def test_the_relays_own_limits_on_a_body_act_before_those_of_the_connection(tmp_
     assert limits.body_idle_timeout_seconds > general.timeouts.body_idle_timeout_seconds
     assert limits.body_total_timeout_seconds > general.timeouts.body_total_timeout_seconds
     assert not limits.http2
-    assert not limits.continue_on_receive
 
 
 async def test_the_configured_trust_and_proxy_are_used(tmp_path: Path) -> None:

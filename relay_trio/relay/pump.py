@@ -67,13 +67,13 @@ async def pump(relay: Relay, asked: Asked, response: ResponseChannel, *, task_st
     Cancelled here: destroys, in this order: upstream connection closed, slot given back, row closed, channel closed.
     """
     row = LedgerRow(
-        request_id=asked.request_id,
+        request_id=asked.request.id,
         key_id=asked.key.id,
         started_at=time.time(),
         route=asked.operation.name,
-        client_request_id=asked.client_request_id,
+        client_request_id=asked.request.client_request_id,
     )
-    with response.sender as sender, RequestRecord(row, asked.presence, response, relay.live) as record:
+    with response.sender as sender, RequestRecord(row, asked.request, response, relay.live) as record:
         stages = _Stages(relay, asked, record, task_status)
         try:
             await stages.run()
@@ -203,7 +203,7 @@ class _Stages:
         """Send the client the upstream's own error answer."""
         account = failure.account
         visible = ResponseHead(head.status, account.call_for(checked).client_headers(head, checked))
-        request_id = self._asked.request_id
+        request_id = self._asked.request.id
         _, headers, body = self._asked.dialect.passed_on(failure.error, visible, failure.body, request_id)
         self._begin(account, head, [*headers, (b"content-length", str(len(body)).encode())])
         self._sender.write(body)
@@ -215,7 +215,7 @@ class _Stages:
             return StreamFailed(error)
         if meter.error is error and meter.is_error_forwarded:
             return StreamFailed(error, is_error_forwarded=True)
-        return StreamFailed(error, self._asked.dialect.closing_event(error, self._asked.request_id, meter.position))
+        return StreamFailed(error, self._asked.dialect.closing_event(error, self._asked.request.id, meter.position))
 
     # --- L ---------------------------------------------------------------------------------------------------------
 

@@ -21,8 +21,9 @@ from relay_trio.wire.json_members import MAX_DEPTH, JsonLimitError, MemberScanne
 if TYPE_CHECKING:
     from relay_trio.api.authenticator import BodyCheck
     from relay_trio.api.operation import Reading
-    from relay_trio.relay.asked import Asked, BodySource
+    from relay_trio.relay.asked import Asked
     from relay_trio.relay.deadline import Limit, RequestClock
+    from relay_trio.server.client_request import ClientRequest
     from relay_trio.settings import TimeoutSettings
 
 _WINDOW_BYTES = 64 * 1024
@@ -41,35 +42,45 @@ async def read_request(
 
     Cancelled here: destroys; a body read by half cannot be read again.
     """
-    if asked.body.is_complete:
-        body = await _read_body(asked.body, None, timeouts, max_body_bytes)
+    request = asked.request
+    if request.body_has_arrived:
+        body = await _read_body(request, None, timeouts, max_body_bytes)
     else:
         with clock.limit(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts)) as limit:
-            body = await _read_body(asked.body, limit, timeouts, max_body_bytes)
+            body = await _read_body(request, limit, timeouts, max_body_bytes)
     if asked.body_check is not None:
         await _check(asked.body_check, body)
     operation = asked.operation
-    reading = operation.read(asked, asked.parameters, await _parse(body) if operation.is_json else {})
+    reading = operation.read(request, asked.parameters, await _parse(body) if operation.is_json else {})
     model = reading.model
     if operation.affinity is Affinity.PINNED and "*" not in asked.key.models:
         raise PermissionDenied(f"a key for some models cannot use {operation.name}, where any model can be named")
     if model is not None and not is_match(model, asked.key.models):
         raise PermissionDenied(f"this key may not use the model {model[:_MODEL_LOGGED_CHARACTERS]!r}")
     checked = CheckedRequest(
-        operation.name, asked.method, asked.raw_path, asked.query, asked.headers, body, model, reading.is_stream
+        operation.name,
+        request.method,
+        request.raw_path,
+        asked.query,
+        request.headers,
+        body,
+        model,
+        reading.is_stream,
     )
     return checked, reading
 
 
-async def _read_body(source: BodySource, limit: Limit | None, timeouts: TimeoutSettings, max_body_bytes: int) -> bytes:
+async def _read_body(
+    request: ClientRequest, limit: Limit | None, timeouts: TimeoutSettings, max_body_bytes: int
+) -> bytes:
     """``limit`` is what is moved as parts arrive; None when all of them have. Cancelled here: as ``read_request``."""
-    if source.declared_bytes is not None and source.declared_bytes > max_body_bytes:
+    if request.declared_bytes is not None and request.declared_bytes > max_body_bytes:
         raise _too_large(max_body_bytes)
     parts: list[bytes] = []
     size = 0
     ends_at = trio.current_time() + timeouts.body_total_timeout_seconds
     while True:
-        part = await source.receive_some()
+        part = await request.receive_body_some()
         if not part:
             return b"".join(parts)
         size += len(part)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from relay_trio.pool.admission import Lease
     from relay_trio.relay.channel import ResponseChannel
     from relay_trio.relay.live import LiveRequests
-    from relay_trio.relay.presence import ClientPresence
+    from relay_trio.server.client_request import ClientRequest
     from relay_trio.usage import UsageStats
 
 CLIENT_LEFT_STATUS = 499
@@ -42,7 +42,7 @@ _CANCELLED_BY = {Who.CLIENT: "client", Who.CLIENT_TIMEOUT: "client", Who.DRAIN: 
 class RequestRecord:
     """The state of one request. Written by the pump alone; read by the admin pages."""
 
-    def __init__(self, row: LedgerRow, presence: ClientPresence, response: ResponseChannel, live: LiveRequests) -> None:
+    def __init__(self, row: LedgerRow, request: ClientRequest, response: ResponseChannel, live: LiveRequests) -> None:
         self.row = row
         self.phase = Phase.READING
         self.clock = RequestClock()
@@ -57,7 +57,7 @@ class RequestRecord:
         self.opened_at = trio.current_time()
         self.end_seen_at: float | None = None
         """When the end was known: the disconnect, the deadline, the last byte."""
-        self._presence = presence
+        self._request = request
         self._live = live
         self._outcome: Outcome | None = None
         self._is_usage_settled = False
@@ -149,9 +149,9 @@ class RequestRecord:
         """
         if isinstance(error, RelayError):
             return error.outcome_in(self.phase)
-        is_cancellation = _is_cancellation(error)
-        if (is_cancellation or isinstance(error, trio.BrokenResourceError)) and self._presence.left_at is not None:
-            if self._presence.has_timed_out:
+        is_cancellation, lost_by = _is_cancellation(error), self._request.disconnect_reason
+        if (is_cancellation or isinstance(error, trio.BrokenResourceError)) and lost_by is not None:
+            if lost_by.is_timeout:
                 return Outcome(Word.CLIENT_TIMEOUT, Who.CLIENT_TIMEOUT, self.phase)
             return ended_by_client(self.phase)
         if is_cancellation and self._live.is_stopping:
@@ -159,7 +159,8 @@ class RequestRecord:
         return ended_by_defect(self.phase)
 
     def _ms_since_end(self) -> float:
-        seen = self._presence.left_at if self._presence.left_at is not None else self.end_seen_at
+        lost_at = self._request.disconnected_at
+        seen = lost_at if lost_at is not None else self.end_seen_at
         return self.ms_since(seen if seen is not None else trio.current_time())
 
 

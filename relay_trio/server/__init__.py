@@ -8,8 +8,9 @@ A guided tour, outermost first::
       client_connection.py one connection's life: TLS, which protocol, the barrier for errors
         http1.py           one task reads, one task runs the request
         http2.py           one task reads, one task per stream
-          stream.py        what the application holds of one request: receive, send, abort
-          context.py       what all connections of a server share, and what one knows of itself
+          client_request.py  one request, from its head to its end: what everybody above holds of it
+          stream.py        its two directions: the body as it arrives, the response as it leaves
+          context.py       what all connections of a server share, and how the application is called
     request_head.py, request_body.py, response_head.py, h2_frames.py    bytes in, values out, no I/O
 
 The two halves meet in one rule: **reading never stops while a response runs**, because a client that leaves says so

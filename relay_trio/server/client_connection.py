@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ssl
 
     from relay_trio.net.transport import Transport
-    from relay_trio.server.context import Address, ConnectionProtocol, ServerState
+    from relay_trio.server.context import ConnectionProtocol, ServerState
 
 
 class ClientConnection:
@@ -32,9 +32,7 @@ class ClientConnection:
         timeout = server.limits.write_timeout_seconds
         plain = SocketTransport(sock, timeout)
         self._transport: Transport = TlsTransport(plain, tls) if tls else plain
-        self._context = ConnectionContext(
-            server, "https" if tls else "http", _address(sock, is_client=True), _address(sock)
-        )
+        self._context = ConnectionContext(server, "https" if tls else "http")
         self._opening = trio.CancelScope()
         self._protocol: ConnectionProtocol | None = None
 
@@ -98,14 +96,6 @@ class ClientConnection:
 
     def close(self) -> None:
         self._transport.close()
-
-
-def _address(sock: socket.socket, is_client: bool = False) -> Address | None:
-    try:
-        name = sock.getpeername() if is_client else sock.getsockname()
-    except OSError:
-        return None  # gone already: the first read will say so
-    return (name[0], name[1]) if isinstance(name, tuple) else None
 
 
 def admit(sock: socket.socket, server: ServerState, tls: ssl.SSLContext | None) -> ClientConnection:

@@ -5,21 +5,24 @@ Below everything that speaks a protocol, so that a protocol can hold these value
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from relay_trio.server.stream import make_scope
-
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from relay_trio.server.client_request import ClientRequest
     from relay_trio.server.limits import ConnectionLimits, SocketOptions
-    from relay_trio.server.stream import Application, RequestLine, Scope, ServerStream
 
-Address = tuple[str, int]
+Application = Callable[..., Awaitable[None]]
+"""An ASGI 3 application. Frameworks type scope and messages each in their own way."""
+
+REQUEST_KEY = "relay.request"
+"""Where an application finds the ``ClientRequest`` in its ASGI scope."""
 
 
 class OpenConnection(Protocol):
@@ -59,7 +62,6 @@ class ServerState:
     on_error: Callable[[BaseException], None]
     is_expected: Callable[[BaseException], bool] = nothing_is_expected
     on_bad_head: Callable[[str], None] = nobody_counts
-    state: dict[str, Any] = field(default_factory=dict)
     listeners: Sequence[socket.socket] = ()
     is_draining: bool = False
     connections: set[OpenConnection] = field(default_factory=set)
@@ -90,20 +92,16 @@ class ServerState:
 
 
 class ConnectionContext:
-    """The addresses of one connection, and what both protocols need of the server."""
+    """What both protocols need of the server, and the ``scheme`` of their connection (``http`` or ``https``)."""
 
-    __slots__ = ("_server", "client_address", "limits", "on_bad_head", "report", "scheme", "server_address")
+    __slots__ = ("_server", "limits", "on_bad_head", "report", "scheme")
 
-    def __init__(
-        self, server: ServerState, scheme: str, client_address: Address | None, server_address: Address | None
-    ) -> None:
+    def __init__(self, server: ServerState, scheme: str) -> None:
         self._server = server
         self.limits = server.limits
         self.report = server.report
         self.on_bad_head = server.on_bad_head
         self.scheme = scheme
-        self.client_address = client_address
-        self.server_address = server_address
 
     @property
     def is_draining(self) -> bool:
@@ -114,13 +112,13 @@ class ConnectionContext:
         """How long a connection that we ended is read on, so that the client sees our last bytes."""
         return self.limits.drain_linger_seconds if self._server.is_draining else self.limits.linger_seconds
 
-    async def run_application(self, scope: Scope, stream: ServerStream) -> None:
+    async def run_application(self, request: ClientRequest) -> None:
         """Let the application answer a request; what goes wrong in it is reported, and ends nothing else.
 
         Cancelled here: destroys, the response may be left in the middle.
         """
         try:
-            await self._server.app(scope, stream.receive, stream.send)
+            await self._server.app(asgi_scope(request), request.stream.receive, request.stream.send)
         except Exception as error:
             self.report(error)
         except BaseExceptionGroup as group:
@@ -129,17 +127,19 @@ class ConnectionContext:
                 raise
             self.report(rest)
 
-    def make_scope(self, stream: ServerStream, http_version: str, request: RequestLine) -> Scope:
-        """The ASGI scope of a request on this connection."""
-        return make_scope(
-            stream,
-            http_version=http_version,
-            method=request.method,
-            scheme=self.scheme,
-            path=request.path,
-            query=request.query,
-            headers=request.headers,
-            client=self.client_address,
-            server=self.server_address,
-            state=self._server.state,
-        )
+
+def asgi_scope(request: ClientRequest) -> dict[str, Any]:
+    """The ASGI scope of a request: what a framework routes by, and the request itself."""
+    return {
+        "type": "http",
+        "asgi": {"spec_version": "2.3", "version": "3.0"},
+        "http_version": request.http_version,
+        "method": request.method,
+        "scheme": request.scheme,
+        "path": request.path,
+        "raw_path": request.raw_path,
+        "query_string": request.query,
+        "root_path": "",
+        "headers": request.headers,
+        REQUEST_KEY: request,
+    }

@@ -12,8 +12,12 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay_trio.server.request_head import RequestHead, parse_content_length
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from relay_trio.http import Headers
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -127,22 +131,15 @@ def goaway_code(frame: Frame) -> int:
     return int(struct.unpack_from(">I", frame.raw, 13)[0])
 
 
-@dataclass(slots=True)
-class H2Request:
-    """One request as its header block said it; ``host`` is first among ``headers``."""
+def read_request(block: Headers, *, has_body: bool) -> RequestHead | None:
+    """The request in a decoded header block; None when it is malformed, or a CONNECT (RFC 9113 section 8.1.1).
 
-    method: str
-    path: bytes
-    query: bytes
-    headers: list[tuple[bytes, bytes]]
-    expects_continue: bool
-
-
-def read_request(block: list[tuple[bytes, bytes]]) -> H2Request | None:
-    """The request in a decoded header block; None when it is malformed, or a CONNECT (RFC 9113 section 8.1.1)."""
+    ``host`` is first among its headers.
+    """
     pseudo: dict[bytes, bytes] = {}
-    fields: list[tuple[bytes, bytes]] = []
+    fields: Headers = []
     host: bytes | None = None
+    length: int | None = None
     expects_continue = False
     for name, value in block:
         if _BAD_IN_VALUE.search(value):
@@ -156,6 +153,8 @@ def read_request(block: list[tuple[bytes, bytes]]) -> H2Request | None:
                 return None
             host = value
         else:
+            if name == b"content-length" and (length is not None or (length := parse_content_length(value)) is None):
+                return None
             expects_continue = expects_continue or (name == b"expect" and value.lower() == b"100-continue")
             fields.append((name, value))
     method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
@@ -165,4 +164,13 @@ def read_request(block: list[tuple[bytes, bytes]]) -> H2Request | None:
     if authority is None or (host is not None and host != authority):
         return None
     path, _, query = target.partition(b"?")
-    return H2Request(method.decode(), path, query, [(b"host", authority), *fields], expects_continue)
+    return RequestHead(
+        method.decode(),
+        path,
+        query,
+        "2",
+        [(b"host", authority), *fields],
+        content_length=length,
+        has_body=has_body,
+        expects_continue=expects_continue and has_body,
+    )

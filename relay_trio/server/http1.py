@@ -20,11 +20,12 @@ from __future__ import annotations
 
 from enum import Enum, auto
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from relay_trio.outcome import DisconnectReason
+from relay_trio.server.client_request import ClientRequest
 from relay_trio.server.request_body import BadRequestBody, ChunkedBody, SizedBody
 from relay_trio.server.request_head import BadRequestHead, has_bare_line_feed, parse_request_head
 from relay_trio.server.response_head import (
@@ -40,10 +41,10 @@ from relay_trio.server.stream import SEND_BYTES, ServerStream
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay_trio.http import RequestHead
     from relay_trio.net.transport import Transport
     from relay_trio.server.context import ConnectionContext
     from relay_trio.server.request_body import RequestBody
+    from relay_trio.server.request_head import RequestHead
 
 # How often a client is looked at while its body is not being read: its FIN is behind bytes that stay in the kernel.
 PRESENCE_CHECK_SECONDS = 0.1
@@ -193,26 +194,25 @@ class Http1Connection:
             head = bytes(buffer[:end])
             del buffer[:end]
             try:
-                request = parse_request_head(head, self._limits.max_head_fields)
+                request_head = parse_request_head(head, self._limits.max_head_fields)
             except BadRequestHead as error:
                 self._refuse(DisconnectReason.MISBEHAVED, error.status, error.reason)
             else:
-                self._start(request)
+                self._start(request_head)
         elif has_bare_line_feed(buffer):
             self._refuse(DisconnectReason.MISBEHAVED, 400, "a line must end in CR LF")
         elif self._deadline > (soon := trio.current_time() + self._limits.head_timeout_seconds):
             self._move_deadline(soon)  # the idle wait is over, the head is arriving
 
-    def _start(self, request: RequestHead) -> None:
-        stream = Http1Stream(self, self._transport, request, self._limits.continue_on_receive)
+    def _start(self, head: RequestHead) -> None:
+        stream = Http1Stream(self, self._transport, head)
         self._stream = stream
         self._state = _State.REQUEST
-        if request.has_body:
-            self._body = ChunkedBody() if request.is_chunked else SizedBody(request.content_length or 0)
+        if head.has_body:
+            self._body = ChunkedBody() if head.is_chunked else SizedBody(head.content_length or 0)
             self._body_ends_at = trio.current_time() + self._limits.body_total_timeout_seconds
         self._expect_body()
-        scope = self._context.make_scope(stream, request.http_version, request)
-        self._nursery.start_soon(self._run_request, stream, scope)
+        self._nursery.start_soon(self._run_request, stream, ClientRequest(head, self._context.scheme, stream))
         if self._body is not None and self._buffer:
             rest = bytes(self._buffer)
             self._buffer.clear()
@@ -220,13 +220,13 @@ class Http1Connection:
 
     # --- the request task ---
 
-    async def _run_request(self, stream: Http1Stream, scope: dict[str, Any]) -> None:
+    async def _run_request(self, stream: Http1Stream, request: ClientRequest) -> None:
         """Run the application and see to the end of its response.
 
         Cancelled: destroys, a response that was not whole is cut.
         """
         try:
-            await self._context.run_application(scope, stream)
+            await self._context.run_application(request)
             if stream.is_complete:
                 await self._transport.drain()  # only if the last send was cancelled while it waited
         finally:
@@ -349,21 +349,15 @@ class Http1Connection:
 class Http1Stream(ServerStream):
     """One request on an HTTP/1.1 connection."""
 
-    def __init__(
-        self, connection: Http1Connection, transport: Transport, request: RequestHead, continue_on_receive: bool
-    ) -> None:
-        super().__init__(
-            expects_continue=request.expects_continue,
-            continue_on_receive=continue_on_receive,
-            has_body=request.has_body,
-        )
+    def __init__(self, connection: Http1Connection, transport: Transport, head: RequestHead) -> None:
+        super().__init__(expects_continue=head.expects_continue, has_body=head.has_body)
         self._connection = connection
         self._transport = transport
-        self._request = request
+        self._request_head = head
         self._head = b""
         self._left: int | None = None  # bytes of a sized response that are still to come
         self.framing = Framing.CHUNKED
-        self.keep_alive = request.wants_keep_alive
+        self.keep_alive = head.wants_keep_alive
 
     def abort(self) -> None:
         """Close the connection without the response's end; resets it where the end would not be missed."""
@@ -392,8 +386,8 @@ class Http1Stream(ServerStream):
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         fields, length, app_wants_close = check_fields(headers)
-        is_old = self._request.http_version == "1.0"
-        if forbids_body(self._request.method, status):
+        is_old = self._request_head.http_version == "1.0"
+        if forbids_body(self._request_head.method, status):
             self.framing = Framing.NO_BODY
         elif length is not None:
             self.framing = Framing.SIZED

@@ -21,6 +21,7 @@ import h2.settings
 import trio
 
 from relay_trio.outcome import DisconnectReason
+from relay_trio.server.client_request import ClientRequest
 from relay_trio.server.h2_frames import (
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
 
     from relay_trio.net.transport import Transport
     from relay_trio.server.context import ConnectionContext
-    from relay_trio.server.h2_frames import H2Request
     from relay_trio.server.limits import ConnectionLimits
+    from relay_trio.server.request_head import RequestHead
 
 # Acknowledgements and resets that a client makes us write and does not read; then it is cut.
 MAX_UNREAD_CONTROL_BYTES = 128 * 1024
@@ -220,18 +221,17 @@ class Http2Connection:
             if has_body:
                 self.reset(stream_id, NO_ERROR)
             return
-        request = read_request(block)
-        if request is None:
+        head = read_request(block, has_body=has_body)
+        if head is None:
             self._context.on_bad_head("the pseudo-header fields are not those of a request")
             self._resets.spend(trio.current_time())
             self.reset(stream_id, PROTOCOL_ERROR)
             return
-        stream = Http2Stream(self, self._transport, stream_id, request, has_body, self._limits)
+        stream = Http2Stream(self, self._transport, stream_id, head, self._limits)
         self._streams[stream_id] = stream
         self._tasks += 1
         self._set_deadline()
-        scope = self._context.make_scope(stream, "2", request)
-        self._nursery.start_soon(self._run_stream, stream, scope)
+        self._nursery.start_soon(self._run_stream, stream, ClientRequest(head, self._context.scheme, stream))
 
     def _receive_data(self, event: h2.events.DataReceived) -> None:
         stream_id = event.stream_id or 0
@@ -251,13 +251,13 @@ class Http2Connection:
 
     # --- a stream's task ---
 
-    async def _run_stream(self, stream: Http2Stream, scope: dict[str, Any]) -> None:
+    async def _run_stream(self, stream: Http2Stream, request: ClientRequest) -> None:
         """Run the application and see to the end of its response.
 
         Cancelled: destroys, a response that was not whole is reset.
         """
         try:
-            await self._context.run_application(scope, stream)
+            await self._context.run_application(request)
         finally:
             self._tasks -= 1
             self._finish(stream)
@@ -269,7 +269,7 @@ class Http2Connection:
             self.answer(stream, 503 if self._context.is_draining else 500)
         elif not stream.is_complete:
             self.reset(stream.stream_id, INTERNAL_ERROR)
-        elif not stream.body_has_ended:
+        elif not stream.body_has_arrived:
             self.reset(stream.stream_id, NO_ERROR)  # RFC 9113 8.1: the rest of the request is not wanted
         taken = stream.body_bytes
         stream.drop_body()
@@ -281,7 +281,7 @@ class Http2Connection:
         """Answer in the application's stead."""
         self._quietly(partial(self.h2.send_headers, stream.stream_id, [(b":status", b"%d" % status)], end_stream=True))
         stream.has_begun = stream.is_complete = True
-        if not stream.body_has_ended:
+        if not stream.body_has_arrived:
             self.reset(stream.stream_id, NO_ERROR)
 
     def give_up(self, stream: Http2Stream, reason: DisconnectReason) -> None:
@@ -402,31 +402,22 @@ class Http2Stream(ServerStream):
         connection: Http2Connection,
         transport: Transport,
         stream_id: int,
-        request: H2Request,
-        has_body: bool,
+        head: RequestHead,
         limits: ConnectionLimits,
     ) -> None:
-        super().__init__(
-            expects_continue=request.expects_continue and has_body,
-            continue_on_receive=limits.continue_on_receive,
-            has_body=has_body,
-        )
+        super().__init__(expects_continue=head.expects_continue, has_body=head.has_body)
         self._connection = connection
         self._transport = transport
-        self._method = request.method
+        self._method = head.method
         self._write_timeout_seconds = limits.write_timeout_seconds
         self.stream_id = stream_id
         now = trio.current_time()
-        self.body_idle_at = now + limits.body_idle_timeout_seconds if has_body else inf
-        self.body_ends_at = now + limits.body_total_timeout_seconds if has_body else inf
+        self.body_idle_at = now + limits.body_idle_timeout_seconds if head.has_body else inf
+        self.body_ends_at = now + limits.body_total_timeout_seconds if head.has_body else inf
         self._window = trio.Event()
         self._headers: list[tuple[bytes, bytes]] = []
         self._left: int | None = None
         self._has_no_body = False
-
-    @property
-    def body_has_ended(self) -> bool:
-        return self._body_is_whole
 
     def abort(self) -> None:
         """Reset the stream; the others of its connection go on."""

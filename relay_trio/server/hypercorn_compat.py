@@ -84,9 +84,9 @@ def ssl_context(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def make_lifespan(app: Any, config: Config, state: dict[str, Any]) -> Lifespan:
-    """The application's lifespan; whatever it puts into ``state`` is copied into every request's scope."""
-    return Lifespan(wrap_app(app, config.wsgi_max_body_size, "asgi"), config, state)
+def make_lifespan(app: Any, config: Config) -> Lifespan:
+    """The application's lifespan. Its ``state`` reaches no request: requests bring their own object."""
+    return Lifespan(wrap_app(app, config.wsgi_max_body_size, "asgi"), config, {})
 
 
 def url_of(sock: socket.socket, is_tls: bool) -> str:

@@ -62,8 +62,6 @@ class ConnectionLimits:
     max_pipelined_bytes: int = 64 * KIB  # read while a response runs; more stays in the kernel until it ended
     max_body_buffer_bytes: int = 64 * KIB  # of a request body the application has not taken yet
     max_discard_bytes: int = 256 * KIB  # of a body that came too late; more closes the connection instead
-    # Off: the application calls ``ask_for_body`` itself (Quart calls receive() before any handler has decided).
-    continue_on_receive: bool = True
     http2: bool = True
     h2_max_streams: int = 100
     h2_stream_window_bytes: int = 128 * KIB

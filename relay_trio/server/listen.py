@@ -64,7 +64,7 @@ async def serve(
             settings.socket_options.apply(sock)
             sock.listen(settings.backlog)
     server.listeners = tuple(listeners)
-    lifespan = hypercorn_compat.make_lifespan(server.app, config, server.state)
+    lifespan = hypercorn_compat.make_lifespan(server.app, config)
     try:
         async with trio.open_nursery() as lifespan_nursery:
             await lifespan_nursery.start(lifespan.handle_lifespan)

@@ -1,25 +1,44 @@
-"""The head of an HTTP/1.1 request: bytes in, a ``RequestHead`` or a ``BadRequestHead`` out. No I/O.
+"""The head of a request, and the reading of an HTTP/1.1 one: bytes in, a ``RequestHead`` or a ``BadRequestHead`` out.
 
-Two rules. *What llhttp lets through is not yet accepted*: everything a proxy in front of us could read in another way
-(Content-Length with Transfer-Encoding, folded lines, a bare LF, a second Host) is refused, because the difference is
-where a smuggled request hides. *The head is whole before it is parsed*: its end is found by searching for the empty
-line, so its size is checked before any work is done, and a body is never fed to the parser.
+No I/O. Two rules. *What llhttp lets through is not yet accepted*: everything a proxy in front of us could read in
+another way (Content-Length with Transfer-Encoding, folded lines, a bare LF, a second Host) is refused, because the
+difference is where a smuggled request hides. *The head is whole before it is parsed*: its end is found by searching for
+the empty line, so its size is checked before any work is done, and a body is never fed to the parser.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import httptools
 
-from relay_trio.http import RequestHead
+if TYPE_CHECKING:
+    from relay_trio.http import Headers
 
 # Known to llhttp, but not methods of an HTTP origin server.
 _REFUSED_METHODS = frozenset({b"CONNECT", b"PRI", b"SOURCE"})
 # Origin form only: a proxy reads the absolute form's authority, we would read Host. No fragment, nothing unprintable.
 _TARGET = re.compile(rb"/[!-\"$-~]*\Z")
-_LENGTH = re.compile(rb"[0-9]{1,15}\Z")
 _HOST = re.compile(rb"[!-~]*\Z")
+_LENGTH_DIGITS = 15
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """One request as it was sent, and how its body is framed. ``content_length`` is None when absent."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    http_version: str
+    headers: Headers
+    content_length: int | None = None
+    has_body: bool = False
+    is_chunked: bool = False
+    wants_keep_alive: bool = True
+    expects_continue: bool = False
 
 
 class BadRequestHead(Exception):
@@ -45,6 +64,11 @@ class _Collector:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value.strip(b" \t")))
+
+
+def parse_content_length(value: bytes) -> int | None:
+    """The number in a Content-Length, or None (RFC 9110 section 8.6: digits, nothing else)."""
+    return int(value) if len(value) <= _LENGTH_DIGITS and value.isdigit() else None
 
 
 def has_bare_line_feed(received: bytes | bytearray) -> bool:
@@ -98,9 +122,10 @@ def _read_framing(request: RequestHead) -> None:
     hosts = 0
     for name, value in request.headers:
         if name == b"content-length":
-            if request.content_length is not None or not _LENGTH.match(value):
+            length = parse_content_length(value)
+            if length is None or request.content_length is not None:
                 raise BadRequestHead(400, "Content-Length must be one number")
-            request.content_length = int(value)
+            request.content_length = length
         elif name == b"transfer-encoding":
             if request.is_chunked or value.lower() != b"chunked" or request.http_version == "1.0":
                 raise BadRequestHead(400, "the only transfer coding is one 'chunked', in HTTP/1.1")
@@ -123,4 +148,5 @@ def _read_framing(request: RequestHead) -> None:
         raise BadRequestHead(400, "Content-Length and Transfer-Encoding contradict each other")
     if hosts > 1 or (hosts == 0 and request.http_version == "1.1"):
         raise BadRequestHead(400, "HTTP/1.1 needs one Host")
+    request.has_body = request.is_chunked or bool(request.content_length)
     request.expects_continue = request.expects_continue and request.has_body

@@ -1,11 +1,13 @@
-"""What the application holds of one request: the two ASGI calls, and beside them whether the client is connected.
+"""One request's two directions: its body as it arrives, its response as it leaves, and whether the client is there.
 
 One ``ServerStream`` per request, the same for HTTP/1.1 and HTTP/2; what differs is how a response gets onto the wire.
-The request body lies here until the application takes it. Every state change is synchronous and comes from the
-connection.
+The request body lies here, and nowhere else, until somebody takes it. Every state change is synchronous and comes from
+the connection.
 
 What the layers above rely on:
 
+- ``receive_body_some`` is the one way to the body. ASGI's ``receive`` has no part of it: a framework calls that before
+  any handler has decided whether it wants a body, and takes what comes whether there is room for it or not.
 - ``receive`` answers ``http.disconnect`` as soon as the client is lost. From the moment the last body message was given
   to ``send`` it parks instead, so that an application's own ending never looks like a client that left.
 - ``send`` after the client is lost does nothing (it is a checkpoint then, nothing else).
@@ -14,55 +16,39 @@ What the layers above rely on:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from relay_trio.server.response_head import BadResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, MutableMapping
 
     from relay_trio.outcome import DisconnectReason
 
-Scope = dict[str, Any]
 Message = dict[str, Any]
-Application = Callable[..., Awaitable[None]]
-"""An ASGI 3 application. Frameworks type scope and messages each in their own way."""
+"""An ASGI message."""
 
 # One send hands at most this much to the socket before it waits, so that a stalled client costs that and no more.
 SEND_BYTES = 64 * 1024
 
 
-class RequestLine(Protocol):
-    """What a scope needs to know of a request, whatever its protocol."""
-
-    method: str
-    path: bytes
-    query: bytes
-    headers: list[tuple[bytes, bytes]]
-
-
 class ServerStream:
-    """One request and its response. The application finds it in ``scope["relay.connection"]``.
+    """One request's stream, which its ``ClientRequest`` holds.
 
     ``disconnected_at`` is ``trio.current_time()`` when the loss of the client was seen, None before;
     ``disconnect_reason`` says why.
     """
 
-    http_version: ClassVar[str]
-
-    def __init__(self, *, expects_continue: bool, continue_on_receive: bool, has_body: bool) -> None:
+    def __init__(self, *, expects_continue: bool, has_body: bool) -> None:
         self.disconnected_at: float | None = None
-        self.reason: DisconnectReason | None = None
-        self._continue_on_receive = continue_on_receive
+        self.disconnect_reason: DisconnectReason | None = None
         self.expects_continue = expects_continue
         self._body: list[bytes] = []
         self.body_bytes = 0  # received and not taken yet
-        self._body_is_whole = not has_body
-        self._body_was_delivered = False
+        self.body_has_arrived = not has_body  # its last byte was received
+        self._body_arrived: trio.Event | None = None
         self._wake: trio.Event | None = None
         self._start: Message | None = None
         self.has_begun = False  # a byte of the response was written
@@ -76,26 +62,35 @@ class ServerStream:
         """End this request's connection (HTTP/2: its stream) so that the client cannot take the response for whole."""
         raise NotImplementedError
 
-    def ask_for_body(self) -> None:
-        """Tell a client that waits with ``Expect: 100-continue`` to send its body; otherwise nothing."""
+    async def receive_body_some(self) -> bytes:
+        """What arrived of the body since the last call, ``b""`` at its end; asks a client that waits with
+        ``Expect: 100-continue`` for it. Never returns once the client is lost.
+
+        Cancelled: safe to retry, nothing was taken.
+        """
         if self.expects_continue and not self.has_begun and self.disconnected_at is None:
             self.expects_continue = False
             self._write_continue()
+        while self.disconnected_at is not None or not (self._body or self.body_has_arrived):
+            self._body_arrived = trio.Event()
+            await self._body_arrived.wait()
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        taken, self.body_bytes = self.body_bytes, 0
+        if taken:
+            self._on_body_taken(taken)
+        return body
 
     async def receive(self) -> Message:
-        """The next part of the request, or that the client is gone.
+        """That the client is gone, when it is; ASGI's ``receive`` without the body.
 
-        Cancelled: atomic, nothing was taken.
+        Cancelled: atomic.
         """
-        if self._continue_on_receive:
-            self.ask_for_body()
         waited = False
         while True:
             if self.disconnected_at is not None:
                 if self._is_over or not self._last_was_given:
                     break
-            elif self._body or (self._body_is_whole and not self._body_was_delivered):
-                return self._take_body()
             elif self._is_over and not waited:
                 break
             self._wake = trio.Event()
@@ -157,8 +152,9 @@ class ServerStream:
         if body and not self._last_was_given:
             self._body.append(body)
             self.body_bytes += len(body)
-        self._body_is_whole = is_last
-        self.wake()
+        self.body_has_arrived = is_last
+        if self._body_arrived is not None:
+            self._body_arrived.set()
 
     def lose(self, reason: DisconnectReason) -> None:
         """Note that the client is lost; the first reason stays."""
@@ -180,15 +176,6 @@ class ServerStream:
         if self._wake is not None:
             self._wake.set()
 
-    def _take_body(self) -> Message:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
-        taken, self.body_bytes = self.body_bytes, 0
-        self._body_was_delivered = self._body_is_whole
-        if taken:
-            self._on_body_taken(taken)
-        return {"type": "http.request", "body": body, "more_body": not self._body_is_whole}
-
     # --- what each protocol fills in ---
 
     def _write_continue(self) -> None:
@@ -204,37 +191,3 @@ class ServerStream:
 
     def _on_body_taken(self, count: int) -> None:
         """The application took ``count`` bytes: there is room for more."""
-
-
-def make_scope(
-    stream: ServerStream,
-    *,
-    http_version: str,
-    method: str,
-    scheme: str,
-    path: bytes,
-    query: bytes,
-    headers: list[tuple[bytes, bytes]],
-    client: tuple[str, int] | None,
-    server: tuple[str, int] | None,
-    state: dict[str, Any],
-) -> Scope:
-    """The ASGI scope of one request; ``relay.connection`` in it is the stream itself."""
-    text = path.decode("ascii")
-    return {
-        "type": "http",
-        "asgi": {"spec_version": "2.3", "version": "3.0"},
-        "http_version": http_version,
-        "method": method,
-        "scheme": scheme,
-        "path": unquote(text) if "%" in text else text,
-        "raw_path": path,
-        "query_string": query,
-        "root_path": "",
-        "headers": headers,
-        "client": client,
-        "server": server,
-        "state": state.copy(),
-        "extensions": {},
-        "relay.connection": stream,
-    }

@@ -1,1 +1,1 @@
-"""Quart-trio: routes, authentication, error envelopes, and the seam between its request nursery and the relay."""
+"""Quart-trio: routes, authentication, error envelopes, and its request nursery, in which the pump runs."""

@@ -11,7 +11,7 @@ from relay_trio.http import header
 from relay_trio.observe.invariants import snapshot
 from relay_trio.observe.tasks import task_tree
 from relay_trio.web.app import bare_app
-from relay_trio.web.asgi import http_scope
+from relay_trio.web.asgi import client_request
 from relay_trio.web.healthz import add_health, as_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _OPEN_PATHS = ("/healthz", "/readyz")
 
 def admin_app(core: Relay) -> QuartTrio:
     """The ASGI application for the admin listener. With a token configured, everything but health asks for it."""
-    app = bare_app(max_body_bytes=64 * 1024)
+    app = bare_app()
     add_health(app, core)
 
     @app.before_request
@@ -32,7 +32,7 @@ def admin_app(core: Relay) -> QuartTrio:
         token = core.settings.admin.token
         if token is None or request.path in _OPEN_PATHS:
             return None
-        presented = (header(list(http_scope()["headers"]), b"authorization") or b"").removeprefix(b"Bearer ")
+        presented = (header(client_request().headers, b"authorization") or b"").removeprefix(b"Bearer ")
         if hmac.compare_digest(presented, token.get_secret_value().encode()):
             return None
         return as_json({"error": "the admin token is required as Authorization: Bearer"}, status=401)

@@ -11,8 +11,8 @@ from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
 from relay_trio.observe.log import log_defect
 from relay_trio.relay.events import Rejection
 from relay_trio.vendors.registry import DIALECTS, dialect_of
-from relay_trio.web.answers import error_answer, new_request_id, relay
-from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, head_of, http_scope, link_of
+from relay_trio.web.answers import error_answer, relay
+from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, client_request
 from relay_trio.web.catch_all import CatchAllApp
 from relay_trio.web.healthz import add_health
 from relay_trio.web.router import Router
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
     """The ASGI application for the client listeners."""
-    app = bare_app(core.settings.server.max_body_bytes, core.events.request_rejected)
+    app = bare_app(core.events.request_rejected)
     add_health(app, core)
 
     @app.route("/", methods=["GET", "HEAD"])
@@ -39,14 +39,14 @@ def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
 
     async def relayed() -> Response:
         """The router looks at the path as it came."""
-        head = head_of(http_scope())
-        return await relay(core, ring, head, router.match(head))
+        request = client_request()
+        return await relay(core, ring, request, router.match(request))
 
     app.catch_all(relayed)
     return app
 
 
-def bare_app(max_body_bytes: int, on_rejected: Callable[[Rejection], None] = lambda rejection: None) -> CatchAllApp:
+def bare_app(on_rejected: Callable[[Rejection], None] = lambda rejection: None) -> CatchAllApp:
     """A Quart-trio application with this package's request connection and error envelopes, and no routes.
 
     ``on_rejected`` is given each request that fits no route, or fails before it reaches the relay.
@@ -54,16 +54,15 @@ def bare_app(max_body_bytes: int, on_rejected: Callable[[Rejection], None] = lam
     app = CatchAllApp("relay_trio", static_folder=None)
     app.asgi_http_class = RequestConnection
     app.asgi_websocket_class = RefusedWebsocket  # type: ignore[assignment]  # it only has to be called
-    app.config["RELAY_MAX_BODY_BYTES"] = max_body_bytes
+    app.url_map.merge_slashes = False  # its redirects know no dialect, and // is not the path that was signed
     app.config["RESPONSE_TIMEOUT"] = None  # the default cuts every stream after 60 s, with nothing logged
     app.config["BODY_TIMEOUT"] = None  # bodies are read by the relay, with its own limits
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["PROPAGATE_EXCEPTIONS"] = False
 
-    def reject(error: RelayError, request_id: str | None = None) -> Response:
-        request_id = request_id or new_request_id()
-        on_rejected(Rejection(error.kind.value, request_id))
-        return _tell(error, request_id)
+    def reject(error: RelayError) -> Response:
+        on_rejected(Rejection(error.kind.value, client_request().id))
+        return _tell(error)
 
     @app.errorhandler(HTTPException)
     async def not_routed(error: HTTPException) -> Response:
@@ -77,15 +76,15 @@ def bare_app(max_body_bytes: int, on_rejected: Callable[[Rejection], None] = lam
     @app.errorhandler(Exception)
     async def crashed(error: Exception) -> Response:
         """A defect of ours. Where it happened is logged, without values; the client learns an id to quote."""
-        request_id = new_request_id()
         if isinstance(error, RelayError):
-            return reject(error, request_id)
+            return reject(error)
+        request_id = client_request().id
         log_defect(error, request_id)
-        return _tell(RelayError(f"the relay failed; quote {request_id}"), request_id)
+        return _tell(RelayError(f"the relay failed; quote {request_id}"))
 
     return app
 
 
-def _tell(error: RelayError, request_id: str) -> Response:
-    scope = http_scope()
-    return error_answer(dialect_of(head_of(scope)), error, request_id, link_of(scope))
+def _tell(error: RelayError) -> Response:
+    request = client_request()
+    return error_answer(dialect_of(request), error, request)

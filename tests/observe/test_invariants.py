@@ -154,7 +154,7 @@ async def test_a_full_stream_is_within_its_limit(autojump_clock: MockClock) -> N
         told: dict[str, Any] = snapshot(house.core)
         assert told["ok"] is True
         assert CHANNEL_BYTES <= told["buffered_bytes"]["fullest_stream"] <= CHANNEL_BYTES + LARGEST_READ_BYTES
-        client.left.set()
+        client.leave()
 
 
 def test_where_the_system_does_not_tell_descriptors_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,7 +240,7 @@ async def test_what_never_reaches_the_pump_leaves_a_line_with_the_id_that_the_cl
     """And nothing of what it sent: a path may hold a key, and a key that is wrong may be right elsewhere."""
     async with open_house(scripts.streams) as house:
         house.core.events.observers.append(Log())
-        client = house.request(path=path, method=method, key=key)
+        client = house.request(path=path, method=method, credentials=((b"x-api-key", key.encode()),))
         await client.run()
         statistics = house.core.events.statistics()
     (line,) = stderr.lines

@@ -1,7 +1,7 @@
 """A whole relay without sockets: the real application, pump, admission and upstream client over memory streams.
 
 What is doubled is only what would need threads or the network: the ledger (in memory, and strict about each row being
-opened and closed once), the ASGI server (a ``receive`` that can say the client left, a ``send`` that can be slow), and
+opened and closed once), the server (a ``ServerStream`` without a connection, whose client can leave and be slow), and
 the upstream's server (a script that speaks HTTP/1.1 over ``trio.testing.memory_stream_pair``).
 """
 
@@ -20,7 +20,7 @@ from relay_trio.config.current import CurrentSettings
 from relay_trio.keys.ring import KeyRing
 from relay_trio.ledger.writer import LedgerStatistics
 from relay_trio.observe.invariants import snapshot
-from relay_trio.outcome import Word
+from relay_trio.outcome import DisconnectReason, Word
 from relay_trio.pool.account import Account
 from relay_trio.pool.admission import Admission
 from relay_trio.pool.health import Health
@@ -29,10 +29,12 @@ from relay_trio.relay.core import Relay
 from relay_trio.relay.events import Events
 from relay_trio.relay.live import LiveRequests
 from relay_trio.relay.retry import RetryBudget
+from relay_trio.server.context import asgi_scope
 from relay_trio.upstream.client import UpstreamClient, open_upstream_client
 from relay_trio.vendors.bedrock.stream import InvokeStreamReader
 from relay_trio.vendors.registry import provider_named
 from relay_trio.web.app import client_app
+from tests.support.client_requests import MemoryStream, make_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -141,93 +143,89 @@ class UpstreamSide:
         return bytes(data)
 
 
-class Line:
-    """What our server shows of a connection."""
+class ClientStream(MemoryStream):
+    """What our server makes for a client's request: as slow as the client, and as gone."""
 
     def __init__(self, client: Client) -> None:
+        super().__init__()
         self._client = client
-        self.disconnected_at = None
-        self.disconnect_reason = None
-
-    def ask_for_body(self) -> None:
-        pass
 
     def send_nowait(self, body: bytes) -> int | None:
         client = self._client
-        has_begun = any(message["type"] == "http.response.body" for message in client.sent)
-        is_over = has_begun and not client.sent[-1].get("more_body", False)
-        if not has_begun or is_over or client.left.is_set() or client.unsent_bytes:
+        if not (client.forwards and self.has_begun) or self._last_was_given or client.unsent_bytes:
             return None
-        client.sent.append({"type": "http.response.body", "body": body, "more_body": True})
+        if self.disconnected_at is not None:
+            return None
+        self.keep(body, is_last=False)
         client.forwarded += 1
         if not client.reads.is_set():
             client.unsent_bytes = len(body)
         return client.unsent_bytes
 
+    async def _send_body(self, body: bytes, is_last: bool) -> None:
+        for _ in range(_CHECKPOINTS_OF_A_SEND):
+            await trio.lowlevel.checkpoint()
+        await self._client.reads.wait()
+        self._client.unsent_bytes = 0
+        if self.disconnected_at is None:
+            self.keep(body, is_last)
+
 
 @dataclass
 class Client:
-    """One client's request, as an ASGI server would carry it."""
+    """One client's request, as our server would carry it. ``path`` is as it is written, escapes and all."""
 
     app: QuartTrio
     body_parts: list[bytes]
     path: str = "/v1/messages"
+    query: bytes = b""
     method: str = "POST"
-    key: str = KEY
+    credentials: tuple[tuple[bytes, bytes], ...] = ((b"x-api-key", KEY.encode()),)
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    sent: list[dict[str, Any]] = field(default_factory=list)
-    left: trio.Event = field(default_factory=trio.Event)
     reads: trio.Event = field(default_factory=trio.Event)
     forwards: bool = True
-    """Whether its server lets the pump write to it, as ours does."""
-    is_told_of_the_end: bool = False
+    """Whether its server lets the pump write to it: HTTP/1.1 does, HTTP/2 does not."""
+    is_whole: bool = True
+    """Whether its body comes to an end."""
 
     forwarded: int = 0
     unsent_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.reads.set()
+        self.stream = ClientStream(self)
 
     async def run(self) -> None:
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.1"},
-            "http_version": "1.1",
-            "method": self.method,
-            "scheme": "http",
-            "path": self.path,
-            "raw_path": self.path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": [(b"host", b"relay"), (b"x-api-key", self.key.encode()), *self.headers],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 2),
-            "state": {},
-            "extensions": {},
-        }
-        if self.forwards:
-            scope["relay.connection"] = Line(self)
-        await self.app(scope, self._receive, self._send)  # type: ignore[arg-type]
+        """Send the request, its body part by part, and take the answer."""
+        request = make_request(
+            method=self.method,
+            raw_path=self.path.encode(),
+            query=self.query,
+            headers=[(b"host", b"relay"), *self.credentials, *self.headers],
+            stream=self.stream,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_request_body)
+            await self.app(asgi_scope(request), self.stream.receive, self._send)  # type: ignore[arg-type]
+            nursery.cancel_scope.cancel()
 
-    async def _receive(self) -> dict[str, Any]:
-        await trio.lowlevel.checkpoint()
-        if self.body_parts and not self.left.is_set():
-            part = self.body_parts.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(self.body_parts)}
-        await self.left.wait()
-        return {"type": "http.disconnect"}
+    def leave(self) -> None:
+        """Hang up."""
+        self.stream.lose(DisconnectReason.LEFT)
+
+    async def _send_request_body(self) -> None:
+        for number, part in enumerate(self.body_parts, 1):
+            await trio.lowlevel.checkpoint()
+            self.stream.deliver(part, is_last=self.is_whole and number == len(self.body_parts))
 
     async def _send(self, message: dict[str, Any]) -> None:
-        for _ in range(_CHECKPOINTS_OF_A_SEND):
-            await trio.lowlevel.checkpoint()
-        await self.reads.wait()
-        self.unsent_bytes = 0
-        if self.left.is_set():
-            return
-        self.sent.append(message)
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self.left.set()  # the echo: servers report the end of the exchange as a disconnect, inside the last send
-            await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()  # our server has none here, so that a cancel falls between handler and body
+        await self.stream.send(message)
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """What it was sent, as ASGI messages."""
+        return self.stream.sent
 
     @property
     def status(self) -> int | None:

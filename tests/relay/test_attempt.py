@@ -351,7 +351,7 @@ async def test_an_attempt_whose_client_left_ends_by_the_client_and_has_not_faile
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.run)
             await trio.sleep(1)
-            client.left.set()
+            client.leave()
         house.assert_at_rest()
         assert house.rows[0].attempt_log == ()
     assert shown(attempt for _, attempt in attempts.seen) == [("a", "D", "client_disconnect", 200)]
@@ -532,7 +532,7 @@ def test_a_client_that_leaves_at_any_step_blames_no_account(name: str, script: S
                 assert health(house, account).strikes <= 1
 
     def leave(run: Run) -> None:
-        run.stage.client.left.set()
+        run.stage.client.leave()
 
     explore(scenario, leave, counted=(Steps.RUN,))
 

@@ -132,7 +132,7 @@ PATHS = {
 
 
 def disconnect(run: Run) -> None:
-    run.stage.client.left.set()
+    run.stage.client.leave()
 
 
 def stop_with_last_words(run: Run) -> None:

@@ -18,7 +18,7 @@ from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.pool.admission import Admission, Lease, SlotRequest
 from relay_trio.vendors.claude.operations import MESSAGES
 from relay_trio.web.app import bare_app
-from relay_trio.web.asgi import RequestConnection, link_of
+from relay_trio.web.asgi import RequestConnection
 from relay_trio.web.client_body import ClientBody
 from tests.explorer import ExplorationFailed, Run, Steps, cancel_target, explore
 from tests.relay import scripts
@@ -44,7 +44,7 @@ def test_the_sound_relay_passes_the_same_exploration() -> None:
 
 def slot_in_the_handler(house: House) -> QuartTrio:
     """The obvious way to write it: acquire, return a generator, release in its ``finally``."""
-    app = bare_app(1024 * 1024)
+    app = bare_app()
     core = house.core
 
     @app.route("/v1/messages", methods=["POST"])
@@ -153,10 +153,7 @@ def test_a_body_that_takes_the_closed_channel_for_its_end_is_caught(monkeypatch:
 
 def test_a_watcher_that_ignores_the_disconnect_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     async def blind(self: RequestConnection, nursery: trio.Nursery, request: object, receive: object) -> None:
-        body = link_of(self.scope).body
-        while not body.is_complete:
-            event = await receive()  # type: ignore[operator]
-            body.append(event.get("body", b""), is_last=not event.get("more_body", False))
+        pass
 
     monkeypatch.setattr(RequestConnection, "handle_messages", blind)
 

@@ -23,7 +23,6 @@ from relay_trio.errors import (
 from relay_trio.keys.client_key import ClientKey
 from relay_trio.relay.asked import Asked
 from relay_trio.relay.deadline import RequestClock
-from relay_trio.relay.presence import ClientPresence
 from relay_trio.relay.read_request import read_request
 from relay_trio.settings import TimeoutSettings
 from relay_trio.vendors.bedrock.operations import INVOKE, INVOKE_STREAM
@@ -31,6 +30,7 @@ from relay_trio.vendors.claude.dialect import ClaudeDialect
 from relay_trio.vendors.claude.operations import BATCHES, MESSAGES, MODELS
 from relay_trio.vendors.gemini.operations import GENERATE
 from tests.explorer import Run, explore
+from tests.support.client_requests import MemoryStream, make_request
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -43,17 +43,16 @@ LIMIT = 64 * 1024 * 1024
 TIMEOUTS = TimeoutSettings(body_idle_timeout_seconds=30, body_total_timeout_seconds=120)
 
 
-class Arriving:
+class Arriving(MemoryStream):
     """A body: parts, each after so many seconds; ``None`` is silence for ever."""
 
-    def __init__(self, *parts: bytes | None, every: float = 0, declared_bytes: int | None = None) -> None:
-        self.declared_bytes = declared_bytes
-        self.is_complete = False
+    def __init__(self, *parts: bytes | None, every: float = 0) -> None:
+        super().__init__()
         self.asked = 0
         self._parts = list(parts)
         self._every = every
 
-    async def receive_some(self) -> bytes:
+    async def receive_body_some(self) -> bytes:
         self.asked += 1
         await trio.sleep(self._every)
         if not self._parts:
@@ -70,12 +69,11 @@ def asked(
     operation: Operation = MESSAGES,
     models: tuple[str, ...] = ("*",),
     parameters: dict[str, str] | None = None,
+    declared_bytes: int | None = None,
 ) -> Asked:
     key = ClientKey("k_01", "test", b"", "", models)
-    return Asked(
-        "req_1", ClaudeDialect(), operation, parameters or {}, key, "POST", b"/v1/messages", b"beta=true",
-        [(b"a", b"b")], body, ClientPresence(),
-    )  # fmt: skip
+    request = make_request(headers=[(b"a", b"b")], declared_bytes=declared_bytes, stream=body)
+    return Asked(request, ClaudeDialect(), operation, parameters or {}, key, b"beta=true")
 
 
 async def read(
@@ -248,9 +246,9 @@ async def test_the_document_is_at_hand_until_the_request_is_checked() -> None:
 
 
 async def test_a_body_that_is_declared_too_large_is_refused_before_a_byte_is_read() -> None:
-    body = Arriving(b"x", declared_bytes=101)
+    body = Arriving(b"x")
     with pytest.raises(BodyTooLarge, match="100 bytes"):
-        await read_request(asked(body), RequestClock(), TIMEOUTS, 100)
+        await read_request(asked(body, declared_bytes=101), RequestClock(), TIMEOUTS, 100)
     assert body.asked == 0
 
 

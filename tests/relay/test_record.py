@@ -20,16 +20,16 @@ from relay_trio.errors import (
     UpstreamIdle,
 )
 from relay_trio.ledger.row import LedgerRow
-from relay_trio.outcome import COMPLETED, Outcome, Phase, ended_by_client
+from relay_trio.outcome import COMPLETED, DisconnectReason, Outcome, Phase, ended_by_client
 from relay_trio.relay.channel import ResponseChannel
 from relay_trio.relay.events import Events, Observer, Rejection
 from relay_trio.relay.live import LiveRequests
-from relay_trio.relay.presence import ClientPresence
 from relay_trio.relay.record import RequestRecord
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.registry import provider_named
 from tests.pool.pools import make_account, make_pool
 from tests.relay.house import MemoryLedger
+from tests.support.client_requests import make_request
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -75,8 +75,10 @@ class Office(Observer):
         self.rejected.append(rejection)
 
     def record(self, request_id: str = "req_1", *, left: bool = False, timed_out: bool = False) -> RequestRecord:
-        presence = ClientPresence(trio.current_time() if left else None, timed_out)
-        return RequestRecord(LedgerRow(request_id, "k_01", 0.0, "messages"), presence, ResponseChannel(), self.live)
+        request = make_request()
+        if left:
+            request.stream.lose(DisconnectReason.STALLED if timed_out else DisconnectReason.LEFT)
+        return RequestRecord(LedgerRow(request_id, "k_01", 0.0, "messages"), request, ResponseChannel(), self.live)
 
     def lease(self) -> Lease:
         admission, _ = make_pool(make_account("a"))

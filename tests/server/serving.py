@@ -16,7 +16,7 @@ import trio
 import trustme
 
 from relay_trio.errors import RelayError, UpstreamTruncated
-from relay_trio.server.context import ServerState
+from relay_trio.server.context import REQUEST_KEY, ServerState
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
 from relay_trio.server.listen import serve
@@ -78,15 +78,22 @@ class Application:
             if message["type"] == "lifespan.shutdown":
                 return
 
-    async def body_of(self, receive: Any) -> bytes | None:
-        parts = []
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            parts.append(message["body"])
-            if not message["more_body"]:
-                return b"".join(parts)
+    async def body_of(self, scope: dict[str, Any], receive: Any) -> bytes | None:
+        """The whole body; None when the client was lost before its end."""
+        body: bytes | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                assert (await receive())["type"] == "http.disconnect"
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            parts = []
+            while part := await scope[REQUEST_KEY].receive_body_some():
+                parts.append(part)
+            body = b"".join(parts)
+            nursery.cancel_scope.cancel()
+        return body
 
     async def _start(self, send: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
         await send({"type": "http.response.start", "status": status, "headers": list(headers)})
@@ -96,11 +103,9 @@ class Application:
         self.sent += len(body)
 
     def _lost(self, scope: dict[str, Any]) -> None:
-        connection = scope["relay.connection"]
-        assert connection.disconnected_at is not None
-        self.losses.append(
-            (scope["path"], connection.disconnect_reason, trio.current_time() - connection.disconnected_at)
-        )
+        request = scope[REQUEST_KEY]
+        assert request.disconnected_at is not None
+        self.losses.append((scope["path"], request.disconnect_reason, trio.current_time() - request.disconnected_at))
         self._note()
 
     # --- behaviours ---
@@ -109,7 +114,7 @@ class Application:
         await self.on_echo(scope, receive, send, greeting=b"hello")
 
     async def on_echo(self, scope: Any, receive: Any, send: Any, greeting: bytes = b"") -> None:
-        body = await self.body_of(receive)
+        body = await self.body_of(scope, receive)
         if body is None:
             self._lost(scope)
             return
@@ -146,7 +151,7 @@ class Application:
 
     async def on_direct(self, scope: Any, receive: Any, send: Any) -> None:
         """Send the middle of the body without ``send``, as a pump does; what it was told goes into ``told``."""
-        send_nowait = scope["relay.connection"].send_nowait
+        send_nowait = scope[REQUEST_KEY].stream.send_nowait
         self.told.append(send_nowait(b"too early"))
         sized = scope["path"].endswith("sized")
         await self._start(send, 200, *([(b"content-length", b"15")] if sized else []))
@@ -160,7 +165,7 @@ class Application:
 
     async def on_directflood(self, scope: Any, receive: Any, send: Any) -> None:
         """Send without ``send`` until the socket is full, then wait for the client as a body does."""
-        send_nowait = scope["relay.connection"].send_nowait
+        send_nowait = scope[REQUEST_KEY].stream.send_nowait
         await self._start(send)
         await self._body(send, b"y", more=True)
         while (unsent := send_nowait(b"y" * 60_000)) == 0:
@@ -173,7 +178,7 @@ class Application:
         await self._body(send)
 
     async def on_chunks(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.body_of(receive)
+        await self.body_of(scope, receive)
         await self._start(send, 200, (b"content-type", b"text/event-stream"))
         for number in range(5):
             await self._body(send, b"chunk %d;" % number, more=True)
@@ -218,7 +223,7 @@ class Application:
     async def on_abort(self, scope: Any, receive: Any, send: Any) -> None:
         await self._start(send)
         await self._body(send, b"half", more=True)
-        scope["relay.connection"].abort()
+        scope[REQUEST_KEY].stream.abort()
         await self._body(send, b"never seen")
 
     async def on_short(self, scope: Any, receive: Any, send: Any) -> None:
@@ -255,15 +260,6 @@ class Application:
         await self._body(send, b"first;", more=True)
         await self.go.wait()
         await self._body(send, b"last")
-
-    async def on_ask(self, scope: Any, receive: Any, send: Any) -> None:
-        """Ask for the body when told to, as the relay does once it knows the key."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.go.wait)
-            with trio.move_on_after(0.05):
-                await receive()
-        scope["relay.connection"].ask_for_body()
-        await self.on_echo(scope, receive, send)
 
     async def on_big(self, scope: Any, receive: Any, send: Any) -> None:
         await self._start(send, 200, (b"content-length", b"1000000"))

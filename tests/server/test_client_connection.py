@@ -81,7 +81,7 @@ async def test_a_preface_in_pieces_is_recognised() -> None:
             assert client.buffer[3] == 4  # SETTINGS
 
 
-async def test_the_scope_says_what_was_asked_and_by_whom() -> None:
+async def test_the_scope_says_what_was_asked() -> None:
     with trio.fail_after(5):
         async with open_server() as served, await served.connect() as client:
             await client.exchange(get(b"hello/a%20b%2Fc?q=%20"))
@@ -90,8 +90,6 @@ async def test_the_scope_says_what_was_asked_and_by_whom() -> None:
             assert scope["path"] == "/hello/a b/c"
             assert scope["query_string"] == b"q=%20"
             assert scope["headers"] == [(b"host", b"a")]
-            assert scope["client"][0] == "127.0.0.1"
-            assert scope["server"] == ("127.0.0.1", served.port)
             assert (scope["scheme"], scope["http_version"], scope["method"]) == ("http", "1.1", "GET")
 
 

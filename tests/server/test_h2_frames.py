@@ -61,11 +61,18 @@ GOOD = [(b":method", b"POST"), (b":path", b"/a?b"), (b":scheme", b"http"), (b":a
 
 
 def test_a_request_is_read_with_its_host_first() -> None:
-    request = read_request([*GOOD, (b"x-api-key", b"k"), (b"expect", b"100-continue")])
+    request = read_request([*GOOD, (b"x-api-key", b"k"), (b"content-length", b"7")], has_body=True)
     assert request is not None
-    assert (request.method, request.path, request.query) == ("POST", b"/a", b"b")
+    assert (request.method, request.raw_path, request.query) == ("POST", b"/a", b"b")
     assert request.headers[0] == (b"host", b"host")
-    assert request.expects_continue
+    assert (request.has_body, request.content_length, request.http_version) == (True, 7, "2")
+
+
+@pytest.mark.parametrize("has_body", [True, False])
+def test_only_a_client_that_has_a_body_to_send_waits_to_be_asked_for_it(has_body: bool) -> None:
+    request = read_request([*GOOD, (b"expect", b"100-continue")], has_body=has_body)
+    assert request is not None
+    assert request.expects_continue is has_body
 
 
 @pytest.mark.parametrize(
@@ -82,7 +89,11 @@ def test_a_request_is_read_with_its_host_first() -> None:
         [*GOOD, (b"Upper", b"x")],
         [*GOOD, (b"x", b"a\r\nb")],
         [*GOOD, (b"x", b"a\x00b")],
+        [*GOOD, (b"content-length", b"1_000")],
+        [*GOOD, (b"content-length", b"+5")],
+        [*GOOD, (b"content-length", b"")],
+        [*GOOD, (b"content-length", b"5"), (b"content-length", b"5")],
     ],
 )
 def test_a_malformed_request_is_none(block: list[tuple[bytes, bytes]]) -> None:
-    assert read_request(block) is None
+    assert read_request(block, has_body=False) is None

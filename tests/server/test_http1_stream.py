@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from relay_trio.server.context import REQUEST_KEY
 from tests.server.serving import open_server
 from tests.server.test_http1 import get
 
@@ -147,4 +148,4 @@ async def test_nothing_is_sent_to_a_client_that_left() -> None:
             await client.until(b"first")
             client.sock.close()
             await served.app.until(lambda: bool(served.app.losses))
-            assert served.app.scopes[0]["relay.connection"].send_nowait(b"x") is None
+            assert served.app.scopes[0][REQUEST_KEY].stream.send_nowait(b"x") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from relay_trio.server.context import REQUEST_KEY
 from tests.server.h2_client import connect_h2
 from tests.server.serving import open_server
 
@@ -62,7 +63,7 @@ async def test_many_streams_share_one_small_buffer() -> None:
                 await client.request("/flood")
             await served.app.until(lambda: served.app.running == 60)
             await trio.sleep(0.3)
-            transport = served.app.scopes[0]["relay.connection"]._transport
+            transport = served.app.scopes[0][REQUEST_KEY].stream._transport
             assert 0 < transport.unsent_bytes < 64 * 1024
 
 

@@ -9,7 +9,7 @@ PLAIN = b"POST /v1/messages?beta=true HTTP/1.1\r\nHost: relay.example\r\nX-Api-K
 
 def test_a_plain_request_is_read_as_sent() -> None:
     request = parse_request_head(PLAIN, 100)
-    assert (request.method, request.path, request.query) == ("POST", b"/v1/messages", b"beta=true")
+    assert (request.method, request.raw_path, request.query) == ("POST", b"/v1/messages", b"beta=true")
     assert request.headers == [(b"host", b"relay.example"), (b"x-api-key", b"a b"), (b"content-length", b"12")]
     assert request.content_length == 12
     assert request.wants_keep_alive
@@ -18,7 +18,7 @@ def test_a_plain_request_is_read_as_sent() -> None:
 
 def test_a_path_is_not_decoded() -> None:
     head = b"GET /model/arn%3Aaws%2Fx/invoke HTTP/1.1\r\nHost: a\r\n\r\n"
-    assert parse_request_head(head, 100).path == b"/model/arn%3Aaws%2Fx/invoke"
+    assert parse_request_head(head, 100).raw_path == b"/model/arn%3Aaws%2Fx/invoke"
 
 
 def test_an_upgrade_is_served_as_if_it_had_not_asked() -> None:

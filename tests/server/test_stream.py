@@ -10,7 +10,7 @@ import trio
 
 from relay_trio.outcome import DisconnectReason
 from relay_trio.server.client_connection import admit, serve_connection
-from relay_trio.server.context import ServerState
+from relay_trio.server.context import REQUEST_KEY, ServerState
 from relay_trio.server.limits import ConnectionLimits
 from tests.explorer import Run, explore
 from tests.server.h2_client import H2Client
@@ -158,7 +158,6 @@ async def test_receive_after_the_response_says_disconnect() -> None:
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            await receive()
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"done"})
             heard.append((await receive())["type"])
@@ -175,7 +174,6 @@ async def test_a_disconnect_during_the_last_send_is_heard_after_it() -> None:
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        await receive()
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:
@@ -185,7 +183,7 @@ async def test_a_disconnect_during_the_last_send_is_heard_after_it() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"x" * 3_000_000})
             sent.set()
-            assert scope["relay.connection"].disconnect_reason == DisconnectReason.LEFT
+            assert scope[REQUEST_KEY].disconnect_reason == DisconnectReason.LEFT
 
     with trio.fail_after(10):
         async with open_server(app) as served:
@@ -210,7 +208,7 @@ async def test_send_after_the_loss_does_nothing_and_lets_others_run() -> None:
             with trio.move_on_after(0.3):
                 while True:
                     await send({"type": "http.response.body", "body": b"x", "more_body": True})
-                    rounds += scope["relay.connection"].disconnected_at is not None
+                    rounds += scope[REQUEST_KEY].disconnected_at is not None
                     await trio.lowlevel.checkpoint_if_cancelled()
                     if not rounds:
                         await trio.sleep(0.01)

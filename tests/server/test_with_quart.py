@@ -1,17 +1,17 @@
-"""The same server under Quart-trio, with the small seam that the relay's web layer uses."""
+"""The same server under Quart-trio as it comes, without what the relay's web layer repairs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.lowlevel
 from quart import Response, request
 from quart_trio import QuartTrio
-from quart_trio.asgi import TrioASGIHTTPConnection
 
 from relay_trio.errors import UpstreamTruncated
+from relay_trio.server.context import REQUEST_KEY
 from tests.server.h2_client import connect_h2
 from tests.server.serving import open_server
 from tests.server.test_http1 import FRAMINGS, SEEN_WITHIN, WAYS, get, post
@@ -19,27 +19,26 @@ from tests.server.test_http1 import FRAMINGS, SEEN_WITHIN, WAYS, get, post
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from relay_trio.server.client_request import ClientRequest
     from tests.server.serving import Client
 
 
-class RequestScope(TrioASGIHTTPConnection):
-    """Hands the request's nursery to the handler."""
-
-    async def handle_request(self, nursery: trio.Nursery, request: Any, send: Any) -> None:  # type: ignore[override]
-        self.scope["relay.nursery"] = nursery  # type: ignore[typeddict-unknown-key]
-        await super().handle_request(nursery, request, send)
+def the_request() -> ClientRequest:
+    return request.scope[REQUEST_KEY]  # type: ignore[literal-required,no-any-return]
 
 
 def make_app() -> QuartTrio:
     app = QuartTrio(__name__)
-    app.asgi_http_class = RequestScope
     app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None)
     app.cancelled = []  # type: ignore[attr-defined]
     app.waiting = 0  # type: ignore[attr-defined]
 
-    @app.post("/echo")
+    @app.route("/echo", methods=["GET", "POST"])
     async def echo() -> bytes:
-        return await request.get_data()
+        parts = []
+        while part := await the_request().receive_body_some():
+            parts.append(part)
+        return b"".join(parts)
 
     @app.get("/hello")
     async def hello() -> str:
@@ -52,8 +51,7 @@ def make_app() -> QuartTrio:
             await trio.sleep_forever()
         finally:
             app.waiting -= 1  # type: ignore[attr-defined]
-            connection = request.scope["relay.connection"]  # type: ignore[typeddict-item]
-            app.cancelled.append(connection.disconnect_reason)  # type: ignore[attr-defined]
+            app.cancelled.append(the_request().disconnect_reason)  # type: ignore[attr-defined]
         raise AssertionError
 
     async def stream(count: int, failure: Exception | None) -> AsyncIterator[bytes]:

@@ -97,7 +97,7 @@ async def test_the_invariants_are_json_and_hold_while_a_stream_runs(autojump_clo
         assert told["ok"] is True
         assert told["accounts"]["a"] == {"slots": 1, "attempts": 1, "max_concurrency": 1, "state": "ready"}
         assert told["requests"] == {"live": 1, "by_phase": {"data": 1}, "rejected": {}}
-        client.left.set()
+        client.leave()
 
 
 def test_the_tasks_name_each_pump_and_hold_no_secret() -> None:
@@ -116,6 +116,6 @@ def test_the_tasks_name_each_pump_and_hold_no_secret() -> None:
             assert f"pump {exchange.row.request_id}" in tree
             for canary in ("canaryprompttext", KEY, "sk-a"):
                 assert canary not in tree
-            client.left.set()
+            client.leave()
 
     trio.run(check)

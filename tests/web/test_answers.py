@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,79 +13,56 @@ from relay_trio.errors import BadRequest, QueueTimeout
 from relay_trio.http import header
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.vendors.claude.dialect import ClaudeDialect
-from relay_trio.web.answers import error_answer, new_request_id, server_timing
-from relay_trio.web.asgi import RequestLink
+from relay_trio.web.answers import error_answer, server_timing
 from tests.relay import scripts
 from tests.relay.house import open_house
+from tests.support.client_requests import MemoryStream, make_request
 
 if TYPE_CHECKING:
     from quart import Response
     from trio.testing import MockClock
-
-    from tests.relay.house import Client
 
 
 def told(response: Response) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers}
 
 
-def test_every_request_gets_an_id_of_its_own() -> None:
-    ids = {new_request_id() for _ in range(1000)}
-    assert len(ids) == 1000
-    assert all(re.fullmatch(r"req_[0-9a-f]{24}", request_id) for request_id in ids)
-
-
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
 def test_an_error_answer_has_length_ids_and_nothing_of_quarts() -> None:
-    link = RequestLink([])
-    link.body.append(b"", is_last=True)
-    response = error_answer(ClaudeDialect(), BadRequest("no"), "req_1", link)
+    request = make_request(stream=MemoryStream(has_body=False))
+    response = error_answer(ClaudeDialect(), BadRequest("no"), request)
     headers = told(response)
     assert set(headers) == {"content-type", "content-length", "request-id", "x-request-id"}
-    assert (headers["request-id"], headers["x-request-id"]) == ("req_1", "req_1")
+    assert (headers["request-id"], headers["x-request-id"]) == (request.id, request.id)
     assert headers["content-type"] == "application/json"
 
 
 def test_while_the_body_still_arrives_the_connection_is_closed_after_the_answer() -> None:
     """What else comes on it could be mistaken for the next request."""
-    link = RequestLink([])
-    assert told(error_answer(ClaudeDialect(), BadRequest("no"), "req_1", link))["connection"] == "close"
-    link.body.append(b"", is_last=True)
-    assert "connection" not in told(error_answer(ClaudeDialect(), BadRequest("no"), "req_1", link))
+    request = make_request()
+    assert told(error_answer(ClaudeDialect(), BadRequest("no"), request))["connection"] == "close"
+    request.stream.deliver(b"", is_last=True)
+    assert "connection" not in told(error_answer(ClaudeDialect(), BadRequest("no"), request))
 
 
 def test_how_long_to_wait_is_told_in_whole_seconds() -> None:
-    response = error_answer(ClaudeDialect(), QueueTimeout("full", retry_after=0.2), "req_1", RequestLink([]))
+    response = error_answer(ClaudeDialect(), QueueTimeout("full", retry_after=0.2), make_request())
     assert told(response)["retry-after"] == "1"
 
 
 async def test_a_request_without_a_key_is_401_and_opens_no_row(autojump_clock: MockClock) -> None:
     """Strangers must not fill the ledger."""
     async with open_house(scripts.streams) as house:
-        client = house.request(headers=[])
-        client.app = house.app
-        run = client.run
-        await without_key(client, run)
+        client = house.request(credentials=())
+        await client.run()
         assert client.status == 401
         error = json.loads(client.body)
         assert error["error"]["type"] == "authentication_error"
         assert error["request_id"] == header(client.sent[0]["headers"], b"request-id").decode()  # type: ignore[union-attr]
         assert not house.ledger.opened
         house.assert_at_rest()
-
-
-async def without_key(client: Client, run: object) -> None:
-    """Send the request with the key's header renamed."""
-    app = client.app
-
-    async def keyless(scope: dict[str, object], receive: object, send: object) -> None:
-        headers = [pair for pair in scope["headers"] if pair[0] != b"x-api-key"]  # type: ignore[attr-defined]
-        await app({**scope, "headers": headers}, receive, send)  # type: ignore[arg-type]
-
-    client.app = keyless  # type: ignore[assignment]
-    await run()  # type: ignore[operator]
 
 
 async def test_an_error_after_the_head_of_the_request_still_has_the_clients_id(autojump_clock: MockClock) -> None:
@@ -103,26 +79,10 @@ async def test_an_error_after_the_head_of_the_request_still_has_the_clients_id(a
 # --- the client's own id ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [
-        (b"trace-1.2_3", True),
-        (b"x" * 128, True),
-        (b"x" * 129, False),
-        (b"", False),
-        (b"a b", False),
-        (b"a\tb", False),
-        (b'a"b', False),
-        (b"a,b", False),
-        (b"<script>", False),
-        ("ä".encode(), False),
-        (b"a\x00b", False),
-    ],
-)
-async def test_a_clients_id_is_kept_if_it_is_safe_to_write_anywhere(
+@pytest.mark.parametrize(("sent", "kept"), [(b"trace-1.2_3", True), (b"<script>", False)])
+async def test_a_clients_id_comes_back_and_is_in_the_row_or_ours_is(
     autojump_clock: MockClock, sent: bytes, kept: bool
 ) -> None:
-    """It comes back in a header and stands in the ledger and in logs."""
     async with open_house(scripts.answers) as house:
         client = house.request(stream=False, headers=[(b"x-request-id", sent)])
         await client.run()
@@ -157,7 +117,7 @@ async def test_the_pump_is_a_task_of_its_own_with_the_requests_id_in_its_name(au
         await trio.testing.wait_all_tasks_blocked()
         (exchange,) = house.core.live
         assert f"pump {exchange.row.request_id}" in names(trio.lowlevel.current_root_task())
-        client.left.set()
+        client.leave()
 
 
 def names(task: trio.lowlevel.Task | None) -> list[str]:

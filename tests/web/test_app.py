@@ -79,7 +79,7 @@ async def test_a_crash_is_500_in_dialect_with_an_id_and_without_its_words(
     autojump_clock: MockClock, log: io.StringIO, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither in the answer nor in the log: an exception's message and its variables may hold a prompt or a key."""
-    app = bare_app(1000)
+    app = bare_app()
 
     @app.route("/crash")
     async def crash() -> Response:
@@ -102,7 +102,7 @@ async def test_a_crash_is_500_in_dialect_with_an_id_and_without_its_words(
 async def test_an_error_of_ours_outside_a_relayed_route_keeps_its_status(
     autojump_clock: MockClock, log: io.StringIO
 ) -> None:
-    app = bare_app(1000)
+    app = bare_app()
 
     @app.route("/refuse")
     async def refuse() -> Response:
@@ -115,7 +115,7 @@ async def test_an_error_of_ours_outside_a_relayed_route_keeps_its_status(
 
 async def test_no_limit_of_quarts_own_is_left_on(autojump_clock: MockClock) -> None:
     """Each would cut what the relay has its own limit for, without a row and without a word."""
-    app = bare_app(1000)
+    app = bare_app()
     for name in ("RESPONSE_TIMEOUT", "BODY_TIMEOUT", "MAX_CONTENT_LENGTH"):
         assert app.config[name] is None
     assert app.static_folder is None

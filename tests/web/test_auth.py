@@ -14,14 +14,15 @@ from relay_trio.errors import AuthenticationFailed
 from relay_trio.keys.ring import KeyRing
 from relay_trio.settings import KeySettings
 from relay_trio.vendors.claude.dialect import ClaudeDialect
-from relay_trio.web.asgi import ScopeHead
 from relay_trio.web.auth import authenticate
+from tests.support.client_requests import client_head
 
 if TYPE_CHECKING:
     from relay_trio.api.authenticator import BodyCheck
     from relay_trio.api.dialect import Dialect
     from relay_trio.http import ClientHead
     from relay_trio.keys.client_key import ClientKey
+    from relay_trio.server.client_request import ClientRequest
 
 GOOD = "rt_good_canary"
 RING_KEYS = [KeySettings(name="team", secret=SecretStr(GOOD)), KeySettings(name="other", secret=SecretStr("rt_other"))]
@@ -35,8 +36,8 @@ def ring() -> KeyRing:
     return KeyRing(None, RING_KEYS)
 
 
-def head_with(*headers: Header) -> ScopeHead:
-    return ScopeHead("POST", b"/v1/messages", b"", list(headers))
+def head_with(*headers: Header) -> ClientRequest:
+    return client_head("POST", b"/v1/messages", b"", list(headers))
 
 
 async def key_of(ring: KeyRing, *headers: Header) -> str:

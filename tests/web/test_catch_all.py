@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def app() -> CatchAllApp:
-    app = bare_app(1000)
+    app = bare_app()
 
     @app.route("/own", methods=["GET"])
     async def own() -> Response:

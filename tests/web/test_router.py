@@ -10,11 +10,12 @@ import pytest
 from relay_trio.api.operation import Operation
 from relay_trio.errors import MethodNotAllowed, NotFound
 from relay_trio.vendors.registry import DIALECTS
-from relay_trio.web.asgi import ScopeHead
 from relay_trio.web.router import Router
+from tests.support.client_requests import client_head
 
 if TYPE_CHECKING:
     from relay_trio.api.dialect import Dialect
+    from relay_trio.server.client_request import ClientRequest
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Toy:
     operations: tuple[Operation, ...]
     path_hint: str = ""
 
-    def claims(self, head: ScopeHead) -> bool:
+    def claims(self, head: ClientRequest) -> bool:
         return any(name == self.name.encode() for name, _ in head.headers)
 
 
@@ -54,7 +55,7 @@ ONE = router(
 
 def found(router: Router, request: str, *claims: str) -> tuple[str, dict[str, str]]:
     method, _, path = request.partition(" ")
-    match = router.match(ScopeHead(method, path.encode(), b"", [(name.encode(), b"") for name in claims]))
+    match = router.match(client_head(method, path.encode(), b"", [(name.encode(), b"") for name in claims]))
     return match.operation.name, dict(match.parameters)
 
 
@@ -160,5 +161,5 @@ def test_every_route_of_the_registry_leads_to_its_operation() -> None:
         for each in dialect.operations:
             for method, template in each.routes:
                 path = template.replace("...", "").replace("{", "").replace("}", "")
-                targets: Any = ours.match(ScopeHead(method, path.encode(), b"", []))
+                targets: Any = ours.match(client_head(method, path.encode(), b"", []))
                 assert targets.operation is each or path.startswith("/v1/models"), (method, template)

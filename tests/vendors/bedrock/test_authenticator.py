@@ -19,14 +19,15 @@ from relay_trio.keys.ring import KeyRing, open_key_ring
 from relay_trio.keys.store import open_key_store
 from relay_trio.vendors.bedrock import authenticator
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
-from relay_trio.web.asgi import ScopeHead
 from relay_trio.web.auth import authenticate
+from tests.support.client_requests import client_head
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.api.authenticator import BodyCheck
     from relay_trio.keys.access_pairs import AccessKeyPair
+    from relay_trio.server.client_request import ClientRequest
 
 MASTER = "m" * 32
 REGION = "eu-central-1"
@@ -40,7 +41,9 @@ def settings(**server: Any) -> Settings:
     return Settings.model_validate({"server": {"sigv4_secret": MASTER} | server, "account": [account]})
 
 
-async def identify(keys: KeyRing, head: ScopeHead, by: Settings | None = None) -> tuple[ClientKey, BodyCheck | None]:
+async def identify(
+    keys: KeyRing, head: ClientRequest, by: Settings | None = None
+) -> tuple[ClientKey, BodyCheck | None]:
     return await authenticate(keys, BedrockDialect(), head, by or settings())
 
 
@@ -54,14 +57,14 @@ async def pair(keys: KeyRing, key_id: str = "cfg_team") -> AccessKeyPair:
     return AccessPairs(MASTER).pair_of(key)
 
 
-def head_with(*headers: tuple[bytes, bytes]) -> ScopeHead:
-    return ScopeHead("POST", PATH.encode(), b"", [(b"host", b"h:1"), *headers])
+def head_with(*headers: tuple[bytes, bytes]) -> ClientRequest:
+    return client_head("POST", PATH.encode(), b"", [(b"host", b"h:1"), *headers])
 
 
 def signed(
     pair: AccessKeyPair, body: bytes = b"{}", *, region: str = REGION, service: str = "bedrock", host: str = "h:1",
     **headers: str,
-) -> ScopeHead:  # fmt: skip
+) -> ClientRequest:  # fmt: skip
     """A request that botocore signed with ``pair``."""
     request = AWSRequest("POST", f"http://{host}{PATH}", data=body, headers=headers)
     SigV4Auth(Credentials(pair.access_key_id, pair.secret_access_key), service, region).add_auth(request)
@@ -69,7 +72,7 @@ def signed(
 
 
 async def refusal(
-    request: ScopeHead, *, keys: KeyRing | None = None, by: Settings | None = None, body: bytes = b"{}"
+    request: ClientRequest, *, keys: KeyRing | None = None, by: Settings | None = None, body: bytes = b"{}"
 ) -> str:
     with pytest.raises(AuthenticationFailed) as caught:
         _, signature = await identify(keys or ring(), request, by)

@@ -22,7 +22,7 @@ from relay_trio.http import ResponseHead
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.vendors.bedrock.provider import exception_of
 from relay_trio.vendors.bedrock.stream import ConverseStreamReader, InvokeStreamReader
-from relay_trio.web.asgi import ScopeHead
+from tests.support.client_requests import client_head
 from tests.vendors.frames import CLAUDE
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_inside_a_frame_or_a_document_there_is_no_place_for_an_error() -> None:
     [(b"/model/", True), (b"/model/x/y/z", True), (b"/inference-profiles/x", True), (b"/models", False), (b"/", False)],
 )
 def test_it_is_known_by_its_paths(path: bytes, is_theirs: bool) -> None:
-    assert DIALECT.claims(ScopeHead("POST", path, b"", [])) is is_theirs
+    assert DIALECT.claims(client_head("POST", path, b"", [])) is is_theirs
 
 
 def test_path_and_query_are_not_looked_at() -> None:
@@ -124,6 +124,6 @@ def test_path_and_query_are_not_looked_at() -> None:
 def test_a_relay_key_may_stand_in_the_place_of_a_bedrock_api_key() -> None:
     """As ``Authorization: Bearer``; a client on plain http signs."""
     headers = [(b"authorization", b"Bearer b"), (b"x-api-key", b"a")]
-    assert DIALECT.secrets_in(ScopeHead("POST", b"/", b"", headers)) == ["b", "a"]
+    assert DIALECT.secrets_in(client_head("POST", b"/", b"", headers)) == ["b", "a"]
     assert DIALECT.authenticator is not None
     assert not DIALECT.client_lines("http://relay", "rt_1")

@@ -11,8 +11,8 @@ from relay_trio.api.position import WHOLE, Form, Position
 from relay_trio.errors import ErrorKind, NotFound, NoUsableAccount, UpstreamError
 from relay_trio.http import ResponseHead
 from relay_trio.vendors.claude.dialect import ClaudeDialect
-from relay_trio.web.asgi import ScopeHead
 from relay_trio.wire.sse import EventParser
+from tests.support.client_requests import client_head
 
 DIALECT = ClaudeDialect()
 BROKE = UpstreamError("it broke")
@@ -69,7 +69,7 @@ def test_an_error_in_the_middle_of_an_event_turns_that_event_into_the_error() ->
 
 
 def test_it_is_whoever_no_other_dialect_claims() -> None:
-    assert DIALECT.claims(ScopeHead("GET", b"/", b"", []))
+    assert DIALECT.claims(client_head("GET", b"/", b"", []))
 
 
 @pytest.mark.parametrize("value", ["..", ".", "../files", "a/../b", "..\\files", "a/."])
@@ -90,7 +90,7 @@ def test_the_query_is_not_looked_at() -> None:
 
 def test_a_secret_stands_where_either_generation_of_sdks_puts_it() -> None:
     headers = [(b"authorization", b"Bearer b"), (b"x-api-key", b"a"), (b"x-goog-api-key", b"c")]
-    assert DIALECT.secrets_in(ScopeHead("GET", b"/", b"key=k", headers)) == ["b", "a"]
+    assert DIALECT.secrets_in(client_head("GET", b"/", b"key=k", headers)) == ["b", "a"]
 
 
 def test_the_lines_for_a_client_are_variables_of_its_sdks() -> None:

@@ -28,15 +28,7 @@ def recording(heads: list[bytes]) -> Script:
 async def asked(house: House, method: str, path: str, raw_path: bytes | None = None, query: bytes = b"") -> Client:
     """A request whose escapes are as given."""
     body = b'{"model": "m"}' if method == "POST" else b""
-    client = house.request(body, method=method, path=path)
-    client.body_parts = [body]
-    app = client.app
-
-    async def with_raw_path(scope: dict[str, object], receive: object, send: object) -> None:
-        scope = {**scope, "raw_path": raw_path or path.encode(), "query_string": query}
-        await app(scope, receive, send)  # type: ignore[arg-type]
-
-    client.app = with_raw_path  # type: ignore[assignment]
+    client = house.request(body, method=method, path=(raw_path or path.encode()).decode(), query=query)
     with trio.fail_after(1000):
         await client.run()
     return client

@@ -14,8 +14,8 @@ from relay_trio.errors import ErrorKind, NotFound, NoUsableAccount, RelayError, 
 from relay_trio.http import ResponseHead
 from relay_trio.vendors.gemini.dialect import GeminiDialect, details_of, error_in
 from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold
-from relay_trio.web.asgi import ScopeHead
 from relay_trio.wire.json_array import JsonArrayElements
+from tests.support.client_requests import client_head
 from tests.vendors.gemini_answers import ARRAY, ERROR, EVENTS
 
 if TYPE_CHECKING:
@@ -143,11 +143,11 @@ def test_details_are_found_by_their_type() -> None:
     ],
 )
 def test_who_speaks_this_dialect(path: str, query: bytes, headers: list[tuple[bytes, bytes]], meant: bool) -> None:
-    assert DIALECT.claims(ScopeHead("GET", path.encode(), query, headers)) is meant
+    assert DIALECT.claims(client_head("GET", path.encode(), query, headers)) is meant
 
 
 def test_a_colon_may_be_escaped() -> None:
-    assert DIALECT.claims(ScopeHead("POST", b"/v1/models/g%3AgenerateContent", b"", []))
+    assert DIALECT.claims(client_head("POST", b"/v1/models/g%3AgenerateContent", b"", []))
 
 
 def test_the_name_of_a_model_is_one_part_of_the_path() -> None:
@@ -159,6 +159,6 @@ def test_the_name_of_a_model_is_one_part_of_the_path() -> None:
 
 def test_a_key_in_the_query_is_tried_last_and_goes_no_further() -> None:
     headers = [(b"x-goog-api-key", b"a"), (b"authorization", b"Bearer b"), (b"x-api-key", b"c")]
-    assert DIALECT.secrets_in(ScopeHead("GET", b"/", b"alt=sse&key=k", headers)) == ["a", "b", "c", "k"]
+    assert DIALECT.secrets_in(client_head("GET", b"/", b"alt=sse&key=k", headers)) == ["a", "b", "c", "k"]
     assert DIALECT.forwarded_query(b"alt=sse&key=k") == b"alt=sse"
     assert DIALECT.forwarded_query(b"") == b""

@@ -37,15 +37,13 @@ async def asked(
     headers: tuple[tuple[bytes, bytes], ...] = ((b"x-goog-api-key", KEY.encode()),),
 ) -> Client:
     """A request with exactly these credentials, its escapes as given."""
-    client = house.request(body if method == "POST" else b"", method=method, path=path)
-    app = client.app
-
-    async def as_given(scope: dict[str, Any], receive: object, send: object) -> None:
-        changes = {"raw_path": (raw_path or path).encode(), "query_string": query.encode()}
-        scope = {**scope, **changes, "headers": [(b"host", b"relay"), *headers]}
-        await app(scope, receive, send)  # type: ignore[arg-type]
-
-    client.app = as_given  # type: ignore[assignment]
+    client = house.request(
+        body if method == "POST" else b"",
+        method=method,
+        path=raw_path or path,
+        query=query.encode(),
+        credentials=headers,
+    )
     with trio.fail_after(1000):
         await client.run()
     assert_no_defect(house)
