@@ -15,6 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relay_trio.vendors.registry import DIALECTS, PROVIDERS
+from tests.support.vendor_names import vendor_names
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -106,6 +109,11 @@ NO_TEST_OF_ITS_OWN = {
     "__main__.py": "calls cli/main; every test of cli/test_main and cli/test_serve comes through it",
 }
 """Files without a mirrored test. Each package's ``__init__`` is a docstring or re-exports, which is checked below."""
+
+NAMES_A_VENDOR = {
+    "wire/sigv4.py": "the scheme of signatures has AWS's name in its own text",
+}
+"""Files outside the vendors' folders that name one, and why."""
 
 LARGEST_FILE_LINES = 400
 
@@ -306,6 +314,31 @@ def test_statements_of_sql_stand_in_the_storage_and_in_the_two_stores() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and statement.match(node.value)
     }
     assert found == {"storage/sqlite.py", "storage/schema.py", "ledger/sqlite_store.py", "keys/store.py"}
+
+
+def test_nothing_outside_a_vendors_folder_names_it() -> None:
+    """What is known of a vendor is in its folder and in a line of the registry, so that another one is that alone."""
+    names = {
+        *PROVIDERS,
+        *(dialect.name for dialect in DIALECTS),
+        *(folder.name for folder in (PACKAGE / "vendors").iterdir() if folder.is_dir()),
+    } - {"translations", "__pycache__"}
+    found = vendor_names(PACKAGE, frozenset(names))
+    assert {place.partition(":")[0] for place in found} == NAMES_A_VENDOR.keys(), found
+
+
+def test_a_vendors_name_is_found(tmp_path: Path) -> None:
+    """In each of the ways in which code could depend on one; not where it is an example or part of a word."""
+    harmless = '"""As toy does."""\nlaws = "draws"  # toy\n'
+    for text in ("toy_key = 1", "class ToyKey: ...", "x = 'a toy!'", "x.toy()", "f(toy=1)", "import toy", "x = b'toy'"):
+        (tmp_path / "a.py").write_text(harmless + text)
+        assert len(vendor_names(tmp_path, frozenset({"toy"}))) == 1, text
+    (tmp_path / "a.py").write_text(harmless)
+    (tmp_path / "vendors").mkdir()
+    (tmp_path / "vendors" / "toy.py").write_text("toy = 1")
+    assert vendor_names(tmp_path, frozenset({"toy"})) == []
+    (tmp_path / "toy.py").write_text("")
+    assert vendor_names(tmp_path, frozenset({"toy"})) == ["toy.py:0 'toy.py'"]
 
 
 def test_no_module_knows_asyncio() -> None:

@@ -64,7 +64,7 @@ class ServerSettings(Section):
     allow_insecure: bool = Field(default=False, description="allow plain http on public addresses and to upstreams")
     sigv4_secret: SigningSecret | None = Field(
         default=None,
-        description="lets AWS clients sign with the pair that keys create --aws prints; 32 characters or more, random",
+        description="lets clients sign with a pair that keys create prints; 32 characters or more, random",
         examples=["env:RELAY_SIGV4_SECRET"],
     )
 

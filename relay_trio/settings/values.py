@@ -42,7 +42,7 @@ def _name(value: str) -> str:
 
 def _pattern(value: str) -> str:
     if not value or value != value.strip():
-        raise PydanticCustomError("pattern", 'must be a pattern for model names, such as "claude-*"')
+        raise PydanticCustomError("pattern", 'must be a pattern for model names, such as "*-large"')
     return value
 
 
