@@ -33,6 +33,11 @@ class ClientHead(Protocol):
     def headers(self) -> Headers: ...
 
 
+def target_of(path: bytes, query: bytes) -> bytes:
+    """Path and query as a request line has them."""
+    return path + b"?" + query if query else path
+
+
 def header_text(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
     """The first value of ``name`` (lower case) as text; empty where there is none."""
     return (header(headers, name) or b"").decode("latin-1")
@@ -94,7 +99,7 @@ class BaseAddress:
         return name if self.port == (443 if self.scheme == "https" else 80) else f"{name}:{self.port}"
 
     def request(self, method: str, target: bytes, headers: Headers, body: bytes) -> UpstreamRequest:
-        """A request to this address; ``target`` is what comes after the prefix."""
+        """A request to this address; ``target`` is what comes after the prefix, path and query."""
         return UpstreamRequest(method, self.scheme, self.host, self.port, self.prefix + target, headers, body)
 
 

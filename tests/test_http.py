@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay_trio.http import BaseAddress, ResponseHead, UpstreamRequest, header, header_text, is_event_stream
+from relay_trio.http import BaseAddress, ResponseHead, UpstreamRequest, header, header_text, is_event_stream, target_of
 
 
 def test_the_first_of_several_values_counts() -> None:
@@ -58,6 +58,11 @@ def test_a_host_of_settings_is_a_host_and_nothing_else() -> None:
     for host in ("x.evil/api.example", "x.evil/", "a@x.evil", "x.evil:80", "x.evil?", "x.evil#", "X.evil", ""):
         with pytest.raises((ValueError, AssertionError)):
             BaseAddress.of_host(host)
+
+
+def test_a_target_has_a_question_mark_only_before_a_query() -> None:
+    assert target_of(b"/v1", b"x=1") == b"/v1?x=1"
+    assert target_of(b"/v1", b"") == b"/v1"
 
 
 def test_a_request_has_the_prefix_before_its_target() -> None:

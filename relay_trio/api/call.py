@@ -19,8 +19,9 @@ class Call(Protocol[_Settings]):
     """How one operation is served by accounts of one provider, which have ``_Settings``. Plain functions over bytes,
     without I/O."""
 
-    hashes_body: bool
-    """``request`` goes through the whole body, so a large one is built in a thread."""
+    @property
+    def hashes_body(self) -> bool:
+        """Whether ``request`` goes through the whole body, so that the request for a large one is built in a thread."""
 
     def request(self, account: _Settings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         """The request for ``account``: its credential in, the client's out, everything else by allow-list.

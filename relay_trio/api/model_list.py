@@ -15,7 +15,7 @@ from relay_trio.usage import NO_USAGE, UsageStats
 from relay_trio.wire.json_members import JsonLimitError, MemberScanner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from relay_trio.errors import UpstreamError
 
@@ -32,7 +32,7 @@ class ModelListFilter:
     is_error_forwarded = False
     position = WHOLE
 
-    def __init__(self, lists: dict[str, str], is_listed: Callable[[str], bool]) -> None:
+    def __init__(self, lists: Mapping[str, str], is_listed: Callable[[str], bool]) -> None:
         self.error: UpstreamError | None = None
         self._lists = lists
         self._is_listed = is_listed

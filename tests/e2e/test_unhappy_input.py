@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from relay_trio.vendors.claude.provider import PassThrough
+from relay_trio.http import BaseAddress
 from tests.e2e.house import ACCOUNT_KEYS, CANARIES, KEY, OTHER_KEY, PROMPT, account, case, open_house
 from tests.e2e.raw_client import RawClient, ask, message, open_raw, request
 from tests.e2e.scripted import open_scripted, sized
@@ -549,13 +549,13 @@ async def test_a_defect_is_told_without_values(
 ) -> None:
     """An exception of ours with secrets and prompt in its frames: 500 in the envelope, an alarm, no value anywhere."""
 
-    def crash(self: PassThrough, account: object, incoming: object) -> None:
+    def crash(self: BaseAddress, *parts: object) -> None:
         prompt, secret = PROMPT, f"{KEY} {ACCOUNT_KEYS[0]}"
         raise RuntimeError("a defect", len(prompt), len(secret))
 
     async with open_house(folder, [account("one", simulator.base_url)]) as house:
         with monkeypatch.context() as patch:
-            patch.setattr(PassThrough, "request", crash)
+            patch.setattr(BaseAddress, "request", crash)
             answer = await ask(house.port, request(message()))
         assert (answer.status, answer.error["type"]) == (500, "api_error")
         row = await house.row()

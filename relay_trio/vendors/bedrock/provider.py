@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import masked
 from relay_trio.api.metering import UsageFold
+from relay_trio.api.pass_through import AllowList, PassThrough
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Table, Verdict
@@ -22,7 +23,7 @@ from relay_trio.errors import (
     BadRequest,
     UpstreamProtocolError,
 )
-from relay_trio.http import UpstreamRequest, header, header_text
+from relay_trio.http import UpstreamRequest, header, header_text, target_of
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
 from relay_trio.vendors.bedrock.operations import (
     CONVERSE,
@@ -48,9 +49,12 @@ if TYPE_CHECKING:
 
 _EVENT_STREAM = b"application/vnd.amazon.eventstream"
 
-_REQUEST_HEADERS = frozenset({b"content-type", b"accept"})
 _OWN_PREFIX = b"x-amzn-bedrock-"
-RESPONSE_HEADERS = frozenset({b"content-type", b"content-length", b"cache-control", b"retry-after"})
+_REQUEST_HEADERS = AllowList(frozenset({b"content-type", b"accept"}), prefixes=(_OWN_PREFIX,))
+NEUTRAL_RESPONSE_HEADERS = AllowList(frozenset({b"content-type", b"content-length", b"cache-control", b"retry-after"}))
+"""What clients of any dialect may see."""
+
+_RESPONSE_HEADERS = AllowList(NEUTRAL_RESPONSE_HEADERS.names | {b"x-amzn-errortype"}, prefixes=(_OWN_PREFIX,))
 
 _SIGNABLE_VALUE = re.compile(rb"[\x21-\x7e](?:[ \x21-\x7e]*[\x21-\x7e])?|")
 _SIGNABLE_QUERY = re.compile(rb"(?:[A-Za-z0-9._~=&-]|%[0-9A-F]{2})*")
@@ -81,49 +85,35 @@ _VERDICTS = Table(
 _ACCEPTED_PROBES = frozenset({"ValidationException", "ResourceNotFoundException"})
 
 
-class PassThrough:
-    """An operation of the Bedrock runtime: path, query, body and frames byte for byte, signed by the account."""
+def _passed(
+    account: BedrockSettings, checked: CheckedRequest, credential: Credential, *, is_control: bool = False
+) -> UpstreamRequest:
+    """The client's request, byte for byte in path, query and body, signed by the account. ``is_control``: the control
+    plane serves it.
 
-    hashes_body = True
+    Raises:
+        BadRequest: something in it could not be signed so that AWS is sure to agree.
+    """
+    headers = _REQUEST_HEADERS.of(checked.headers)
+    if not all(_SIGNABLE_VALUE.fullmatch(value) for _, value in headers):
+        raise BadRequest("a header holds characters that are not ASCII")
+    if not _SIGNABLE_QUERY.fullmatch(checked.query):
+        raise BadRequest("the query must be percent-encoded, with capital letters")
+    target = target_of(checked.raw_path, checked.query)
+    address = account.control_address if is_control else account.address
+    return signed_request(account, credential, checked.method, target, headers, checked.body, address)
 
-    def __init__(
-        self, new_reader: Callable[[], AnswerReader], *, is_stream: bool = False, is_control: bool = False
-    ) -> None:
-        """``new_reader`` makes the reader of one answer. ``is_control``: the control plane serves the operation."""
-        self._new_reader = new_reader
-        self._is_stream = is_stream
-        self._is_control = is_control
 
-    def request(self, account: BedrockSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
-        """
-        Raises:
-            BadRequest: something in it could not be signed so that AWS is sure to agree.
-        """
-        headers = [
-            (name, value) for name, value in checked.headers if name in _REQUEST_HEADERS or name.startswith(_OWN_PREFIX)
-        ]
-        if not all(_SIGNABLE_VALUE.fullmatch(value) for _, value in headers):
-            raise BadRequest("a header holds characters that are not ASCII")
-        if not _SIGNABLE_QUERY.fullmatch(checked.query):
-            raise BadRequest("the query must be percent-encoded, with capital letters")
-        target = checked.raw_path + (b"?" + checked.query if checked.query else b"")
-        address = account.control_address if self._is_control else account.address
-        return signed_request(account, credential, checked.method, target, headers, checked.body, address)
+def _pass_through(
+    new_reader: Callable[[], AnswerReader], *, is_stream: bool = False, is_control: bool = False
+) -> PassThrough[BedrockSettings]:
+    """A call to the runtime, or to the control plane, whose answer ``new_reader`` reads."""
 
-    def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
-        """By allow-list."""
-        return [
-            (name, value)
-            for name, value in head.headers
-            if name in RESPONSE_HEADERS or name.startswith(_OWN_PREFIX) or name == b"x-amzn-errortype"
-        ]
+    def answer(head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+        check_form(head, is_stream=is_stream)
+        return new_reader()
 
-    def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
-        check_form(head, is_stream=self._is_stream)
-        return self._new_reader()
-
-    def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
-        return None
+    return PassThrough(partial(_passed, is_control=is_control), answer, _RESPONSE_HEADERS, hashes_body=True)
 
 
 def check_form(head: ResponseHead, *, is_stream: bool) -> None:
@@ -138,12 +128,12 @@ def check_form(head: ResponseHead, *, is_stream: bool) -> None:
 
 
 NATIVE_CALLS: Mapping[str, Call[BedrockSettings]] = {
-    INVOKE.name: PassThrough(partial(WholeReader, "usage", partial(UsageFold, _INVOKE_FIELDS))),
-    INVOKE_STREAM.name: PassThrough(InvokeStreamReader, is_stream=True),
-    CONVERSE.name: PassThrough(partial(WholeReader, "usage", partial(UsageFold, CONVERSE_FIELDS))),
-    CONVERSE_STREAM.name: PassThrough(ConverseStreamReader, is_stream=True),
-    COUNT_TOKENS.name: PassThrough(NullReader),
-    INFERENCE_PROFILES.name: PassThrough(NullReader, is_control=True),
+    INVOKE.name: _pass_through(partial(WholeReader, "usage", partial(UsageFold, _INVOKE_FIELDS))),
+    INVOKE_STREAM.name: _pass_through(InvokeStreamReader, is_stream=True),
+    CONVERSE.name: _pass_through(partial(WholeReader, "usage", partial(UsageFold, CONVERSE_FIELDS))),
+    CONVERSE_STREAM.name: _pass_through(ConverseStreamReader, is_stream=True),
+    COUNT_TOKENS.name: _pass_through(NullReader),
+    INFERENCE_PROFILES.name: _pass_through(NullReader, is_control=True),
 }
 """What Bedrock's own clients can ask for."""
 

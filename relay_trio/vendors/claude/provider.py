@@ -7,17 +7,15 @@ Bearer`` with 2026-10-21. The client's ``anthropic-version`` and ``anthropic-bet
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import Credential, masked
-from relay_trio.api.inflater import InflatedReader, inflater_for
-from relay_trio.api.model_list import ModelListFilter
+from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding, reader_for
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
-from relay_trio.api.sse_reader import SseReader
 from relay_trio.api.verdict import Meaning, Table, Verdict
-from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, is_event_stream
+from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, target_of
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
@@ -32,55 +30,28 @@ if TYPE_CHECKING:
 
 _OAUTH_BETA = b"oauth-2025-04-20"
 
-_REQUEST_HEADERS = frozenset({b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"})
-_RESPONSE_HEADERS = frozenset(
-    {b"content-type", b"content-encoding", b"content-length", b"cache-control", b"retry-after", b"x-should-retry"}
+_REQUEST_HEADERS = AllowList(frozenset({b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"}))
+_RESPONSE_HEADERS = AllowList(
+    frozenset(
+        {b"content-type", b"content-encoding", b"content-length", b"cache-control", b"retry-after", b"x-should-retry"}
+    ),
+    prefixes=(b"anthropic-ratelimit-",),
 )
-_RESPONSE_PREFIX = b"anthropic-ratelimit-"
 
 _VERDICTS = Table(cooldowns={429: 10.0, 503: 2.0, 529: 2.0}, statuses={402: Meaning.UNPAID})
 
 
-class PassThrough:
-    """An operation of Anthropic's API: path, query and body byte for byte, with the account's credential."""
+def _passed(account: ClaudeSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+    """The client's request, byte for byte in path, query and body, with the account's credential."""
+    headers = [*_REQUEST_HEADERS.of(checked.headers), accept_encoding(checked)]
+    target = target_of(checked.raw_path, checked.query)
+    return _request(account, credential, checked.method, target, headers, checked.body)
 
-    hashes_body = False
 
-    def __init__(self, new_reader: Callable[[], AnswerReader] | None = None) -> None:
-        """``new_reader`` makes the reader of an answer that is no stream; None: such an answer has no tokens."""
-        self._new_reader = new_reader
-
-    def request(self, account: AccountSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
-        headers = [(name, value) for name, value in checked.headers if name in _REQUEST_HEADERS]
-        accepted = header(checked.headers, b"accept-encoding") or b""
-        is_compressible = b"gzip" in accepted.lower() and checked.is_listed is None
-        headers.append((b"accept-encoding", b"gzip" if is_compressible else b"identity"))
-        target = _target(checked.raw_path, checked.query)
-        return _request(account, credential, checked.method, target, headers, checked.body)
-
-    def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
-        """By allow-list; upstream ids, cookies and hop-by-hop fields stay behind."""
-        return [
-            (name, value)
-            for name, value in head.headers
-            if (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_PREFIX))
-            and (name != b"content-length" or checked.is_listed is None)  # a list may be shortened
-        ]
-
-    def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
-        inflater = inflater_for(head, checked)
-        if is_event_stream(head):
-            reader: AnswerReader = SseReader(ClaudeFold())
-        elif checked.is_listed is not None:
-            return ModelListFilter({"data": "id"}, checked.is_listed)
-        elif self._new_reader is None:
-            return NullReader()
-        else:
-            reader = self._new_reader()
-        return reader if inflater is None else InflatedReader(reader, inflater)
-
-    def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
-        return None
+def _pass_through(new_reader: Callable[[], AnswerReader] | None = None) -> PassThrough[ClaudeSettings]:
+    """A call whose answer, when it is no stream, ``new_reader`` reads; None: it has no tokens."""
+    reader = partial(reader_for, new_fold=ClaudeFold, model_lists={"data": "id"}, new_reader=new_reader)
+    return PassThrough(_passed, reader, _RESPONSE_HEADERS)
 
 
 class Claude:
@@ -89,8 +60,8 @@ class Claude:
     name = "anthropic"
     settings_class = ClaudeSettings
     calls: Mapping[str, Call[ClaudeSettings]] = {
-        MESSAGES.name: PassThrough(new_message_reader),
-        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), PassThrough()),
+        MESSAGES.name: _pass_through(new_message_reader),
+        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), _pass_through()),
     }
 
     def describe_credential(self, account: ClaudeSettings) -> str:
@@ -132,10 +103,6 @@ def _request(
 ) -> UpstreamRequest:
     _add_credential(headers, credential)
     return account.address.request(method, target, headers, body)
-
-
-def _target(raw_path: bytes, query: bytes) -> bytes:
-    return raw_path + b"?" + query if query else raw_path
 
 
 def _add_credential(headers: Headers, credential: Credential) -> None:

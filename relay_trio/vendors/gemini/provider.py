@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import Credential, masked
-from relay_trio.api.inflater import InflatedReader, Inflater, inflater_for
-from relay_trio.api.model_list import ModelListFilter
+from relay_trio.api.error_answers import plain_body
+from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding, reader_for
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
-from relay_trio.api.sse_reader import SseReader
 from relay_trio.api.verdict import Meaning, Table, Verdict
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamProtocolError
-from relay_trio.http import UpstreamRequest, header, header_text, is_event_stream
+from relay_trio.http import UpstreamRequest, header, header_text, is_event_stream, target_of
 from relay_trio.settings.account import AccountSettings
 from relay_trio.vendors.gemini.dialect import details_of, error_in
 from relay_trio.vendors.gemini.operations import BATCH_EMBED, COUNT_TOKENS, EMBED, GENERATE, MODELS, STREAM
@@ -38,8 +36,9 @@ if TYPE_CHECKING:
 PROBE_REFUSALS = frozenset({400, 401, 403})
 """Statuses by which Google refuses a credential: for an API key it is 400."""
 
-_REQUEST_HEADERS = frozenset({b"content-type", b"accept", b"x-server-timeout"})
-_RESPONSE_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-length", b"cache-control"})
+_REQUEST_HEADERS = AllowList(frozenset({b"content-type", b"accept", b"x-server-timeout"}))
+_RESPONSE_HEADERS = AllowList(frozenset({b"content-type", b"content-encoding", b"content-length", b"cache-control"}))
+_MODEL_LISTS = {"models": "name", "publisherModels": "name"}
 
 _ABOUT_THE_KEY = "API_KEY"
 _VERDICTS = Table(
@@ -70,62 +69,39 @@ def key_field(credential: Credential) -> tuple[bytes, bytes]:
     return b"x-goog-api-key", str(credential.value).encode()
 
 
-class PassThrough(Generic[_Settings]):
-    """An operation of the Gemini API at either of Google's services; query and body byte for byte."""
+def calls_by(route: Route[_Settings], operations: Iterable[Operation]) -> Mapping[str, Call[_Settings]]:
+    """The calls of a provider that serves ``operations`` by ``route``."""
+    request = partial(_passed, route)
+    return {
+        operation.name: PassThrough(request, partial(_reader_of, operation), _RESPONSE_HEADERS)
+        for operation in operations
+    }
 
-    hashes_body = False
 
-    def __init__(self, operation: Operation, route: Route[_Settings]) -> None:
-        self._operation = operation
-        self._route = route
+def _passed(
+    route: Route[_Settings], account: _Settings, checked: CheckedRequest, credential: Credential
+) -> UpstreamRequest:
+    """The client's request, byte for byte in query and body.
 
-    def request(self, account: _Settings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
-        """
-        Raises:
-            BadRequest: the query asks for what is not relayed.
-        """
-        path, authorization = self._route(account, checked, credential)
-        headers = [(name, value) for name, value in checked.headers if name in _REQUEST_HEADERS]
-        accepted = header(checked.headers, b"accept-encoding") or b""
-        is_compressible = b"gzip" in accepted.lower() and checked.is_listed is None
-        headers += [(b"accept-encoding", b"gzip" if is_compressible else b"identity"), authorization]
-        query = forwarded_query(checked.query)
-        target = path + b"?" + query if query else path
-        return account.address.request(checked.method, target, headers, checked.body)
+    Raises:
+        BadRequest: the query asks for what is not relayed.
+    """
+    path, authorization = route(account, checked, credential)
+    headers = [*_REQUEST_HEADERS.of(checked.headers), accept_encoding(checked), authorization]
+    target = target_of(path, forwarded_query(checked.query))
+    return account.address.request(checked.method, target, headers, checked.body)
 
-    def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
-        """By allow-list: what else Google sends is about its own servers. A list that may be shortened has no length
-        yet."""
-        kept = _RESPONSE_HEADERS if checked.is_listed is None else _RESPONSE_HEADERS - {b"content-length"}
-        return [(name, value) for name, value in head.headers if name in kept]
 
-    def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
-        """A reader for what came: events, an array, or one document."""
-        inflater = inflater_for(head, checked)
-        new_reader = _READERS.get(self._operation.name)
-        if is_event_stream(head):
-            reader: AnswerReader = SseReader(GeminiFold())
-        elif checked.is_listed is not None:
-            return ModelListFilter({"models": "name", "publisherModels": "name"}, checked.is_listed)
-        elif new_reader is None:
-            return NullReader()
-        elif self._operation is STREAM and not _is_json(head):
-            raise UpstreamProtocolError("the upstream answered with neither an event stream nor JSON")
-        else:
-            reader = new_reader()
-        return reader if inflater is None else InflatedReader(reader, inflater)
-
-    def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
-        return None
+def _reader_of(operation: Operation, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+    """The reader of what came: events, an array, or one document."""
+    if operation is STREAM and not is_event_stream(head) and not _is_json(head):
+        raise UpstreamProtocolError("the upstream answered with neither an event stream nor JSON")
+    new_reader = _READERS.get(operation.name)
+    return reader_for(head, checked, new_fold=GeminiFold, model_lists=_MODEL_LISTS, new_reader=new_reader)
 
 
 def _is_json(head: ResponseHead) -> bool:
     return (header(head.headers, b"content-type") or b"").lower().startswith(b"application/json")
-
-
-def calls_by(route: Route[_Settings], operations: Iterable[Operation]) -> Mapping[str, Call[_Settings]]:
-    """The calls of a provider that serves ``operations`` by ``route``."""
-    return {operation.name: PassThrough(operation, route) for operation in operations}
 
 
 def judge(head: ResponseHead, body: bytes) -> Verdict:
@@ -150,10 +126,8 @@ def retry_delay(error: dict[str, object]) -> float | None:
 
 
 def _error_of(head: ResponseHead, body: bytes) -> dict[str, object]:
-    if header(head.headers, b"content-encoding") == b"gzip":
-        body = Inflater().feed(body)
     try:
-        return error_in(json.loads(body)) or {}
+        return error_in(json.loads(plain_body(head, body))) or {}
     except (ValueError, RecursionError):
         return {}
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from relay_trio.api.position import Form, Position
 from relay_trio.errors import BadRequest, UpstreamError, UpstreamProtocolError
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header
-from relay_trio.vendors.bedrock.provider import RESPONSE_HEADERS, check_form, exception_of, signed_request
+from relay_trio.vendors.bedrock.provider import NEUTRAL_RESPONSE_HEADERS, check_form, exception_of, signed_request
 from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
 from relay_trio.wire.event_stream import RawFrames, parse_frame
@@ -61,7 +61,7 @@ class ClaudeOnBedrock:
         """Only what Anthropic's API would send."""
         if head.status == 200 and checked.stream:
             return [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-        return [pair for pair in head.headers if pair[0] in RESPONSE_HEADERS]
+        return NEUTRAL_RESPONSE_HEADERS.of(head.headers)
 
     def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
         check_form(head, is_stream=checked.stream)
