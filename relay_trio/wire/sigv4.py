@@ -5,6 +5,10 @@
 The rules are those of "Create a signed AWS API request" (AWS IAM user guide) for services that are not S3: the path is
 encoded once more than it was sent, and the body's hash is always part of it. Requests to upstreams are signed by
 botocore; that this module agrees with it is a test, and neither can hide the other's mistake.
+
+Clients that speak HTTP/2 may sign pseudo-header fields (RFC 9113 section 8.3.1): the AWS SDK for JavaScript signs
+``:authority`` where others sign ``host``. The two are one value, and the other fields are parts of the request line, so
+they are verified whichever version of HTTP the request arrived in: a proxy may have changed it on the way.
 """
 
 from __future__ import annotations
@@ -26,9 +30,11 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
 _SIGNED_HEADERS_MAX = 64
+_AUTHORITY = frozenset({"host", ":authority"})
+_PSEUDO_FIELDS = frozenset({":authority", ":method", ":path", ":scheme"})
 _CLAIM = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=(?P<access_key_id>[A-Za-z0-9]{4,256})/(?P<day>[0-9]{8})/(?P<region>[a-z0-9-]{1,64})"
-    r"/(?P<service>[a-z0-9-]{1,64})/aws4_request\s*,\s*SignedHeaders=(?P<signed>[a-z0-9;_.-]{1,4096})"
+    r"/(?P<service>[a-z0-9-]{1,64})/aws4_request\s*,\s*SignedHeaders=(?P<signed>[a-z0-9:;_.-]{1,4096})"
     r"\s*,\s*Signature=(?P<signature>[0-9a-f]{64})",
     re.ASCII,
 )
@@ -64,8 +70,8 @@ def parse_claim(headers: Sequence[tuple[bytes, bytes]]) -> Claim:
     """The claim in ``headers`` (names in lower case).
 
     Raises:
-        WireError: there is none, it cannot be read, or it leaves out what a signature must cover: ``host``, and every
-            ``x-amz-`` header that was sent.
+        WireError: there is none, it cannot be read, or it leaves out what a signature must cover: ``host`` (or
+            ``:authority``, which is the same), and every ``x-amz-`` header that was sent.
     """
     match = _CLAIM.fullmatch(_only(headers, b"authorization").strip())
     if match is None:
@@ -75,8 +81,8 @@ def parse_claim(headers: Sequence[tuple[bytes, bytes]]) -> Claim:
     if len(signed) > _SIGNED_HEADERS_MAX or list(signed) != sorted(set(signed)):
         raise WireError("the signed headers are not in order, or too many")
     sent = {name.decode("latin-1") for name, _ in headers}
-    if "host" not in signed or not sent.issuperset(signed):
-        raise WireError("the signature must cover host, and only headers that were sent")
+    if "host" not in sent or _AUTHORITY.isdisjoint(signed) or not (sent | _PSEUDO_FIELDS).issuperset(signed):
+        raise WireError("the signature must cover host or :authority, and only headers that were sent")
     if any(name.startswith("x-amz-") and name not in signed for name in sent):
         raise WireError("the signature must cover every x-amz- header")
     body_hash = _only(headers, b"x-amz-content-sha256") if "x-amz-content-sha256" in sent else None
@@ -107,13 +113,34 @@ def is_signature_of(
     *,
     body_hash: str,
 ) -> bool:
-    """Whether ``claim`` was signed with ``secret`` over this request. Compared in constant time."""
-    canonical = canonical_request(method, raw_path, query, headers, claim.signed_headers, body_hash)
+    """Whether ``claim`` was signed with ``secret`` over this request. Compared in constant time.
+
+    ``:scheme`` may have been http or https: who ends TLS in front of us makes the one of the other.
+    """
+    schemes = (b"https", b"http") if ":scheme" in claim.signed_headers else (b"",)
+    is_match = False
+    for scheme in schemes:
+        fields = [*_pseudo_fields(method, raw_path, query, headers, scheme), *headers]
+        canonical = canonical_request(method, raw_path, query, fields, claim.signed_headers, body_hash)
+        is_match |= hmac.compare_digest(_signature(claim, secret, canonical), claim.signature)
+    return is_match
+
+
+def _signature(claim: Claim, secret: str, canonical: bytes) -> str:
     to_sign = "\n".join((ALGORITHM, claim.date, claim.scope, hashlib.sha256(canonical).hexdigest()))
     key = b"AWS4" + secret.encode()
     for part in (*claim.scope.split("/"), to_sign):
         key = hmac.digest(key, part.encode(), "sha256")
-    return hmac.compare_digest(key.hex(), claim.signature)
+    return key.hex()
+
+
+def _pseudo_fields(
+    method: str, raw_path: bytes, query: bytes, headers: Sequence[tuple[bytes, bytes]], scheme: bytes
+) -> list[tuple[bytes, bytes]]:
+    """What HTTP/2 has for the request line and ``host``. No name of a header that arrived begins with a colon."""
+    authority = [(b":authority", value) for name, value in headers if name == b"host"]
+    path = raw_path + b"?" + query if query else raw_path
+    return [*authority, (b":method", method.encode()), (b":path", path), (b":scheme", scheme)]
 
 
 def canonical_request(

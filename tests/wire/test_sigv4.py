@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,103 @@ def test_a_bearer_token_is_no_signature() -> None:
     assert is_signed(signed())
 
 
+# --- pseudo-header fields of HTTP/2 -------------------------------------------------------------------------------
+
+
+class PseudoFieldSigner(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """botocore's signer, which signs ``names`` with the values given, besides the headers that are no ``host``."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        super().__init__(Credentials(ID, SECRET), "bedrock", "eu-central-1")
+        self._names = names
+
+    def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+        headers = super().headers_to_sign(request)
+        del headers["host"]
+        for name, value in self._names.items():
+            headers[name] = value
+        return headers
+
+
+PSEUDO_FIELDS = {
+    ":authority": "127.0.0.1:8400",
+    ":method": "POST",
+    ":path": "/model/m%3A0/invoke?a=b",
+    ":scheme": "https",
+}
+
+
+def pseudo_signed(**names: str) -> Headers:
+    request = AWSRequest("POST", "http://127.0.0.1:8400/model/m%3A0/invoke?a=b", data=b"{}")
+    PseudoFieldSigner({name.replace("pseudo_", ":"): value for name, value in names.items()}).add_auth(request)
+    sent = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
+    return [(b"host", b"127.0.0.1:8400"), *sent]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [":authority"],
+        [":authority", ":method", ":path", ":scheme"],
+        [":authority", "host"],
+        [":path", "host"],
+    ],
+    ids=lambda names: " ".join(names),
+)
+def test_a_signature_over_pseudo_header_fields_is_accepted(names: list[str]) -> None:
+    """Any field that RFC 9113 section 8.3.1 gives a request; the authority is covered by one of its names."""
+    values = {"host": PSEUDO_FIELDS[":authority"], **PSEUDO_FIELDS}
+    headers = pseudo_signed(**{name.replace(":", "pseudo_"): values[name] for name in names})
+    claim = parse_claim(headers)
+    assert set(names) <= set(claim.signed_headers)
+    assert is_right(claim, headers, "/model/m%3A0/invoke", "a=b")
+
+
+def test_the_scheme_that_was_signed_may_be_the_one_before_a_proxy_ended_tls() -> None:
+    for scheme in ("http", "https"):
+        headers = pseudo_signed(host="127.0.0.1:8400", pseudo_scheme=scheme)
+        assert is_right(parse_claim(headers), headers, "/model/m%3A0/invoke", "a=b")
+    headers = pseudo_signed(host="127.0.0.1:8400", pseudo_scheme="ftp")
+    assert not is_right(parse_claim(headers), headers, "/model/m%3A0/invoke", "a=b")
+
+
+@pytest.mark.parametrize("name", [name for name in PSEUDO_FIELDS])
+def test_another_value_of_a_pseudo_header_field_is_noticed(name: str) -> None:
+    values = PSEUDO_FIELDS | {name: PSEUDO_FIELDS[name] + "x"}
+    headers = pseudo_signed(**{name.replace(":", "pseudo_"): value for name, value in values.items()})
+    assert not is_right(parse_claim(headers), headers, "/model/m%3A0/invoke", "a=b")
+
+
+def test_another_host_than_the_authority_that_was_signed_is_noticed() -> None:
+    headers = _with(pseudo_signed(pseudo_authority="127.0.0.1:8400"), b"host", b"127.0.0.1:8401")
+    assert not is_right(parse_claim(headers), headers, "/model/m%3A0/invoke", "a=b")
+
+
+def test_what_the_aws_sdk_for_javascript_signed_over_http2_is_accepted() -> None:
+    """client-bedrock-runtime 3.1164.0 with its defaults, as it arrived; its unsigned headers are left out."""
+    body = b'{"messages":[{"role":"user","content":[{"text":"hi"}]}]}'
+    headers = [
+        (b"host", b"127.0.0.1:35759"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"56"),
+        (b"x-amz-user-agent", b"aws-sdk-js/3.1163.0"),
+        (b"amz-sdk-invocation-id", b"a69c5265-8d46-4608-990b-d7d4632a4033"),
+        (b"amz-sdk-request", b"attempt=1; max=1"),
+        (b"x-amz-date", b"20261129T093456Z"),
+        (b"x-amz-content-sha256", b"c3335e07d6e89650bf94cb98664be69f8774dbc3198df221f113db0a59ea14f0"),
+        (
+            b"authorization",
+            b"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261129/eu-central-1/bedrock/aws4_request, SignedHeaders="
+            b":authority;amz-sdk-invocation-id;amz-sdk-request;content-length;content-type;x-amz-content-sha256;"
+            b"x-amz-date;x-amz-user-agent, "
+            b"Signature=cf22fef9ff6a13b646148090bdba1ce98c577c0bee6480a42daba8434046f41b",
+        ),
+    ]
+    claim = parse_claim(headers)
+    assert is_right(claim, headers, "/model/anthropic.claude%3A0/converse-stream", body=body)
+    assert not is_right(claim, _with(headers, b"host", b"127.0.0.1:1"), "/model/anthropic.claude%3A0/converse-stream")
+
+
 def _with(headers: Headers, name: bytes, value: bytes) -> Headers:
     return [(key, value if key == name else old) for key, old in headers]
 
@@ -109,6 +207,9 @@ BAD: dict[str, Headers] = {
     "date of another day": _with(signed(), b"x-amz-date", b"20010101T000000Z"),
     "another algorithm": _edited(b"AWS4-HMAC-SHA256", b"AWS4-ECDSA-P256-SHA256"),
     "host is not signed": _edited(b"content-type;host;", b"content-type;"),
+    "no authority is signed": _edited(b"content-type;host;", b":method;:path;:scheme;content-type;"),
+    "a status is signed": _edited(b"content-type;host;", b":status;content-type;host;"),
+    "an authority without a host": [pair for pair in pseudo_signed(pseudo_authority="h") if pair[0] != b"host"],
     "headers not in order": _edited(b"content-type;host", b"host;content-type"),
     "a header signed twice": _edited(b"content-type;host", b"content-type;host;host"),
     "a signed header was not sent": [pair for pair in signed() if pair[0] != b"content-type"],

@@ -2,7 +2,8 @@
 
 The path as it stands on the request line, cleaned of empty and dot segments, is encoded once more (it travels encoded
 once, so a ``%3A`` is signed as ``%253A`` and a raw ``:`` as ``%3A``); the query is decoded, encoded and sorted; each
-signed header is trimmed; the payload is hashed, whatever ``x-amz-content-sha256`` says.
+signed header is trimmed; the payload is hashed, whatever ``x-amz-content-sha256`` says. ``:authority``, which a signer
+that speaks HTTP/2 may name in place of ``host``, is ``host``.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -160,7 +161,8 @@ def _encoded_again(text: bytes) -> str:
 
 
 def _canonical_header(request: Request, name: bytes) -> str:
-    values = (b" ".join(value.split()) for key, value in request.headers if key == name)
+    sent_as = b"host" if name == b":authority" else name
+    values = (b" ".join(value.split()) for key, value in request.headers if key == sent_as)
     return b",".join(values).decode("utf-8", "surrogateescape")
 
 
@@ -244,9 +246,11 @@ def _check_time(timestamp: str, now: float) -> None:
 
 def _check_signed_headers(request: Request, signed: tuple[str, ...]) -> None:
     """Host and every ``x-amz-`` header must be signed, and what is said to be signed must be here."""
-    if "host" not in signed:
+    if "host" not in signed and ":authority" not in signed:
         raise _invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     present = {name.decode("latin-1") for name, _ in request.headers}
+    if "host" in present:
+        present.add(":authority")
     if any(name.startswith("x-amz-") and name not in signed for name in present) or not present.issuperset(signed):
         raise _mismatch()
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,6 +217,31 @@ def test_a_query_with_spaces_travels_with_plus_signs_and_is_signed_with_escapes(
 def test_the_path_is_encoded_once_more_than_it_travels() -> None:
     request = Request("GET", b"/model/a%3A0:1/invoke", [], b"", True)
     assert canonical_request(request, ()).splitlines()[1] == "/model/a%253A0%3A1/invoke"
+
+
+def test_the_authority_may_be_signed_in_place_of_host_or_beside_it() -> None:
+    """As the AWS SDK for JavaScript signs it over HTTP/2, which a proxy may have turned into HTTP/1.1."""
+    for names in ((":authority",), (":authority", "host")):
+        request = authority_signed(*names)
+        assert verify(request, KEYS, service="bedrock") == KEY_ID
+        assert refusal(with_header(request, b"host", b"other:9100"))[1].startswith(MISMATCH)
+        assert refusal(with_header(request, b"host", None))[1].startswith(MISMATCH)
+
+
+def authority_signed(*names: str) -> Request:
+    class Signer(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+        def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+            headers = super().headers_to_sign(request)
+            del headers["host"]
+            for name in names:
+                headers[name] = urlsplit(URL).netloc
+            return headers
+
+    made = AWSRequest("POST", URL, data=b"{}")
+    Signer(Credentials(KEY_ID, SECRET), "bedrock", "us-east-1").add_auth(made)
+    fields = [("host", urlsplit(URL).netloc), *made.prepare().headers.items()]
+    headers = [(name.lower().encode(), _bytes(value)) for name, value in fields]
+    return Request("POST", urlsplit(URL).path.encode(), headers, b"{}", True)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------
