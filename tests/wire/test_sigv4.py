@@ -9,7 +9,6 @@ from urllib.parse import quote
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +17,8 @@ from relay_trio.wire.sigv4 import is_signature_of, is_signed, parse_claim
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
+    from botocore.compat import HTTPHeaders
+
     from relay_trio.wire.sigv4 import Claim
 
 ID, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlsplit
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +19,8 @@ from relay_trio.simulator.vendors.bedrock.sigv4 import AccessKey, Refused, acces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from botocore.compat import HTTPHeaders
 
 KEY_ID, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 TEMPORARY_ID, TOKEN = "ASIDEXAMPLE", "a/token+of==the tests"
