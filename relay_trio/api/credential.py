@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,11 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential(expires_at={self.expires_at})"
+
+
+ResolveCredential = Callable[[], Credential]
+"""Returns an account's credential of now. It may read files, run a program or ask a service, so it is called in a
+thread. It raises UpstreamRefused where the credential cannot be had; the message holds nothing of what was found."""
 
 
 def masked(secret: str) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relay_trio.api.call import Call
-    from relay_trio.api.credential import Credential
+    from relay_trio.api.credential import Credential, ResolveCredential
     from relay_trio.api.probe_answer import ProbeAnswer
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import ResponseHead, UpstreamRequest
@@ -32,15 +32,8 @@ class Provider(Protocol[_Settings]):
     def describe_credential(self, account: _Settings) -> str:
         """What the account authenticates with, for an operator to read: ``key sk-ant-…9f2``. It holds no secret."""
 
-    def static_credential(self, account: _Settings) -> Credential | None:
-        """The account's credential when it stands in the configuration, which never changes; None: ``resolve``."""
-
-    def resolve_credential(self, account: _Settings) -> Credential:
-        """The account's credential of now. It may read files, run a program or ask a service: called in a thread.
-
-        Raises:
-            UpstreamRefused: it cannot be had, without a word of what it is.
-        """
+    def credential(self, account: _Settings) -> Credential | ResolveCredential:
+        """The account's credential where its settings hold it, and it never changes; else what resolves it."""
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """What an answer with a status of 300 or more means. ``body`` may be cut; ``now`` is epoch seconds."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from relay_trio.api.credential import Credential
 from relay_trio.errors import UpstreamError, UpstreamRefused
 
 if TYPE_CHECKING:
-    from relay_trio.api.credential import Credential
+    from relay_trio.api.credential import ResolveCredential
     from relay_trio.api.provider import Provider
     from relay_trio.settings import AccountSettings
 
@@ -30,10 +31,10 @@ class CredentialCache:
     """The credential of one account."""
 
     def __init__(self, provider: Provider[Any], settings: AccountSettings) -> None:
-        self._provider = provider
-        self._settings = settings
-        self._held = provider.static_credential(settings)
-        self._is_renewable = self._held is None
+        self._name = settings.name
+        credential = provider.credential(settings)
+        self._held = credential if isinstance(credential, Credential) else None
+        self._resolve = None if isinstance(credential, Credential) else credential
         self._failure: UpstreamError | None = None
         self._failed_at = -_RETRY_SECONDS
         self._resolving: trio.Event | None = None
@@ -46,9 +47,10 @@ class CredentialCache:
     def forget(self) -> bool:
         """The upstream refused it: resolve it again before it is used. False: it stands in the configuration, and only
         an operator can change it."""
-        if self._is_renewable:
-            self._held = None
-        return self._is_renewable
+        if self._resolve is None:
+            return False
+        self._held = None
+        return True
 
     async def current(self) -> Credential:
         """The credential, resolved first if need be.
@@ -61,23 +63,22 @@ class CredentialCache:
         held = self.current_nowait()
         if held is not None:
             return held
-        if self._failure is None or trio.current_time() >= self._failed_at + _RETRY_SECONDS:
+        has_just_failed = self._failure is not None and trio.current_time() < self._failed_at + _RETRY_SECONDS
+        if self._resolve is not None and not has_just_failed:
             if self._resolving is None:
                 self._resolving = trio.Event()
                 trio.lowlevel.spawn_system_task(
-                    self._resolve, self._resolving, name=f"credential {self._settings.name}"
+                    self._renew, self._resolve, self._resolving, name=f"credential {self._name}"
                 )
             await self._resolving.wait()
         if self._held is not None and self._held.expires_at > time.time():
             return self._held
         raise self._failure or UpstreamRefused("the account's credential has run out")
 
-    async def _resolve(self, done: trio.Event) -> None:
+    async def _renew(self, resolve: ResolveCredential, done: trio.Event) -> None:
         """Cancelled here: only at the end of the run; the thread is left behind."""
         try:
-            self._held = await trio.to_thread.run_sync(
-                self._provider.resolve_credential, self._settings, abandon_on_cancel=True
-            )
+            self._held = await trio.to_thread.run_sync(resolve, abandon_on_cancel=True)
             self._failure = None
         except UpstreamError as error:
             self._failure, self._failed_at = error, trio.current_time()

@@ -15,8 +15,7 @@ def test_every_provider_is_one(name: str) -> None:
     provider = provider_named(name)
     for method in (
         "describe_credential",
-        "static_credential",
-        "resolve_credential",
+        "credential",
         "judge",
         "probe_request",
         "judge_probe",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shlex
 
+from relay_trio.api.credential import Credential
 from relay_trio.config import Settings
 from relay_trio.demo.traffic import ACCOUNTS, FORMS, KEY, curl_command, draw_request
 from relay_trio.simulator.vendors.registry import VENDORS
@@ -36,4 +37,5 @@ def test_every_account_is_valid_and_has_its_credential() -> None:
     settings = Settings.model_validate({"account": [account.table("http://127.0.0.1:9") for account in ACCOUNTS]})
     assert {account.base_url for account in settings.account} == {"http://127.0.0.1:9"}
     assert [account.max_concurrency for account in settings.account] == [account.slots for account in ACCOUNTS]
-    assert all(provider_named(account.provider).static_credential(account) is not None for account in settings.account)
+    found = [provider_named(account.provider).credential(account) for account in settings.account]
+    assert all(isinstance(credential, Credential) for credential in found)

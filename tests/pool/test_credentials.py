@@ -19,6 +19,7 @@ from tests.pool.pools import make_account
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relay_trio.api.credential import ResolveCredential
     from relay_trio.settings import AccountSettings
 
 CANARY = "canary-secret"
@@ -33,10 +34,10 @@ class Renewing(Claude):
         self.gate = threading.Event()
         self.gate.set()
 
-    def static_credential(self, account: AccountSettings) -> Credential | None:
-        return None
+    def credential(self, account: AccountSettings) -> ResolveCredential:  # type: ignore[override]
+        return self.resolve
 
-    def resolve_credential(self, account: AccountSettings) -> Credential:
+    def resolve(self) -> Credential:
         self.resolutions += 1
         self.gate.wait(5)
         return self.answer(self.resolutions)

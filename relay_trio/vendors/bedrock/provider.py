@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
-    from relay_trio.api.credential import Credential
+    from relay_trio.api.credential import Credential, ResolveCredential
     from relay_trio.http import BaseAddress, Headers, ResponseHead
 
 _EVENT_STREAM = b"application/vnd.amazon.eventstream"
@@ -159,15 +159,12 @@ class Bedrock:
         role = account.assume_role_arn
         return source if role is None else f"{source}, role {role.rpartition('/')[2]}"
 
-    def static_credential(self, account: BedrockSettings) -> Credential | None:
-        """A Bedrock API key, or a fixed pair. Called when the account is made, which is when signing is imported."""
+    def credential(self, account: BedrockSettings) -> Credential | ResolveCredential:
+        """A Bedrock API key or a fixed pair, or what botocore's chain finds. This is called when the account is made,
+        so signing is imported then."""
         if account.api_key is None:
             signing()
-        return fixed_credential(account)
-
-    def resolve_credential(self, account: BedrockSettings) -> Credential:
-        """What botocore's chain finds; blocking."""
-        return fixed_credential(account) or chained_credential(account)
+        return fixed_credential(account) or partial(chained_credential, account)
 
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
         """AWS's list. A name without a dot was given by a Claude client and translated on the way: Anthropic's list

@@ -68,13 +68,9 @@ class Claude:
         """Which key."""
         return f"key {masked(account.api_key.get_secret_value())}"
 
-    def static_credential(self, account: ClaudeSettings) -> Credential:
+    def credential(self, account: ClaudeSettings) -> Credential:
         """The API key, or an OAuth token."""
         return Credential(account.api_key.get_secret_value())
-
-    def resolve_credential(self, account: ClaudeSettings) -> Credential:
-        """As ``static_credential``."""
-        return self.static_credential(account)
 
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """One page of the model list: authenticated, and free."""

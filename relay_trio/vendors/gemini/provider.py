@@ -158,13 +158,9 @@ class Gemini:
         """Which key."""
         return f"key {masked(account.api_key.get_secret_value())}"
 
-    def static_credential(self, account: GeminiSettings) -> Credential:
+    def credential(self, account: GeminiSettings) -> Credential:
         """The API key."""
         return Credential(account.api_key.get_secret_value())
-
-    def resolve_credential(self, account: GeminiSettings) -> Credential:
-        """As ``static_credential``."""
-        return self.static_credential(account)
 
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
         """One page of the model list: authenticated, and free."""

@@ -6,6 +6,7 @@ neither. What clients write for project and location is theirs alone.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from relay_trio.api.credential import Credential, masked
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.credential import ResolveCredential
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import Headers, ResponseHead
 
@@ -56,13 +58,11 @@ class Vertex:
             return f"key {masked(account.api_key.get_secret_value())}"
         return f"{token_source(account)}, project {account.project} in {account.location}"
 
-    def static_credential(self, account: VertexSettings) -> Credential | None:
-        """The API key of express mode."""
-        return None if account.api_key is None else Credential(account.api_key.get_secret_value())
-
-    def resolve_credential(self, account: VertexSettings) -> Credential:
-        """An access token; blocking."""
-        return self.static_credential(account) or access_token(account)
+    def credential(self, account: VertexSettings) -> Credential | ResolveCredential:
+        """The API key of express mode, or an access token."""
+        if account.api_key is not None:
+            return Credential(account.api_key.get_secret_value())
+        return partial(access_token, account)
 
     def probe_request(self, account: VertexSettings, credential: Credential) -> UpstreamRequest:
         """Counting a token with a model that there is not: free, and authenticated first."""

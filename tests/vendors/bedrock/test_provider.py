@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.api.credential import Credential
 from relay_trio.api.position import Form
 from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRefused
@@ -57,8 +58,8 @@ def incoming(
 
 
 def build(settings: BedrockSettings, asked: CheckedRequest) -> UpstreamRequest:
-    credential = BEDROCK.static_credential(settings)
-    assert credential is not None
+    credential = BEDROCK.credential(settings)
+    assert isinstance(credential, Credential)
     return build_request(BEDROCK, settings, asked, credential)
 
 
@@ -311,20 +312,22 @@ def test_every_recorded_error_is_the_clients_to_read(corpus: Path) -> None:
     ],
 )
 def test_a_credential_is_good_when_only_the_model_is_wrong(head: ResponseHead, accepted: bool) -> None:
-    credential = BEDROCK.static_credential(account())
-    assert credential is not None
+    credential = BEDROCK.credential(account())
+    assert isinstance(credential, Credential)
     probe = BEDROCK.probe_request(account(), credential)
     assert (probe.method, probe.host, probe.target) == ("POST", HOST, b"/model/relay-trio-check/invoke")
     assert (BEDROCK.judge_probe(head) is ProbeAnswer.ACCEPTED) is accepted
 
 
+def test_what_stands_in_the_configuration_needs_no_resolution_and_the_rest_does() -> None:
+    assert isinstance(BEDROCK.credential(account()), Credential)
+    chained = account(access_key_id=None, secret_access_key=None)
+    assert callable(BEDROCK.credential(chained))
+
+
 def test_the_upstreams_request_id_is_in_its_header() -> None:
     assert BEDROCK.request_id(ResponseHead(200, [(b"x-amzn-requestid", b"7f1c")])) == "7f1c"
     assert BEDROCK.request_id(ResponseHead(200, [])) == ""
-
-
-def test_what_stands_in_the_configuration_is_resolved_without_the_chain() -> None:
-    assert BEDROCK.resolve_credential(account()).value == BEDROCK.static_credential(account()).value  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

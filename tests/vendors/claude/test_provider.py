@@ -35,8 +35,7 @@ def incoming(
 
 
 def build(settings: ClaudeSettings, asked: CheckedRequest) -> UpstreamRequest:
-    credential = CLAUDE.static_credential(settings)
-    assert credential is not None
+    credential = CLAUDE.credential(settings)
     return build_request(CLAUDE, settings, asked, credential)
 
 

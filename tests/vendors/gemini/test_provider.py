@@ -50,7 +50,7 @@ def incoming(
 
 
 def build(settings: GeminiSettings, asked: CheckedRequest) -> UpstreamRequest:
-    return build_request(GEMINI, settings, asked, GEMINI.static_credential(settings))
+    return build_request(GEMINI, settings, asked, GEMINI.credential(settings))
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def test_a_list_comes_as_it_is_so_that_it_can_be_shortened() -> None:
 
 def test_the_probe_costs_nothing_and_says_whether_the_key_is_good() -> None:
     settings = account()
-    sent = GEMINI.probe_request(settings, GEMINI.static_credential(settings))
+    sent = GEMINI.probe_request(settings, GEMINI.credential(settings))
     assert (sent.method, sent.target) == ("GET", b"/v1beta/models?pageSize=1")
     assert header(sent.headers, b"x-goog-api-key") == b"AIza-account"
     assert GEMINI.judge_probe(JSON) is ProbeAnswer.ACCEPTED
@@ -120,7 +120,7 @@ def test_the_probe_costs_nothing_and_says_whether_the_key_is_good() -> None:
 
 
 def test_a_credential_is_the_key_and_is_never_shown() -> None:
-    credential = GEMINI.resolve_credential(account())
+    credential = GEMINI.credential(account())
     assert credential.value == "AIza-account"
     assert "AIza" not in repr(credential)
 

@@ -28,7 +28,8 @@ def account(**changes: Any) -> VertexSettings:
 
 
 def build(settings: VertexSettings, asked: CheckedRequest) -> UpstreamRequest:
-    credential = VERTEX.static_credential(settings) or Credential("ya29.token")
+    found = VERTEX.credential(settings)
+    credential = found if isinstance(found, Credential) else Credential("ya29.token")
     return build_request(VERTEX, settings, asked, credential)
 
 
@@ -82,7 +83,7 @@ def test_express_mode_has_a_key_and_neither_project_nor_location() -> None:
     assert sent.host == "aiplatform.googleapis.com"
     assert header(sent.headers, b"x-goog-api-key") == b"AQ.key"
     assert header(sent.headers, b"authorization") is None
-    assert VERTEX.resolve_credential(account(api_key="AQ.key")).value == "AQ.key"
+    assert VERTEX.credential(account(api_key="AQ.key")) == Credential("AQ.key")
 
 
 def test_the_catalogue_is_nobodys_project() -> None:
@@ -116,7 +117,7 @@ def test_answers_are_read_as_the_gemini_apis() -> None:
 
 
 def test_a_token_is_not_in_the_configuration() -> None:
-    assert VERTEX.static_credential(account()) is None
+    assert not isinstance(VERTEX.credential(account()), Credential)
 
 
 @pytest.mark.parametrize(
