@@ -27,5 +27,5 @@ class CheckedRequest:
     headers: Headers
     body: bytes
     model: str | None = None
-    stream: bool = False
+    is_stream: bool = False
     is_listed: Callable[[str], bool] | None = None

@@ -1,4 +1,4 @@
-"""What an upstream's error status means for the request and for the account: one judge, and a table for each vendor.
+"""What a failure of an upstream means for the request and for the account: one judge, and a table for each vendor.
 
 A vendor's provider reads the error's own name out of headers or body, and looks status and name up in its ``Table``.
 What follows from each meaning is the same for all of them, and is decided here alone: also the outcome that the ledger
@@ -23,6 +23,9 @@ from relay_trio.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_IN_STREAM_COOLDOWN_SECONDS = 2.0
+"""How long an account rests that reported an overload inside a stream, which names no time."""
+
 
 class Meaning(Enum):
     """What an error status says."""
@@ -39,20 +42,33 @@ class Meaning(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an upstream's error status means for the request and for the account.
+    """What a failure of an upstream means for the request and for the account.
 
-    ``error`` decides the outcome of a request that ends with it. ``retryable``: another account may do better.
-    ``cooldown_seconds``: how long the account asked to be left alone. ``strike``: counts against the account's breaker.
-    ``disable``: the account's credential is bad; one that can be resolved again is. ``is_passed_through``: the client
-    may see the upstream's own body.
+    ``error`` decides the outcome of a request that ends with it. ``is_retryable``: another account may do better.
+    ``cooldown_seconds``: how long the account rests, such as 10.0; None: it does not. ``is_strike``: the failure counts
+    against the account's breaker. ``is_credential_refused``: no request of the account can succeed until it has another
+    credential. ``is_passed_through``: the client may see the upstream's own body.
     """
 
     error: UpstreamError
-    retryable: bool = False
+    is_retryable: bool = False
     cooldown_seconds: float | None = None
-    strike: bool = False
-    disable: bool = False
+    is_strike: bool = False
+    is_credential_refused: bool = False
     is_passed_through: bool = True
+
+
+def verdict_without_answer(error: UpstreamError) -> Verdict:
+    """The verdict on a call that failed before its answer began: no credential, no connection, no head, or none that
+    can be understood."""
+    return Verdict(error, is_retryable=True, is_strike=True)
+
+
+def verdict_in_stream(error: UpstreamError) -> Verdict:
+    """The verdict on an error that the upstream reported inside its stream. The answer has begun, so it is final."""
+    if isinstance(error, UpstreamRateLimited):
+        return Verdict(error, cooldown_seconds=_IN_STREAM_COOLDOWN_SECONDS)
+    return Verdict(error, is_strike=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +107,22 @@ class Table:
                 usual = self.cooldowns.get(status, self.named_cooldown_seconds)
                 limited = UpstreamRateLimited(answered, retry_after=retry_after)
                 seconds = usual if retry_after is None else retry_after
-                return Verdict(limited, retryable=True, cooldown_seconds=seconds)
+                return Verdict(limited, is_retryable=True, cooldown_seconds=seconds)
             case Meaning.UNPAID:
                 unpaid = UpstreamRefused("the upstream asks for payment")
                 seconds = self.unpaid_cooldown_seconds
-                return Verdict(unpaid, retryable=True, cooldown_seconds=seconds, is_passed_through=False)
+                return Verdict(unpaid, is_retryable=True, cooldown_seconds=seconds, is_passed_through=False)
             case Meaning.CREDENTIAL_REFUSED:
                 refused = UpstreamRefused("the upstream did not accept the account's credential")
-                return Verdict(refused, retryable=True, disable=True, is_passed_through=False)
+                return Verdict(refused, is_retryable=True, is_credential_refused=True, is_passed_through=False)
             case Meaning.FORBIDDEN:
                 # One 403 may be the request's own fault, so it does not disable the account.
-                return Verdict(UpstreamRefused(answered), retryable=True, strike=True, is_passed_through=False)
+                return Verdict(UpstreamRefused(answered), is_retryable=True, is_strike=True, is_passed_through=False)
             case Meaning.TIMED_OUT:
-                return Verdict(UpstreamTimeout("the model took too long"), retryable=True)
+                return Verdict(UpstreamTimeout("the model took too long"), is_retryable=True)
             case Meaning.FAILED_ONCE:
-                return Verdict(UpstreamError(answered), retryable=True)
+                return Verdict(UpstreamError(answered), is_retryable=True)
             case Meaning.FAILED:
-                return Verdict(UpstreamError(answered), retryable=True, strike=True)
+                return Verdict(UpstreamError(answered), is_retryable=True, is_strike=True)
             case Meaning.REJECTED:
                 return Verdict(UpstreamRejected(answered))

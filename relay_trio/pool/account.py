@@ -88,14 +88,14 @@ class Account:
         health, now, reason = self.health, trio.current_time(), verdict.error.message
         before = health.available_at()
         change = Change.COOLED_DOWN
-        if verdict.disable and self.credentials.forget():
+        if verdict.is_credential_refused and self.credentials.forget():
             health.cool_down(now, _RENEWAL_SECONDS, reason)
-        elif verdict.disable:
+        elif verdict.is_credential_refused:
             health.disable(reason)
             change = Change.DISABLED
         elif verdict.cooldown_seconds is not None:
             health.cool_down(now, verdict.cooldown_seconds, reason)
-        elif verdict.strike:
+        elif verdict.is_strike:
             health.strike(now)
             change = Change.EJECTED
         after = health.available_at()

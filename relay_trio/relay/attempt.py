@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.api.verdict import Verdict
+from relay_trio.api.verdict import verdict_in_stream, verdict_without_answer
 from relay_trio.errors import (
     ClientStalled,
     UpstreamError,
     UpstreamIdle,
-    UpstreamRateLimited,
     UpstreamTimeout,
     UpstreamTruncated,
 )
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.verdict import Verdict
     from relay_trio.http import Headers
     from relay_trio.pool.account import Account
     from relay_trio.pool.health import AccountChange
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
 
 _ERROR_BODY_BYTES = 64 * 1024
 """What is read of an upstream's error body; the rest is closed away."""
-
-_IN_STREAM_COOLDOWN_SECONDS = 2.0
-"""How long an account rests that reported inside a stream that it is overloaded, which comes without a Retry-After."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ class Attempt:
             record.end_is_seen()
             if record.has_begun:
                 raise
-            self._note(Verdict(error, retryable=True, strike=True))
+            self._note(verdict_without_answer(error))
             return Failure(error, account, record.phase, is_retryable=True)
         finally:
             record.upstream_closed()
@@ -159,7 +156,7 @@ class Attempt:
         verdict = account.provider.judge(head, bytes(received), time.time())
         self._note(verdict)
         self._record.end_is_seen()
-        error, is_retryable = verdict.error, verdict.retryable
+        error, is_retryable = verdict.error, verdict.is_retryable
         if not verdict.is_passed_through:
             return Failure(error, account, Phase.HEAD, is_retryable)
         translated = account.call_for(self._checked).error(head, bytes(received))
@@ -199,10 +196,7 @@ class Attempt:
             data = await response.receive_some()
         record.end_is_seen()
         if meter.error is not None:
-            if isinstance(meter.error, UpstreamRateLimited):
-                self._note(Verdict(meter.error, cooldown_seconds=_IN_STREAM_COOLDOWN_SECONDS))
-            else:
-                self._note(Verdict(meter.error, strike=True))
+            self._note(verdict_in_stream(meter.error))
             raise meter.error
         if not meter.is_complete:
             raise UpstreamTruncated("the upstream ended its stream without the last event of its dialect")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay_trio.api.verdict import Meaning, Table
+from relay_trio.api.verdict import Meaning, Table, verdict_in_stream, verdict_without_answer
+from relay_trio.errors import UpstreamError, UpstreamRateLimited
 from relay_trio.outcome import Phase
 
 TABLE = Table(
@@ -40,8 +41,8 @@ def test_a_status_and_a_name_have_one_meaning_and_one_outcome(
 
 
 def test_only_what_is_the_accounts_or_the_upstreams_is_tried_elsewhere() -> None:
-    assert not TABLE.judge(400).retryable
-    assert all(TABLE.judge(status).retryable for status in (401, 402, 403, 408, 424, 429, 500))
+    assert not TABLE.judge(400).is_retryable
+    assert all(TABLE.judge(status).is_retryable for status in (401, 402, 403, 408, 424, 429, 500))
 
 
 def test_only_faults_of_the_upstream_and_refusals_strike() -> None:
@@ -63,3 +64,15 @@ def test_an_account_rests_for_what_the_upstream_asks_else_for_the_tables_time() 
 def test_what_names_the_accounts_credential_or_bill_is_kept_from_the_client() -> None:
     kept = [status for status in (302, 400, 401, 402, 403, 408, 424, 429, 500) if TABLE.judge(status).is_passed_through]
     assert kept == [400, 408, 424, 429, 500]
+
+
+def test_a_call_without_an_answer_is_a_strike_and_tried_elsewhere() -> None:
+    verdict = verdict_without_answer(UpstreamError("no connection"))
+    assert (verdict.is_retryable, verdict.is_strike, verdict.cooldown_seconds) == (True, True, None)
+
+
+def test_an_error_inside_a_stream_is_final_for_the_request() -> None:
+    limited = verdict_in_stream(UpstreamRateLimited("overloaded"))
+    assert (limited.is_retryable, limited.is_strike, limited.cooldown_seconds) == (False, False, 2.0)
+    failed = verdict_in_stream(UpstreamError("broken"))
+    assert (failed.is_retryable, failed.is_strike, failed.cooldown_seconds) == (False, True, None)

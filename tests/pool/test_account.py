@@ -39,8 +39,8 @@ def test_the_secret_is_in_no_repr() -> None:
 # --- verdicts -----------------------------------------------------------------------------------------------------
 
 LIMITED = Verdict(UpstreamRateLimited("the upstream answered 429"), cooldown_seconds=5)
-FAILED = Verdict(UpstreamError("the upstream answered 500"), strike=True)
-REFUSED = Verdict(UpstreamRefused("the credential was refused"), disable=True)
+FAILED = Verdict(UpstreamError("the upstream answered 500"), is_strike=True)
+REFUSED = Verdict(UpstreamRefused("the credential was refused"), is_credential_refused=True)
 
 
 async def test_the_strike_that_ejects_is_a_change_and_those_before_it_are_none(autojump_clock: MockClock) -> None:

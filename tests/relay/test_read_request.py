@@ -90,7 +90,7 @@ async def read(
 async def test_a_request_comes_out_byte_for_byte_with_its_model_and_stream() -> None:
     body = b' {"stream" : true,\n "model": "claude-x", "messages": [{"model": "not this"}]} '
     incoming = await read(body[:7], body[7:30], body[30:])
-    assert (incoming.body, incoming.model, incoming.stream) == (body, "claude-x", True)
+    assert (incoming.body, incoming.model, incoming.is_stream) == (body, "claude-x", True)
     assert (incoming.method, incoming.raw_path, incoming.query) == ("POST", b"/v1/messages", b"beta=true")
     assert incoming.headers == [(b"a", b"b")]
 
@@ -119,7 +119,7 @@ async def test_models_of_every_upstream_are_names(model: str) -> None:
 async def test_an_operation_without_a_model_takes_any_body_unseen() -> None:
     """Batches and model lists: their bodies are the upstream's business."""
     incoming = await read(b"\xff not json", operation=MODELS)
-    assert (incoming.body, incoming.model, incoming.stream) == (b"\xff not json", None, False)
+    assert (incoming.body, incoming.model, incoming.is_stream) == (b"\xff not json", None, False)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ async def of_path(model: str | None, *, models: tuple[str, ...] = ("*",), is_str
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_a_model_in_the_path_is_the_model_and_the_body_is_not_looked_at(is_stream: bool) -> None:
     incoming = await of_path("arn:aws:x:inference-profile/m", is_stream=is_stream)
-    assert (incoming.model, incoming.stream) == ("arn:aws:x:inference-profile/m", is_stream)
+    assert (incoming.model, incoming.is_stream) == ("arn:aws:x:inference-profile/m", is_stream)
     assert incoming.body == b"\0 no json"
 
 

@@ -59,13 +59,13 @@ class ClaudeOnBedrock:
 
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
         """Only what Anthropic's API would send."""
-        if head.status == 200 and checked.stream:
+        if head.status == 200 and checked.is_stream:
             return [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         return NEUTRAL_RESPONSE_HEADERS.of(head.headers)
 
     def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
-        check_form(head, is_stream=checked.stream)
-        return SseTranslator() if checked.stream else new_message_reader()
+        check_form(head, is_stream=checked.is_stream)
+        return SseTranslator() if checked.is_stream else new_message_reader()
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         return translated_error(exception_of(head), head.status, body)
@@ -74,15 +74,15 @@ class ClaudeOnBedrock:
 # --- the request --------------------------------------------------------------------------------------------------
 
 
-def invoke_target(account: BedrockSettings, incoming: CheckedRequest) -> bytes:
+def invoke_target(account: BedrockSettings, checked: CheckedRequest) -> bytes:
     """Path for the client's model, by the name that the account has for it. Escaped as AWS's own SDKs do it."""
-    assert incoming.model is not None  # its routes need one
-    model_id = account.model_ids.get(incoming.model, incoming.model)
-    call = "invoke-with-response-stream" if incoming.stream else "invoke"
+    assert checked.model is not None  # its routes need one
+    model_id = account.model_ids.get(checked.model, checked.model)
+    call = "invoke-with-response-stream" if checked.is_stream else "invoke"
     return f"/model/{quote(model_id, safe='')}/{call}".encode()
 
 
-def invoke_body(incoming: CheckedRequest) -> bytes:
+def invoke_body(checked: CheckedRequest) -> bytes:
     """The client's body without ``model`` and ``stream``, with version and betas from its headers; every other member
     is the text that it was.
 
@@ -92,14 +92,14 @@ def invoke_body(incoming: CheckedRequest) -> bytes:
     names = {"model", "stream"}
     added = []
     kept = []
-    for name, text in _members(incoming.body.decode()):
+    for name, text in _members(checked.body.decode()):
         if name not in names:
             kept.append(text)
         if name in ("anthropic_version", "anthropic_beta"):
             names.add(name)
     if "anthropic_version" not in names:
-        added.append(f'"anthropic_version":{json.dumps(_version(incoming))}')
-    if "anthropic_beta" not in names and (betas := _betas(incoming)):
+        added.append(f'"anthropic_version":{json.dumps(_version(checked))}')
+    if "anthropic_beta" not in names and (betas := _betas(checked)):
         added.append(f'"anthropic_beta":{json.dumps(betas)}')
     return ("{" + ",".join([*added, *kept]) + "}").encode()
 
@@ -126,15 +126,15 @@ def _skip(text: str, position: int) -> int:
     return match.end()
 
 
-def _version(incoming: CheckedRequest) -> str:
-    sent = (header(incoming.headers, b"anthropic-version") or b"2023-06-01").decode("latin-1").strip()
+def _version(checked: CheckedRequest) -> str:
+    sent = (header(checked.headers, b"anthropic-version") or b"2023-06-01").decode("latin-1").strip()
     if not _VERSION.fullmatch(sent):
         raise BadRequest("anthropic-version: must be a version, such as 2023-06-01")
     return _FIRST_VERSION if sent == "2023-06-01" else sent
 
 
-def _betas(incoming: CheckedRequest) -> list[str]:
-    sent = b",".join(value for name, value in incoming.headers if name == b"anthropic-beta").decode("latin-1")
+def _betas(checked: CheckedRequest) -> list[str]:
+    sent = b",".join(value for name, value in checked.headers if name == b"anthropic-beta").decode("latin-1")
     betas = list(dict.fromkeys(beta.strip() for beta in sent.split(",") if beta.strip()))
     if not all(_BETA.fullmatch(beta) for beta in betas):
         raise BadRequest("anthropic-beta: must be a list of betas with commas between them")

@@ -259,8 +259,8 @@ def test_an_error_is_judged_by_its_name(
     head: ResponseHead, retryable: bool, cooldown: float | None, strike: bool, disable: bool, passed: bool
 ) -> None:
     verdict = BEDROCK.judge(head, b"{}", 0)
-    assert (verdict.retryable, verdict.cooldown_seconds, verdict.strike) == (retryable, cooldown, strike)
-    assert (verdict.disable, verdict.is_passed_through) == (disable, passed)
+    assert (verdict.is_retryable, verdict.cooldown_seconds, verdict.is_strike) == (retryable, cooldown, strike)
+    assert (verdict.is_credential_refused, verdict.is_passed_through) == (disable, passed)
     assert isinstance(verdict.error, UpstreamRefused) is not passed
 
 
@@ -293,7 +293,7 @@ def test_every_recorded_error_is_the_clients_to_read(corpus: Path) -> None:
         headers = [(n.lower().encode(), v.encode()) for n, v in meta["response"]["headers"].items()]
         verdict = BEDROCK.judge(ResponseHead(meta["response"]["status"], headers), body, 0)
         assert verdict.is_passed_through, name
-        assert not verdict.strike, name
+        assert not verdict.is_strike, name
 
 
 # --- the check ----------------------------------------------------------------------------------------------------

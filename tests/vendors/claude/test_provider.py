@@ -125,28 +125,28 @@ def test_an_encoding_nobody_asked_for_is_refused(encoding: bytes) -> None:
 def test_a_429_cools_the_account_for_what_it_asks(retry_after: bytes | None, cooldown: float) -> None:
     headers = [] if retry_after is None else [(b"retry-after", retry_after)]
     verdict = CLAUDE.judge(ResponseHead(429, headers), b"", now=100.0)
-    assert verdict.retryable
+    assert verdict.is_retryable
     assert verdict.cooldown_seconds == cooldown
     assert isinstance(verdict.error, UpstreamRateLimited)
 
 
 def test_a_refused_credential_disables_the_account_and_its_text_is_kept_from_the_client() -> None:
     verdict = CLAUDE.judge(ResponseHead(401, []), b"your key sk-secret", now=0)
-    assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
+    assert (verdict.is_credential_refused, verdict.is_retryable, verdict.is_passed_through) == (True, True, False)
     assert isinstance(verdict.error, UpstreamRefused)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 403])
 def test_a_redirect_or_a_403_is_hidden_and_struck(status: int) -> None:
     verdict = CLAUDE.judge(ResponseHead(status, []), b"", now=0)
-    assert (verdict.strike, verdict.disable) == (True, False)
-    assert (verdict.retryable, verdict.is_passed_through) == (True, False)
+    assert (verdict.is_strike, verdict.is_credential_refused) == (True, False)
+    assert (verdict.is_retryable, verdict.is_passed_through) == (True, False)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
 def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) -> None:
     verdict = CLAUDE.judge(ResponseHead(status, []), b"", now=0)
-    assert (verdict.strike, verdict.disable, verdict.retryable, verdict.is_passed_through) == (
+    assert (verdict.is_strike, verdict.is_credential_refused, verdict.is_retryable, verdict.is_passed_through) == (
         False,
         False,
         False,
@@ -158,7 +158,7 @@ def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) 
 @pytest.mark.parametrize("status", [500, 502, 504, 599])
 def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
     verdict = CLAUDE.judge(ResponseHead(status, []), b"", now=0)
-    assert (verdict.strike, verdict.retryable) == (True, True)
+    assert (verdict.is_strike, verdict.is_retryable) == (True, True)
 
 
 def test_the_upstreams_request_id_is_in_its_header() -> None:

@@ -235,7 +235,7 @@ def retry_info(delay: object) -> dict[str, Any]:
 def test_a_429_cools_the_account_for_what_its_body_asks(delay: object, seconds: float) -> None:
     """Google sends no ``retry-after``."""
     verdict = GEMINI.judge(ResponseHead(429, []), envelope("RESOURCE_EXHAUSTED", retry_info(delay)), 0)
-    assert (verdict.retryable, verdict.cooldown_seconds) == (True, seconds)
+    assert (verdict.is_retryable, verdict.cooldown_seconds) == (True, seconds)
     assert isinstance(verdict.error, UpstreamRateLimited)
 
 
@@ -249,7 +249,7 @@ def test_the_recorded_429_is_understood(corpus: Path) -> None:
 
 def test_an_overload_cools_for_a_moment() -> None:
     verdict = GEMINI.judge(ResponseHead(503, []), b"<html>", 0)
-    assert (verdict.retryable, verdict.cooldown_seconds, verdict.is_passed_through) == (True, 2.0, True)
+    assert (verdict.is_retryable, verdict.cooldown_seconds, verdict.is_passed_through) == (True, 2.0, True)
 
 
 @pytest.mark.parametrize(
@@ -264,20 +264,21 @@ def test_an_overload_cools_for_a_moment() -> None:
 def test_a_refused_key_disables_the_account_and_its_text_is_kept_from_the_client(status: int, body: bytes) -> None:
     """A wrong key is a 400, which no other provider says."""
     verdict = GEMINI.judge(ResponseHead(status, []), body, 0)
-    assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
+    assert (verdict.is_credential_refused, verdict.is_retryable, verdict.is_passed_through) == (True, True, False)
     assert isinstance(verdict.error, UpstreamRefused)
 
 
 @pytest.mark.parametrize("status", [301, 302, 403])
 def test_a_redirect_or_a_403_is_hidden_and_struck(status: int) -> None:
     verdict = GEMINI.judge(ResponseHead(status, []), b"", 0)
-    assert (verdict.strike, verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, False, True, False)
+    assert (verdict.is_strike, verdict.is_credential_refused) == (True, False)
+    assert (verdict.is_retryable, verdict.is_passed_through) == (True, False)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413])
 def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) -> None:
     verdict = GEMINI.judge(ResponseHead(status, []), envelope("INVALID_ARGUMENT"), 0)
-    assert (verdict.strike, verdict.disable, verdict.retryable, verdict.is_passed_through) == (
+    assert (verdict.is_strike, verdict.is_credential_refused, verdict.is_retryable, verdict.is_passed_through) == (
         False,
         False,
         False,
@@ -290,14 +291,14 @@ def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) 
 def test_what_is_about_the_account_is_tried_elsewhere(status: int, word: str) -> None:
     """Its country or its billing; or Google's own call, cancelled."""
     verdict = GEMINI.judge(ResponseHead(status, []), envelope(word), 0)
-    assert (verdict.strike, verdict.retryable, verdict.is_passed_through) == (False, True, True)
+    assert (verdict.is_strike, verdict.is_retryable, verdict.is_passed_through) == (False, True, True)
     assert verdict.error.outcome_in(Phase.HEAD).word is Word.UPSTREAM_ERROR
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
     verdict = GEMINI.judge(ResponseHead(status, []), b"", 0)
-    assert (verdict.strike, verdict.retryable) == (True, True)
+    assert (verdict.is_strike, verdict.is_retryable) == (True, True)
 
 
 @pytest.mark.parametrize("error", [{}, {"details": 3}, {"details": [None, {"@type": 3}]}])

@@ -108,7 +108,7 @@ def test_the_probe_counts_a_token_with_a_model_that_there_is_not() -> None:
 
 def test_a_token_that_is_refused_is_not_the_clients_business() -> None:
     verdict = VERTEX.judge(ResponseHead(401, []), b"", 0)
-    assert (verdict.disable, verdict.retryable, verdict.is_passed_through) == (True, True, False)
+    assert (verdict.is_credential_refused, verdict.is_retryable, verdict.is_passed_through) == (True, True, False)
 
 
 def test_answers_are_read_as_the_gemini_apis() -> None:
