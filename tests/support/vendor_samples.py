@@ -45,8 +45,8 @@ class SampleAccount:
         settings = provider.settings_class.model_validate({**common, **self.settings, **changes})
         if self.token is not None:
             return settings, Credential(self.token)
-        credential = provider.static_credential(settings)
-        assert credential is not None
+        credential = provider.credential(settings)
+        assert isinstance(credential, Credential)
         return settings, credential
 
 
