@@ -3,7 +3,7 @@
 ::
 
     pump ─ write(bytes) ─► [ trio memory channel │ held_bytes <= limit ] ──► receive() ── body ──► client
-         └─ forward(bytes) ──────────── while the body waits and nothing is held ─────────────────►
+         └─ send_nowait(bytes) ──────── while the body waits and nothing is held ─────────────────►
 
 The channel itself is unbounded, because counting items bounds nothing: a hundred chunks of 64 KiB are 6.5 MB for one
 client that stopped reading. What bounds it is the byte count beside it, which the pump waits for.
@@ -29,7 +29,7 @@ from relay_trio.relay.chunks import Chunk, Data, StreamDone, StreamFailed
 if TYPE_CHECKING:
     from types import TracebackType
 
-Forward = Callable[[bytes], int | None]
+SendNowait = Callable[[bytes], int | None]
 """Write a chunk to the client now: how many bytes of it its socket did not take, or None when it must not be now."""
 
 CHANNEL_BYTES = 192 * 1024
@@ -41,11 +41,12 @@ PIECE_BYTES = 64 * 1024
 
 
 class ResponseChannel:
-    """Both ends and their byte count. The pump holds ``sender``, the body ``receiver``."""
+    """Both ends and their byte count. The pump holds ``sender``, the body ``receiver``; ``send_nowait`` is that of the
+    client's stream."""
 
-    def __init__(self, limit_bytes: int = CHANNEL_BYTES, forward: Forward | None = None) -> None:
+    def __init__(self, send_nowait: SendNowait, limit_bytes: int = CHANNEL_BYTES) -> None:
+        self.send_nowait = send_nowait
         self.limit_bytes = limit_bytes
-        self.forward = forward
         self.held_bytes = 0
         send, receive = trio.open_memory_channel[Chunk](math.inf)
         self._lot = trio.lowlevel.ParkingLot()  # at most the pump, waiting for room or for the flush
@@ -94,8 +95,8 @@ class ChunkSender:
         """
         response = self._response
         unsent: int | None = None
-        if response.forward is not None and response.receiver.is_waiting and not response.held_bytes:
-            unsent = response.forward(data)
+        if response.receiver.is_waiting and not response.held_bytes:
+            unsent = response.send_nowait(data)
         if unsent is None:
             self._channel.send_nowait(Data(data))
             response.held_bytes += len(data)
@@ -143,7 +144,7 @@ class ChunkReceiver:
         self._unsent = 0
 
     def charge(self, size: int) -> None:
-        """``size`` bytes were forwarded that the client's socket has not taken: held until the body asks again."""
+        """``size`` bytes were written that the client's socket has not taken: held until the body receives again."""
         self._unsent += size
         self._response.held_bytes += size
 

@@ -27,7 +27,7 @@ in that block, and nowhere else.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,6 @@ from relay_trio.http import ResponseHead
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Phase
 from relay_trio.pool.account import is_match
-from relay_trio.relay.asked import Answer
 from relay_trio.relay.attempt import Attempt, Failure, client_stalled
 from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.relay.read_request import read_request
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     from relay_trio.http import Headers
     from relay_trio.pool.account import Account
     from relay_trio.pool.admission import Lease, SlotRequest
-    from relay_trio.relay.asked import Asked
+    from relay_trio.relay.authenticated_request import AuthenticatedRequest
     from relay_trio.relay.channel import ResponseChannel
     from relay_trio.relay.core import Relay
 
@@ -58,7 +57,18 @@ _REQUEST_ID_CHARACTERS = 128
 """What the ledger keeps of an upstream's own request id."""
 
 
-async def pump(relay: Relay, asked: Asked, response: ResponseChannel, *, task_status: trio.TaskStatus[Answer]) -> None:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of the answer, known once the first body byte is there. ``row`` says how it came about so far."""
+
+    status: int
+    headers: Headers
+    row: LedgerRow
+
+
+async def pump(
+    relay: Relay, request: AuthenticatedRequest, response: ResponseChannel, *, task_status: trio.TaskStatus[Answer]
+) -> None:
     """Serve one request, from its body to its row. Started with ``nursery.start``, which returns the answer's head.
 
     Raises:
@@ -66,15 +76,16 @@ async def pump(relay: Relay, asked: Asked, response: ResponseChannel, *, task_st
 
     Cancelled here: destroys, in this order: upstream connection closed, slot given back, row closed, channel closed.
     """
+    client_request = request.client_request
     row = LedgerRow(
-        request_id=asked.request.id,
-        key_id=asked.key.id,
+        request_id=client_request.id,
+        key_id=request.key.id,
         started_at=time.time(),
-        route=asked.operation.name,
-        client_request_id=asked.request.client_request_id,
+        route=request.operation.name,
+        client_request_id=client_request.client_request_id,
     )
-    with response.sender as sender, RequestRecord(row, asked.request, response, relay.live) as record:
-        stages = _Stages(relay, asked, record, task_status)
+    with response.sender as sender, RequestRecord(row, client_request, response, relay.live) as record:
+        stages = _Stages(relay, request, record, task_status)
         try:
             await stages.run()
         except trio.BrokenResourceError as error:
@@ -82,7 +93,7 @@ async def pump(relay: Relay, asked: Asked, response: ResponseChannel, *, task_st
         except RelayError as error:
             record.ended(record.judge(error))
             if not record.has_begun:
-                row.status = asked.dialect.status_of(error)
+                row.status = request.dialect.status_of(error)
                 raise
             sender.fail(stages.failed(error))
         else:
@@ -92,9 +103,15 @@ async def pump(relay: Relay, asked: Asked, response: ResponseChannel, *, task_st
 class _Stages:
     """The stages of one request, in order."""
 
-    def __init__(self, relay: Relay, asked: Asked, record: RequestRecord, started: trio.TaskStatus[Answer]) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        request: AuthenticatedRequest,
+        record: RequestRecord,
+        started: trio.TaskStatus[Answer],
+    ) -> None:
         self._relay = relay
-        self._asked = asked
+        self._request = request
         self._record = record
         self._sender = record.response.sender
         self._started = started
@@ -113,9 +130,9 @@ class _Stages:
         Whatever is to be decided by what a request asks for, before it waits for a slot, has ``reading`` for it. The
         parsed document in it, which can be much larger than its bytes, is let go here.
         """
-        settings, record, operation = self._relay.settings, self._record, self._asked.operation
+        settings, record, operation = self._relay.settings, self._record, self._request.operation
         checked, reading = await read_request(
-            self._asked, record.clock, settings.timeouts, settings.server.max_body_bytes
+            self._request, record.clock, settings.timeouts, settings.server.max_body_bytes
         )
         record.row.model, record.row.is_stream = reading.model or "", reading.is_stream
         if operation.lists is not None and reading.model is None and checked.method == "GET":  # HEAD has no list
@@ -125,7 +142,7 @@ class _Stages:
 
     def _is_listed(self, operation: str, model: str) -> bool:
         """Whether a model can be asked for: some account serves it, and the key may use it."""
-        return is_match(model, self._asked.key.models) and self._relay.admission.serves(model, operation)
+        return is_match(model, self._request.key.models) and self._relay.admission.serves(model, operation)
 
     # --- Q C H D ---------------------------------------------------------------------------------------------------
 
@@ -203,8 +220,8 @@ class _Stages:
         """Send the client the upstream's own error answer."""
         account = failure.account
         visible = ResponseHead(head.status, account.call_for(checked).client_headers(head, checked))
-        request_id = self._asked.request.id
-        _, headers, body = self._asked.dialect.passed_on(failure.error, visible, failure.body, request_id)
+        request_id = self._request.client_request.id
+        _, headers, body = self._request.dialect.passed_on(failure.error, visible, failure.body, request_id)
         self._begin(account, head, [*headers, (b"content-length", str(len(body)).encode())])
         self._sender.write(body)
 
@@ -215,7 +232,9 @@ class _Stages:
             return StreamFailed(error)
         if meter.error is error and meter.is_error_forwarded:
             return StreamFailed(error, is_error_forwarded=True)
-        return StreamFailed(error, self._asked.dialect.closing_event(error, self._asked.request.id, meter.position))
+        return StreamFailed(
+            error, self._request.dialect.closing_event(error, self._request.client_request.id, meter.position)
+        )
 
     # --- L ---------------------------------------------------------------------------------------------------------
 

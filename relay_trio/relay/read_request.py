@@ -21,7 +21,7 @@ from relay_trio.wire.json_members import MAX_DEPTH, JsonLimitError, MemberScanne
 if TYPE_CHECKING:
     from relay_trio.api.authenticator import BodyCheck
     from relay_trio.api.operation import Reading
-    from relay_trio.relay.asked import Asked
+    from relay_trio.relay.authenticated_request import AuthenticatedRequest
     from relay_trio.relay.deadline import Limit, RequestClock
     from relay_trio.server.client_request import ClientRequest
     from relay_trio.settings import TimeoutSettings
@@ -33,7 +33,7 @@ _MODEL_LOGGED_CHARACTERS = 64
 
 
 async def read_request(
-    asked: Asked, clock: RequestClock, timeouts: TimeoutSettings, max_body_bytes: int
+    request: AuthenticatedRequest, clock: RequestClock, timeouts: TimeoutSettings, max_body_bytes: int
 ) -> tuple[CheckedRequest, Reading]:
     """The client's request, whole and checked, and what its operation reads out of it.
 
@@ -42,27 +42,26 @@ async def read_request(
 
     Cancelled here: destroys; a body read by half cannot be read again.
     """
-    request = asked.request
-    if request.body_has_arrived:
-        body = await _read_body(request, None, timeouts, max_body_bytes)
+    client_request, operation = request.client_request, request.operation
+    if client_request.body_has_arrived:
+        body = await _read_body(client_request, None, timeouts, max_body_bytes)
     else:
         with clock.limit(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts)) as limit:
-            body = await _read_body(request, limit, timeouts, max_body_bytes)
-    if asked.body_check is not None:
-        await _check(asked.body_check, body)
-    operation = asked.operation
-    reading = operation.read(request, asked.parameters, await _parse(body) if operation.is_json else {})
+            body = await _read_body(client_request, limit, timeouts, max_body_bytes)
+    if request.body_check is not None:
+        await _check(request.body_check, body)
+    reading = operation.read(client_request, request.parameters, await _parse(body) if operation.is_json else {})
     model = reading.model
-    if operation.affinity is Affinity.PINNED and "*" not in asked.key.models:
+    if operation.affinity is Affinity.PINNED and "*" not in request.key.models:
         raise PermissionDenied(f"a key for some models cannot use {operation.name}, where any model can be named")
-    if model is not None and not is_match(model, asked.key.models):
+    if model is not None and not is_match(model, request.key.models):
         raise PermissionDenied(f"this key may not use the model {model[:_MODEL_LOGGED_CHARACTERS]!r}")
     checked = CheckedRequest(
         operation.name,
-        request.method,
-        request.raw_path,
-        asked.query,
-        request.headers,
+        client_request.method,
+        client_request.raw_path,
+        request.query,
+        client_request.headers,
         body,
         model,
         reading.is_stream,

@@ -1,4 +1,5 @@
-"""From a relayed request to a Quart response: start the pump, wait for the head, or tell the error in dialect."""
+"""From a client's request to Quart's response: the pump is started and the head of its answer awaited; an error is
+answered in the client's dialect."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ from typing import TYPE_CHECKING
 from quart import Response
 
 from relay_trio.errors import RelayError
-from relay_trio.relay.asked import Answer, Asked
+from relay_trio.relay.authenticated_request import AuthenticatedRequest
 from relay_trio.relay.channel import ResponseChannel
 from relay_trio.relay.events import Rejection
-from relay_trio.relay.pump import pump
+from relay_trio.relay.pump import Answer, pump
 from relay_trio.web.auth import authenticate
 from relay_trio.web.client_body import ClientBody
 
@@ -31,7 +32,7 @@ async def relay(core: Relay, ring: KeyRing, request: ClientRequest, match: Match
     Cancelled here: destroys; the pump lives in the same nursery and ends with it.
     """
     dialect = match.dialect
-    handover = ResponseChannel(forward=request.stream.send_nowait)
+    channel = ResponseChannel(request.stream.send_nowait)
     try:
         dialect.check_path(match.parameters)
         query = dialect.forwarded_query(request.query)
@@ -40,8 +41,8 @@ async def relay(core: Relay, ring: KeyRing, request: ClientRequest, match: Match
         core.events.request_rejected(Rejection(error.kind.value, request.id))
         return error_answer(dialect, error, request)
     try:
-        asked = Asked(
-            request=request,
+        authenticated = AuthenticatedRequest(
+            client_request=request,
             dialect=dialect,
             operation=match.operation,
             parameters=match.parameters,
@@ -50,7 +51,7 @@ async def relay(core: Relay, ring: KeyRing, request: ClientRequest, match: Match
             body_check=body_check,
         )
         assert request.nursery is not None
-        start = partial(pump, core, asked, handover)
+        start = partial(pump, core, authenticated, channel)
         answer: Answer = await request.nursery.start(start, name=f"pump {request.id}")
     except RelayError as error:
         return error_answer(dialect, error, request)
@@ -59,7 +60,7 @@ async def relay(core: Relay, ring: KeyRing, request: ClientRequest, match: Match
         (b"server-timing", server_timing(answer.row)),
     ]
     headers = [*answer.headers, *_ids(dialect, request), *timing]
-    return _response(answer.status, headers, ClientBody(handover.receiver))
+    return _response(answer.status, headers, ClientBody(channel.receiver))
 
 
 def error_answer(dialect: Dialect, error: RelayError, request: ClientRequest) -> Response:

@@ -1,4 +1,4 @@
-"""The response body: the receiving end of the hand-over, as Quart wants to iterate it."""
+"""The response body: the receiving end of the response channel, in the form that Quart iterates."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class ClientBody(ResponseBody):
-    """Drains the hand-over to the client, in the handler's own task.
+    """Sends the client what the response channel brings, in the handler's own task.
 
     It may never be entered (a cancel can fall between handler and body) and owns nothing: slot and upstream belong to
     the pump.
     """
 
-    def __init__(self, source: ChunkReceiver) -> None:
-        self._source = source
-        self._has_spoken = False
+    def __init__(self, receiver: ChunkReceiver) -> None:
+        self._receiver = receiver
+        self._closing_event_is_sent = False
 
     async def __aenter__(self) -> Self:
         """Cancelled here: atomic."""
@@ -35,7 +35,7 @@ class ClientBody(ResponseBody):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Synchronous in fact, so that it works in a cancelled task."""
-        self._source.close()
+        self._receiver.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -49,7 +49,7 @@ class ClientBody(ResponseBody):
         Cancelled here: safe to retry.
         """
         try:
-            chunk = await self._source.receive()
+            chunk = await self._receiver.receive()
         except trio.EndOfChannel:
             raise StreamAborted from None
         if isinstance(chunk, bytes):
@@ -57,7 +57,7 @@ class ClientBody(ResponseBody):
         if isinstance(chunk, StreamDone) or chunk.is_error_forwarded:
             raise StopAsyncIteration
         assert isinstance(chunk, StreamFailed)
-        if chunk.closing_event and not self._has_spoken:
-            self._has_spoken = True
+        if chunk.closing_event and not self._closing_event_is_sent:
+            self._closing_event_is_sent = True
             return chunk.closing_event
         raise StreamAborted

@@ -15,6 +15,7 @@ from relay_trio.relay.channel import CHANNEL_BYTES, PIECE_BYTES, ResponseChannel
 from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.usage import NO_USAGE
 from tests.explorer import Run, Steps, explore
+from tests.support.client_requests import never_now
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -28,7 +29,7 @@ BAD_END = StreamFailed(UpstreamClosed("the upstream closed the connection"))
 
 async def test_what_is_put_is_held_until_the_body_asks_for_more() -> None:
     """Taking bytes is not sending them: they leave the count when the body comes back."""
-    handover = ResponseChannel(10)
+    handover = ResponseChannel(never_now, 10)
     handover.sender.write(b"abcd")
     handover.sender.write(b"efg")
     assert handover.held_bytes == 7
@@ -40,7 +41,7 @@ async def test_what_is_put_is_held_until_the_body_asks_for_more() -> None:
 
 
 async def test_one_chunk_may_exceed_the_limit_and_then_there_is_no_room() -> None:
-    handover = ResponseChannel(10)
+    handover = ResponseChannel(never_now, 10)
     handover.sender.write(b"x" * 9)
     assert handover.sender.has_room
     handover.sender.write(b"x" * 500)
@@ -54,7 +55,7 @@ async def test_a_full_handover_with_one_socket_read_on_top_is_256_kib() -> None:
 
 async def test_what_waits_is_gathered_to_one_piece_and_the_rest_stays() -> None:
     """A slow client shows progress with each piece, so a piece is not the whole limit."""
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     for _ in range(6):
         handover.sender.write(b"x" * 30_000)
     first = await handover.receiver.receive()
@@ -66,7 +67,7 @@ async def test_what_waits_is_gathered_to_one_piece_and_the_rest_stays() -> None:
 
 
 async def test_a_single_chunk_is_passed_on_without_a_copy() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     data = b"x" * 1000
     handover.sender.write(data)
     assert await handover.receiver.receive() is data
@@ -77,7 +78,7 @@ async def test_a_single_chunk_is_passed_on_without_a_copy() -> None:
 
 @pytest.mark.parametrize("end", [GOOD_END, BAD_END], ids=["good", "bad"])
 async def test_an_end_comes_after_all_bytes_and_again_whenever_it_is_asked_for(end: StreamDone | StreamFailed) -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     with handover.sender as sink:
         sink.write(b"ab")
         if isinstance(end, StreamDone):
@@ -92,7 +93,7 @@ async def test_an_end_comes_after_all_bytes_and_again_whenever_it_is_asked_for(e
 
 async def test_a_channel_that_closes_without_an_end_was_cut() -> None:
     """What came before the cut is still delivered; then there is no end, and the body must not look finished."""
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     with handover.sender as sink:
         sink.write(b"ab")
     assert await handover.receiver.receive() == b"ab"
@@ -101,7 +102,7 @@ async def test_a_channel_that_closes_without_an_end_was_cut() -> None:
 
 
 async def test_a_pump_that_crashes_cuts_the_channel(autojump_clock: MockClock) -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
 
     async def body() -> None:
         with pytest.raises(trio.EndOfChannel):
@@ -118,7 +119,7 @@ async def test_a_pump_that_crashes_cuts_the_channel(autojump_clock: MockClock) -
 
 
 async def test_progress_ends_when_the_body_asks_for_more_having_sent(autojump_clock: MockClock) -> None:
-    handover = ResponseChannel(10)
+    handover = ResponseChannel(never_now, 10)
     handover.sender.write(b"x" * 10)
     moments = []
 
@@ -140,7 +141,7 @@ async def test_progress_ends_when_the_body_asks_for_more_having_sent(autojump_cl
 
 async def test_it_is_flushed_only_when_the_body_asks_again(autojump_clock: MockClock) -> None:
     """Not when it took the last bytes: a client that leaves now has not got them."""
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     handover.sender.write(b"last")
     moments = []
 
@@ -163,7 +164,7 @@ async def test_it_is_flushed_only_when_the_body_asks_again(autojump_clock: MockC
 
 
 async def test_an_empty_answer_is_flushed_when_the_body_asks_the_first_time(autojump_clock: MockClock) -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     assert not handover.sender.is_flushed
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handover.receiver.receive)
@@ -174,7 +175,7 @@ async def test_an_empty_answer_is_flushed_when_the_body_asks_the_first_time(auto
 
 async def test_bytes_put_while_the_body_asks_are_not_flushed_before_it_ran(autojump_clock: MockClock) -> None:
     """The body is already on its way to them, and still looks as if it were asking."""
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handover.receiver.receive)
         await handover.sender.progress()
@@ -184,7 +185,7 @@ async def test_bytes_put_while_the_body_asks_are_not_flushed_before_it_ran(autoj
 
 
 async def test_a_body_that_gave_up_breaks_the_next_put(autojump_clock: MockClock) -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     handover.receiver.close()
     with pytest.raises(trio.BrokenResourceError):
         handover.sender.write(b"x")
@@ -193,7 +194,7 @@ async def test_a_body_that_gave_up_breaks_the_next_put(autojump_clock: MockClock
 
 async def test_a_body_that_gives_up_wakes_a_pump_that_waits_for_room(autojump_clock: MockClock) -> None:
     """It learns there that the body is gone, and again if it puts all the same: no bytes stay counted."""
-    handover = ResponseChannel(4)
+    handover = ResponseChannel(never_now, 4)
     handover.sender.write(b"x" * 4)
 
     async def pump() -> None:
@@ -211,7 +212,7 @@ async def test_a_body_that_gives_up_wakes_a_pump_that_waits_for_room(autojump_cl
 
 async def test_a_body_that_gives_up_breaks_a_pump_that_waits_for_the_flush(autojump_clock: MockClock) -> None:
     """Nobody will ask again: waiting for it until the stall limit helps nobody."""
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     handover.sender.write(b"last")
 
     async def pump() -> None:
@@ -226,7 +227,7 @@ async def test_a_body_that_gives_up_breaks_a_pump_that_waits_for_the_flush(autoj
 
 
 async def test_closing_twice_is_closing_once() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     handover.receiver.close()
     handover.receiver.close()
 
@@ -238,7 +239,7 @@ def test_cancel_anywhere_in_receive_loses_nothing() -> None:
     """Safe to retry: whatever step the cancellation came at, all bytes and then the end come out, once and in order."""
 
     async def scenario(run: Run) -> None:
-        handover = ResponseChannel(6)
+        handover = ResponseChannel(never_now, 6)
         received: list[bytes] = []
 
         async def pump() -> None:
@@ -272,7 +273,7 @@ def test_cancel_anywhere_in_progress_leaves_the_count_as_it_was() -> None:
     """Atomic: nothing was handed over, and the next one who waits is woken as ever."""
 
     async def scenario(run: Run) -> None:
-        handover = ResponseChannel(4)
+        handover = ResponseChannel(never_now, 4)
         handover.sender.write(b"abcd")
 
         async def body() -> None:
@@ -296,7 +297,7 @@ def test_cancel_anywhere_in_progress_leaves_the_count_as_it_was() -> None:
 @given(st.lists(st.integers(1, 120_000), max_size=12), st.randoms(use_true_random=False))
 def test_in_any_order_of_putting_and_taking_the_count_is_what_was_not_sent(sizes: list[int], draw: object) -> None:
     async def check() -> None:
-        handover, taken, put, waiting = ResponseChannel(), 0, 0, list(sizes)
+        handover, taken, put, waiting = ResponseChannel(never_now), 0, 0, list(sizes)
         unsent = 0
         while waiting or taken < put:
             if waiting and (put == taken or draw.random() < 0.5):  # type: ignore[attr-defined]
@@ -327,7 +328,7 @@ def test_whatever_way_chunks_go_they_arrive_in_order_and_what_is_not_taken_is_he
         unsent = 0
         left: int | None = None
 
-        def forward(data: bytes) -> int | None:
+        def send_nowait(data: bytes) -> int | None:
             nonlocal unsent
             assert not unsent, "the socket is written to although it has not taken what was written before"
             if left is None:
@@ -336,7 +337,7 @@ def test_whatever_way_chunks_go_they_arrive_in_order_and_what_is_not_taken_is_he
             unsent = min(left, len(data))
             return unsent
 
-        response = ResponseChannel(forward=forward)
+        response = ResponseChannel(send_nowait)
 
         async def body() -> None:
             nonlocal unsent
@@ -376,7 +377,7 @@ class Socket:
         self.takes = takes
         self.written: list[bytes] = []
 
-    def forward(self, data: bytes) -> int | None:
+    def send_nowait(self, data: bytes) -> int | None:
         if self.takes is None:
             return None
         self.written.append(data)
@@ -392,7 +393,7 @@ async def gather(handover: ResponseChannel, seen: list[object]) -> None:
 
 async def test_what_the_body_waits_for_is_written_without_waking_it(autojump_clock: MockClock) -> None:
     line = Socket(100)
-    handover = ResponseChannel(forward=line.forward)
+    handover = ResponseChannel(line.send_nowait)
     seen: list[object] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(gather, handover, seen)
@@ -408,7 +409,7 @@ async def test_what_the_body_waits_for_is_written_without_waking_it(autojump_clo
 async def test_nothing_overtakes_what_the_body_has_not_sent(autojump_clock: MockClock) -> None:
     """Before the body waits, and after something went through the channel that it has not taken yet."""
     line = Socket(100)
-    handover = ResponseChannel(forward=line.forward)
+    handover = ResponseChannel(line.send_nowait)
     seen: list[object] = []
     handover.sender.write(b"first")
     async with trio.open_nursery() as nursery:
@@ -429,7 +430,7 @@ async def test_nothing_overtakes_what_the_body_has_not_sent(autojump_clock: Mock
 async def test_what_the_socket_did_not_take_is_held_until_the_body_has_waited_for_it(autojump_clock: MockClock) -> None:
     """The body is given an empty piece, whose sending waits for the client; until then nothing counts as flushed."""
     line = Socket(2)
-    handover = ResponseChannel(forward=line.forward)
+    handover = ResponseChannel(line.send_nowait)
     async with trio.open_nursery() as nursery:
         pieces: list[object] = []
 
@@ -454,7 +455,7 @@ async def test_what_the_socket_did_not_take_is_held_until_the_body_has_waited_fo
 
 async def test_nothing_is_written_for_a_body_that_gave_up(autojump_clock: MockClock) -> None:
     line = Socket(100)
-    handover = ResponseChannel(forward=line.forward)
+    handover = ResponseChannel(line.send_nowait)
     handover.receiver.close()
     with pytest.raises(trio.BrokenResourceError):
         handover.sender.write(b"x")

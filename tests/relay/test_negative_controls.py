@@ -136,7 +136,7 @@ def test_a_release_that_awaits_is_caught_unless_it_is_shielded(is_shielded: bool
 def test_a_body_that_takes_the_closed_channel_for_its_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     async def deceived(self: ClientBody) -> bytes:
         try:
-            chunk = await self._source.receive()
+            chunk = await self._receiver.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         if isinstance(chunk, bytes):

@@ -21,7 +21,7 @@ from relay_trio.errors import (
     UpstreamTimeout,
 )
 from relay_trio.keys.client_key import ClientKey
-from relay_trio.relay.asked import Asked
+from relay_trio.relay.authenticated_request import AuthenticatedRequest
 from relay_trio.relay.deadline import RequestClock
 from relay_trio.relay.read_request import read_request
 from relay_trio.settings import TimeoutSettings
@@ -48,12 +48,12 @@ class Arriving(MemoryStream):
 
     def __init__(self, *parts: bytes | None, every: float = 0) -> None:
         super().__init__()
-        self.asked = 0
+        self.reads = 0
         self._parts = list(parts)
         self._every = every
 
     async def receive_body_some(self) -> bytes:
-        self.asked += 1
+        self.reads += 1
         await trio.sleep(self._every)
         if not self._parts:
             return b""
@@ -64,23 +64,23 @@ class Arriving(MemoryStream):
         return part
 
 
-def asked(
+def authenticated(
     body: Arriving,
     operation: Operation = MESSAGES,
     models: tuple[str, ...] = ("*",),
     parameters: dict[str, str] | None = None,
     declared_bytes: int | None = None,
-) -> Asked:
+) -> AuthenticatedRequest:
     key = ClientKey("k_01", "test", b"", "", models)
     request = make_request(headers=[(b"a", b"b")], declared_bytes=declared_bytes, stream=body)
-    return Asked(request, ClaudeDialect(), operation, parameters or {}, key, b"beta=true")
+    return AuthenticatedRequest(request, ClaudeDialect(), operation, parameters or {}, key, b"beta=true")
 
 
 async def read(
     *parts: bytes | None, max_body_bytes: int = LIMIT, clock: RequestClock | None = None, **changes: Any
 ) -> CheckedRequest:
-    asking = asked(Arriving(*parts), **changes)
-    checked, _ = await read_request(asking, clock or RequestClock(), TIMEOUTS, max_body_bytes)
+    request = authenticated(Arriving(*parts), **changes)
+    checked, _ = await read_request(request, clock or RequestClock(), TIMEOUTS, max_body_bytes)
     return checked
 
 
@@ -235,10 +235,10 @@ async def test_what_is_kept_at_one_account_is_for_keys_that_may_use_every_model(
 async def test_the_document_is_at_hand_until_the_request_is_checked() -> None:
     """For what a request may cost; an operation whose body is not looked at has none."""
     _, reading = await read_request(
-        asked(Arriving(b'{"model": "m", "max_tokens": 9}')), RequestClock(), TIMEOUTS, LIMIT
+        authenticated(Arriving(b'{"model": "m", "max_tokens": 9}')), RequestClock(), TIMEOUTS, LIMIT
     )
     assert reading.document == {"model": "m", "max_tokens": 9}
-    _, reading = await read_request(asked(Arriving(b"{}"), MODELS), RequestClock(), TIMEOUTS, LIMIT)
+    _, reading = await read_request(authenticated(Arriving(b"{}"), MODELS), RequestClock(), TIMEOUTS, LIMIT)
     assert reading.document == {}
 
 
@@ -248,8 +248,8 @@ async def test_the_document_is_at_hand_until_the_request_is_checked() -> None:
 async def test_a_body_that_is_declared_too_large_is_refused_before_a_byte_is_read() -> None:
     body = Arriving(b"x")
     with pytest.raises(BodyTooLarge, match="100 bytes"):
-        await read_request(asked(body, declared_bytes=101), RequestClock(), TIMEOUTS, 100)
-    assert body.asked == 0
+        await read_request(authenticated(body, declared_bytes=101), RequestClock(), TIMEOUTS, 100)
+    assert body.reads == 0
 
 
 async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() -> None:
@@ -262,8 +262,8 @@ async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() ->
 async def test_an_undeclared_body_is_refused_as_soon_as_it_is_too_large_and_no_further_part_is_asked_for() -> None:
     body = Arriving(*[b"x" * 60] * 10)
     with pytest.raises(BodyTooLarge):
-        await read_request(asked(body), RequestClock(), TIMEOUTS, 100)
-    assert body.asked == 2
+        await read_request(authenticated(body), RequestClock(), TIMEOUTS, 100)
+    assert body.reads == 2
 
 
 async def test_a_body_that_stops_arriving_is_refused_at_the_idle_limit(autojump_clock: MockClock) -> None:
@@ -277,13 +277,13 @@ async def test_a_body_that_drips_is_refused_at_the_total_limit(autojump_clock: M
     started = trio.current_time()
     body = Arriving(*[b" "] * 1000, every=20)
     with pytest.raises(BodyTooSlow, match=r"was not whole .* 120 seconds in all"):
-        await read_request(asked(body), RequestClock(), TIMEOUTS, LIMIT)
+        await read_request(authenticated(body), RequestClock(), TIMEOUTS, LIMIT)
     assert trio.current_time() - started == 120
 
 
 async def test_a_slow_body_within_the_limits_is_read(autojump_clock: MockClock) -> None:
     body = Arriving(b'{"model"', b': "m"', b"}", every=29)
-    checked, _ = await read_request(asked(body), RequestClock(), TIMEOUTS, LIMIT)
+    checked, _ = await read_request(authenticated(body), RequestClock(), TIMEOUTS, LIMIT)
     assert checked.model == "m"
 
 
@@ -337,10 +337,10 @@ def test_cancel_anywhere_while_reading_is_a_cancellation_and_no_error() -> None:
         source = Arriving(body[:10], body[10:100_000], body[100_000:], every=1)
         with run.target() as scope:
             try:
-                await read_request(asked(source), RequestClock(), TIMEOUTS, LIMIT)
+                await read_request(authenticated(source), RequestClock(), TIMEOUTS, LIMIT)
             except RelayError as error:
                 raise AssertionError("a cancellation became an error") from error
-        assert scope.cancelled_caught or source.asked == 4
+        assert scope.cancelled_caught or source.reads == 4
 
     assert explore(scenario).steps > 6
 
@@ -350,8 +350,8 @@ def test_cancel_anywhere_while_reading_is_a_cancellation_and_no_error() -> None:
 
 async def of_path(model: str | None, *, models: tuple[str, ...] = ("*",), is_stream: bool = False) -> CheckedRequest:
     operation = INVOKE_STREAM if is_stream else INVOKE
-    asking = asked(Arriving(b"\0 no json"), operation, models, {} if model is None else {"model": model})
-    checked, _ = await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+    request = authenticated(Arriving(b"\0 no json"), operation, models, {} if model is None else {"model": model})
+    checked, _ = await read_request(request, RequestClock(), TIMEOUTS, LIMIT)
     return checked
 
 
@@ -368,12 +368,12 @@ async def test_a_model_in_the_path_is_the_model_and_the_body_is_not_looked_at(is
 )
 async def test_a_body_that_has_to_be_json_is_looked_at_for_its_form_alone(body: bytes, is_sound: bool) -> None:
     """Model and stream are the path's."""
-    asking = asked(Arriving(body), GENERATE, parameters={"model": "g"})
+    request = authenticated(Arriving(body), GENERATE, parameters={"model": "g"})
     if not is_sound:
         with pytest.raises(BadRequest):
-            await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+            await read_request(request, RequestClock(), TIMEOUTS, LIMIT)
         return
-    incoming, _ = await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+    incoming, _ = await read_request(request, RequestClock(), TIMEOUTS, LIMIT)
     assert (incoming.model, incoming.stream, incoming.body) == ("g", False, body)
 
 
@@ -401,8 +401,8 @@ async def test_a_signature_is_proved_by_the_whole_body_before_anything_else_is_t
 
     threads: list[threading.Thread] = []
     for body, error in ((b"x" * size, BadRequest), (b"x" * size + b"y", AuthenticationFailed)):
-        asking = dataclasses.replace(asked(Arriving(body[:5], body[5:])), body_check=BodyCheck())
+        request = dataclasses.replace(authenticated(Arriving(body[:5], body[5:])), body_check=BodyCheck())
         with pytest.raises(error):
-            await read_request(asking, RequestClock(), TIMEOUTS, LIMIT)
+            await read_request(request, RequestClock(), TIMEOUTS, LIMIT)
     assert all((thread is threading.main_thread()) is (size == 10) for thread in threads)
     assert len(threads) == 2

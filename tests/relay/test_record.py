@@ -29,7 +29,7 @@ from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.registry import provider_named
 from tests.pool.pools import make_account, make_pool
 from tests.relay.house import MemoryLedger
-from tests.support.client_requests import make_request
+from tests.support.client_requests import make_request, never_now
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -78,7 +78,9 @@ class Office(Observer):
         request = make_request()
         if left:
             request.stream.lose(DisconnectReason.STALLED if timed_out else DisconnectReason.LEFT)
-        return RequestRecord(LedgerRow(request_id, "k_01", 0.0, "messages"), request, ResponseChannel(), self.live)
+        return RequestRecord(
+            LedgerRow(request_id, "k_01", 0.0, "messages"), request, ResponseChannel(never_now), self.live
+        )
 
     def lease(self) -> Lease:
         admission, _ = make_pool(make_account("a"))

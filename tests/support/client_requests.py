@@ -54,6 +54,10 @@ class MemoryStream(ServerStream):
         self.is_complete = is_last
 
 
+def never_now(body: bytes) -> None:
+    """A ``send_nowait`` that leaves every chunk to the response channel."""
+
+
 def client_head(method: str, raw_path: bytes, query: bytes, headers: Headers) -> ClientRequest:
     """A request of which only the head is looked at."""
     return make_request(method=method, raw_path=raw_path, query=query, headers=headers)

@@ -15,6 +15,7 @@ from relay_trio.usage import NO_USAGE
 from relay_trio.web.asgi import StreamAborted
 from relay_trio.web.client_body import ClientBody
 from tests.explorer import Run, explore
+from tests.support.client_requests import never_now
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -36,7 +37,7 @@ async def sent(handover: ResponseChannel) -> tuple[list[bytes], str]:
 
 
 async def test_a_good_end_finishes_the_response() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     with handover.sender as sink:
         sink.write(b"a")
         sink.finish(StreamDone(NO_USAGE))
@@ -44,14 +45,14 @@ async def test_a_good_end_finishes_the_response() -> None:
 
 
 async def test_an_answer_without_a_byte_is_finished_too() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     with handover.sender as sink:
         sink.finish(StreamDone(NO_USAGE))
     assert await sent(handover) == ([], "finished")
 
 
 async def test_a_failure_with_last_words_says_them_once_and_is_aborted() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     with handover.sender as sink:
         sink.write(b"a")
         sink.fail(StreamFailed(GONE, b"event: error\n\n"))
@@ -59,7 +60,7 @@ async def test_a_failure_with_last_words_says_them_once_and_is_aborted() -> None
 
 
 async def test_a_failure_without_words_is_aborted_in_silence() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     with handover.sender as sink:
         sink.write(b"a")
         sink.fail(StreamFailed(GONE))
@@ -67,7 +68,7 @@ async def test_a_failure_without_words_is_aborted_in_silence() -> None:
 
 
 async def test_a_failure_that_the_upstream_told_itself_ends_as_the_upstream_ended() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     with handover.sender as sink:
         sink.write(b"event: error\n\n")
         sink.fail(StreamFailed(GONE, b"never sent", is_error_forwarded=True))
@@ -75,14 +76,14 @@ async def test_a_failure_that_the_upstream_told_itself_ends_as_the_upstream_ende
 
 
 async def test_a_channel_that_ends_without_a_word_is_aborted() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     with handover.sender as sink:
         sink.write(b"a")
     assert await sent(handover) == ([b"a"], "aborted")
 
 
 async def test_leaving_the_body_early_gives_up_what_is_waiting() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     handover.sender.write(b"x" * 1000)
     async with ClientBody(handover.receiver):
         pass
@@ -93,14 +94,14 @@ async def test_leaving_the_body_early_gives_up_what_is_waiting() -> None:
 
 async def test_a_body_that_is_never_entered_owes_nothing(autojump_clock: MockClock) -> None:
     """A cancel can fall between handler and body."""
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     ClientBody(handover.receiver)
     handover.sender.write(b"x")
     assert handover.held_bytes == 1
 
 
 async def test_leaving_works_in_a_cancelled_task() -> None:
-    handover = ResponseChannel()
+    handover = ResponseChannel(never_now)
     handover.sender.write(b"x")
     with trio.CancelScope() as scope:
         async with ClientBody(handover.receiver):
@@ -113,7 +114,7 @@ def test_cancel_anywhere_in_the_next_piece_loses_nothing() -> None:
     """Safe to retry: all pieces, then the words, each once."""
 
     async def scenario(run: Run) -> None:
-        handover = ResponseChannel()
+        handover = ResponseChannel(never_now)
         body = ClientBody(handover.receiver)
         pieces: list[bytes] = []
 
