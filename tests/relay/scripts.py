@@ -95,7 +95,7 @@ async def first_account_dies_before_the_head(side: UpstreamSide) -> None:
 
 
 async def floods(side: UpstreamSide) -> None:
-    """More than any hand-over holds, as fast as it is taken."""
+    """More than any response channel holds, as fast as it is taken."""
     await side.request()
     await side.send(HEAD, chunk(START))
     for _ in range(8):

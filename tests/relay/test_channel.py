@@ -29,48 +29,48 @@ BAD_END = StreamFailed(UpstreamClosed("the upstream closed the connection"))
 
 async def test_what_is_put_is_held_until_the_body_asks_for_more() -> None:
     """Taking bytes is not sending them: they leave the count when the body comes back."""
-    handover = ResponseChannel(never_now, 10)
-    handover.sender.write(b"abcd")
-    handover.sender.write(b"efg")
-    assert handover.held_bytes == 7
-    assert await handover.receiver.receive() == b"abcdefg"
-    assert handover.held_bytes == 7
-    handover.sender.write(b"h")
-    assert await handover.receiver.receive() == b"h"
-    assert handover.held_bytes == 1
+    response = ResponseChannel(never_now, 10)
+    response.sender.write(b"abcd")
+    response.sender.write(b"efg")
+    assert response.held_bytes == 7
+    assert await response.receiver.receive() == b"abcdefg"
+    assert response.held_bytes == 7
+    response.sender.write(b"h")
+    assert await response.receiver.receive() == b"h"
+    assert response.held_bytes == 1
 
 
 async def test_one_chunk_may_exceed_the_limit_and_then_there_is_no_room() -> None:
-    handover = ResponseChannel(never_now, 10)
-    handover.sender.write(b"x" * 9)
-    assert handover.sender.has_room
-    handover.sender.write(b"x" * 500)
-    assert not handover.sender.has_room
-    assert handover.held_bytes == 509
+    response = ResponseChannel(never_now, 10)
+    response.sender.write(b"x" * 9)
+    assert response.sender.has_room
+    response.sender.write(b"x" * 500)
+    assert not response.sender.has_room
+    assert response.held_bytes == 509
 
 
-async def test_a_full_handover_with_one_socket_read_on_top_is_256_kib() -> None:
+async def test_a_full_channel_with_one_socket_read_on_top_is_256_kib() -> None:
     assert CHANNEL_BYTES + 64 * 1024 == 256 * 1024
 
 
 async def test_what_waits_is_gathered_to_one_piece_and_the_rest_stays() -> None:
     """A slow client shows progress with each piece, so a piece is not the whole limit."""
-    handover = ResponseChannel(never_now)
+    response = ResponseChannel(never_now)
     for _ in range(6):
-        handover.sender.write(b"x" * 30_000)
-    first = await handover.receiver.receive()
+        response.sender.write(b"x" * 30_000)
+    first = await response.receiver.receive()
     assert isinstance(first, bytes)
     assert PIECE_BYTES <= len(first) < PIECE_BYTES + 30_000
-    second = await handover.receiver.receive()
+    second = await response.receiver.receive()
     assert isinstance(second, bytes)
-    assert handover.held_bytes == 180_000 - len(first)
+    assert response.held_bytes == 180_000 - len(first)
 
 
 async def test_a_single_chunk_is_passed_on_without_a_copy() -> None:
-    handover = ResponseChannel(never_now)
+    response = ResponseChannel(never_now)
     data = b"x" * 1000
-    handover.sender.write(data)
-    assert await handover.receiver.receive() is data
+    response.sender.write(data)
+    assert await response.receiver.receive() is data
 
 
 # --- ends ---------------------------------------------------------------------------------------------------------
@@ -78,40 +78,40 @@ async def test_a_single_chunk_is_passed_on_without_a_copy() -> None:
 
 @pytest.mark.parametrize("end", [GOOD_END, BAD_END], ids=["good", "bad"])
 async def test_an_end_comes_after_all_bytes_and_again_whenever_it_is_asked_for(end: StreamDone | StreamFailed) -> None:
-    handover = ResponseChannel(never_now)
-    with handover.sender as sink:
-        sink.write(b"ab")
+    response = ResponseChannel(never_now)
+    with response.sender as sender:
+        sender.write(b"ab")
         if isinstance(end, StreamDone):
-            sink.finish(end)
+            sender.finish(end)
         else:
-            sink.fail(end)
-    assert await handover.receiver.receive() == b"ab"
-    assert await handover.receiver.receive() is end
-    assert await handover.receiver.receive() is end
-    assert handover.held_bytes == 0
+            sender.fail(end)
+    assert await response.receiver.receive() == b"ab"
+    assert await response.receiver.receive() is end
+    assert await response.receiver.receive() is end
+    assert response.held_bytes == 0
 
 
 async def test_a_channel_that_closes_without_an_end_was_cut() -> None:
     """What came before the cut is still delivered; then there is no end, and the body must not look finished."""
-    handover = ResponseChannel(never_now)
-    with handover.sender as sink:
-        sink.write(b"ab")
-    assert await handover.receiver.receive() == b"ab"
+    response = ResponseChannel(never_now)
+    with response.sender as sender:
+        sender.write(b"ab")
+    assert await response.receiver.receive() == b"ab"
     with pytest.raises(trio.EndOfChannel):
-        await handover.receiver.receive()
+        await response.receiver.receive()
 
 
 async def test_a_pump_that_crashes_cuts_the_channel(autojump_clock: MockClock) -> None:
-    handover = ResponseChannel(never_now)
+    response = ResponseChannel(never_now)
 
     async def body() -> None:
         with pytest.raises(trio.EndOfChannel):
-            await handover.receiver.receive()
+            await response.receiver.receive()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(body)
         await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(ZeroDivisionError), handover.sender:
+        with pytest.raises(ZeroDivisionError), response.sender:
             raise ZeroDivisionError
 
 
@@ -119,117 +119,117 @@ async def test_a_pump_that_crashes_cuts_the_channel(autojump_clock: MockClock) -
 
 
 async def test_progress_ends_when_the_body_asks_for_more_having_sent(autojump_clock: MockClock) -> None:
-    handover = ResponseChannel(never_now, 10)
-    handover.sender.write(b"x" * 10)
+    response = ResponseChannel(never_now, 10)
+    response.sender.write(b"x" * 10)
     moments = []
 
     async def pump() -> None:
-        while not handover.sender.has_room:
-            await handover.sender.progress()
+        while not response.sender.has_room:
+            await response.sender.progress()
         moments.append(trio.current_time())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
         start = trio.current_time()
-        await handover.receiver.receive()
+        await response.receiver.receive()
         await trio.sleep(3)  # the client takes it
-        handover.sender.write(b"y")
-        await handover.receiver.receive()
+        response.sender.write(b"y")
+        await response.receiver.receive()
         await trio.testing.wait_all_tasks_blocked()
         assert moments == [start + 3]
 
 
 async def test_it_is_flushed_only_when_the_body_asks_again(autojump_clock: MockClock) -> None:
     """Not when it took the last bytes: a client that leaves now has not got them."""
-    handover = ResponseChannel(never_now)
-    handover.sender.write(b"last")
+    response = ResponseChannel(never_now)
+    response.sender.write(b"last")
     moments = []
 
     async def pump() -> None:
-        while not handover.sender.is_flushed:
-            await handover.sender.progress()
+        while not response.sender.is_flushed:
+            await response.sender.progress()
         moments.append(trio.current_time())
-        handover.sender.finish(GOOD_END)
+        response.sender.finish(GOOD_END)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
         start = trio.current_time()
-        assert not handover.sender.is_flushed
-        assert await handover.receiver.receive() == b"last"
-        assert not handover.sender.is_flushed
+        assert not response.sender.is_flushed
+        assert await response.receiver.receive() == b"last"
+        assert not response.sender.is_flushed
         await trio.sleep(5)
         assert not moments
-        assert await handover.receiver.receive() is GOOD_END
+        assert await response.receiver.receive() is GOOD_END
         assert moments == [start + 5]
 
 
 async def test_an_empty_answer_is_flushed_when_the_body_asks_the_first_time(autojump_clock: MockClock) -> None:
-    handover = ResponseChannel(never_now)
-    assert not handover.sender.is_flushed
+    response = ResponseChannel(never_now)
+    assert not response.sender.is_flushed
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(handover.receiver.receive)
-        await handover.sender.progress()
-        assert handover.sender.is_flushed
-        handover.sender.finish(GOOD_END)
+        nursery.start_soon(response.receiver.receive)
+        await response.sender.progress()
+        assert response.sender.is_flushed
+        response.sender.finish(GOOD_END)
 
 
 async def test_bytes_put_while_the_body_asks_are_not_flushed_before_it_ran(autojump_clock: MockClock) -> None:
     """The body is already on its way to them, and still looks as if it were asking."""
-    handover = ResponseChannel(never_now)
+    response = ResponseChannel(never_now)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(handover.receiver.receive)
-        await handover.sender.progress()
-        handover.sender.write(b"x")
-        assert handover.receiver.is_waiting
-        assert not handover.sender.is_flushed
+        nursery.start_soon(response.receiver.receive)
+        await response.sender.progress()
+        response.sender.write(b"x")
+        assert response.receiver.is_waiting
+        assert not response.sender.is_flushed
 
 
 async def test_a_body_that_gave_up_breaks_the_next_put(autojump_clock: MockClock) -> None:
-    handover = ResponseChannel(never_now)
-    handover.receiver.close()
+    response = ResponseChannel(never_now)
+    response.receiver.close()
     with pytest.raises(trio.BrokenResourceError):
-        handover.sender.write(b"x")
-    assert handover.held_bytes == 0
+        response.sender.write(b"x")
+    assert response.held_bytes == 0
 
 
 async def test_a_body_that_gives_up_wakes_a_pump_that_waits_for_room(autojump_clock: MockClock) -> None:
     """It learns there that the body is gone, and again if it puts all the same: no bytes stay counted."""
-    handover = ResponseChannel(never_now, 4)
-    handover.sender.write(b"x" * 4)
+    response = ResponseChannel(never_now, 4)
+    response.sender.write(b"x" * 4)
 
     async def pump() -> None:
         with pytest.raises(trio.BrokenResourceError):
-            await handover.sender.progress()
+            await response.sender.progress()
         with pytest.raises(trio.BrokenResourceError):
-            handover.sender.write(b"y")
+            response.sender.write(b"y")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
         await trio.testing.wait_all_tasks_blocked()
-        handover.receiver.close()
-    assert handover.held_bytes == 0
+        response.receiver.close()
+    assert response.held_bytes == 0
 
 
 async def test_a_body_that_gives_up_breaks_a_pump_that_waits_for_the_flush(autojump_clock: MockClock) -> None:
     """Nobody will ask again: waiting for it until the stall limit helps nobody."""
-    handover = ResponseChannel(never_now)
-    handover.sender.write(b"last")
+    response = ResponseChannel(never_now)
+    response.sender.write(b"last")
 
     async def pump() -> None:
         with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
-            while not handover.sender.is_flushed:
-                await handover.sender.progress()
+            while not response.sender.is_flushed:
+                await response.sender.progress()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump)
         await trio.testing.wait_all_tasks_blocked()
-        handover.receiver.close()
+        response.receiver.close()
 
 
 async def test_closing_twice_is_closing_once() -> None:
-    handover = ResponseChannel(never_now)
-    handover.receiver.close()
-    handover.receiver.close()
+    response = ResponseChannel(never_now)
+    response.receiver.close()
+    response.receiver.close()
 
 
 # --- cancellation -------------------------------------------------------------------------------------------------
@@ -239,22 +239,22 @@ def test_cancel_anywhere_in_receive_loses_nothing() -> None:
     """Safe to retry: whatever step the cancellation came at, all bytes and then the end come out, once and in order."""
 
     async def scenario(run: Run) -> None:
-        handover = ResponseChannel(never_now, 6)
+        response = ResponseChannel(never_now, 6)
         received: list[bytes] = []
 
         async def pump() -> None:
-            with handover.sender as sink:
+            with response.sender as sender:
                 for piece in (b"abcd", b"efgh", b"ij", b"kl"):
-                    while not sink.has_room:
-                        await sink.progress()
-                    sink.write(piece)
+                    while not sender.has_room:
+                        await sender.progress()
+                    sender.write(piece)
                     await trio.lowlevel.checkpoint()
-                while not sink.is_flushed:
-                    await sink.progress()
-                sink.finish(GOOD_END)
+                while not sender.is_flushed:
+                    await sender.progress()
+                sender.finish(GOOD_END)
 
         async def drain() -> None:
-            while isinstance(chunk := await handover.receiver.receive(), bytes):
+            while isinstance(chunk := await response.receiver.receive(), bytes):
                 received.append(chunk)
                 await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -264,7 +264,7 @@ def test_cancel_anywhere_in_receive_loses_nothing() -> None:
                 await drain()
             await drain()
         assert b"".join(received) == b"abcdefghijkl"
-        assert handover.held_bytes == 0
+        assert response.held_bytes == 0
 
     explore(scenario, counted=(Steps.TARGET, Steps.RUN), seeds=(0, 1, 2))
 
@@ -273,23 +273,23 @@ def test_cancel_anywhere_in_progress_leaves_the_count_as_it_was() -> None:
     """Atomic: nothing was handed over, and the next one who waits is woken as ever."""
 
     async def scenario(run: Run) -> None:
-        handover = ResponseChannel(never_now, 4)
-        handover.sender.write(b"abcd")
+        response = ResponseChannel(never_now, 4)
+        response.sender.write(b"abcd")
 
         async def body() -> None:
             for _ in range(2):
-                await handover.receiver.receive()
-            handover.receiver.close()
+                await response.receiver.receive()
+            response.receiver.close()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(body)
             with run.target():
-                while not handover.sender.has_room:
-                    await handover.sender.progress()
-            while not handover.sender.has_room:
-                await handover.sender.progress()
-            handover.sender.write(b"e")
-        assert handover.held_bytes == 0
+                while not response.sender.has_room:
+                    await response.sender.progress()
+            while not response.sender.has_room:
+                await response.sender.progress()
+            response.sender.write(b"e")
+        assert response.held_bytes == 0
 
     explore(scenario, counted=(Steps.TARGET, Steps.RUN), seeds=(0, 1))
 
@@ -297,18 +297,18 @@ def test_cancel_anywhere_in_progress_leaves_the_count_as_it_was() -> None:
 @given(st.lists(st.integers(1, 120_000), max_size=12), st.randoms(use_true_random=False))
 def test_in_any_order_of_putting_and_taking_the_count_is_what_was_not_sent(sizes: list[int], draw: object) -> None:
     async def check() -> None:
-        handover, taken, put, waiting = ResponseChannel(never_now), 0, 0, list(sizes)
+        response, taken, put, waiting = ResponseChannel(never_now), 0, 0, list(sizes)
         unsent = 0
         while waiting or taken < put:
             if waiting and (put == taken or draw.random() < 0.5):  # type: ignore[attr-defined]
-                handover.sender.write(b"x" * waiting[0])
+                response.sender.write(b"x" * waiting[0])
                 put += waiting.pop(0)
             else:
-                chunk = await handover.receiver.receive()
+                chunk = await response.receiver.receive()
                 assert isinstance(chunk, bytes)
                 taken += len(chunk)
                 unsent = len(chunk)
-            assert handover.held_bytes == put - taken + unsent
+            assert response.held_bytes == put - taken + unsent
 
     trio.run(check)
 
@@ -384,24 +384,24 @@ class Socket:
         return max(0, len(data) - self.takes)
 
 
-async def gather(handover: ResponseChannel, seen: list[object]) -> None:
+async def gather(response: ResponseChannel, seen: list[object]) -> None:
     """A body that sends what it receives without waiting."""
-    while isinstance(item := await handover.receiver.receive(), bytes):
+    while isinstance(item := await response.receiver.receive(), bytes):
         seen.append(item)
     seen.append(item)
 
 
 async def test_what_the_body_waits_for_is_written_without_waking_it(autojump_clock: MockClock) -> None:
     line = Socket(100)
-    handover = ResponseChannel(line.send_nowait)
+    response = ResponseChannel(line.send_nowait)
     seen: list[object] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(gather, handover, seen)
+        nursery.start_soon(gather, response, seen)
         await trio.testing.wait_all_tasks_blocked()
         for piece in (b"one", b"two"):
-            handover.sender.write(piece)
-            assert (handover.held_bytes, handover.sender.is_flushed) == (0, True)
-        handover.sender.finish(GOOD_END)
+            response.sender.write(piece)
+            assert (response.held_bytes, response.sender.is_flushed) == (0, True)
+        response.sender.finish(GOOD_END)
     assert line.written == [b"one", b"two"]
     assert seen == [GOOD_END]
 
@@ -409,20 +409,20 @@ async def test_what_the_body_waits_for_is_written_without_waking_it(autojump_clo
 async def test_nothing_overtakes_what_the_body_has_not_sent(autojump_clock: MockClock) -> None:
     """Before the body waits, and after something went through the channel that it has not taken yet."""
     line = Socket(100)
-    handover = ResponseChannel(line.send_nowait)
+    response = ResponseChannel(line.send_nowait)
     seen: list[object] = []
-    handover.sender.write(b"first")
+    response.sender.write(b"first")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(gather, handover, seen)
+        nursery.start_soon(gather, response, seen)
         await trio.testing.wait_all_tasks_blocked()
         line.takes = None
-        handover.sender.write(b"second")
+        response.sender.write(b"second")
         line.takes = 100
-        handover.sender.write(b"third")
+        response.sender.write(b"third")
         assert line.written == []
         await trio.testing.wait_all_tasks_blocked()
-        handover.sender.write(b"fourth")
-        handover.sender.finish(GOOD_END)
+        response.sender.write(b"fourth")
+        response.sender.finish(GOOD_END)
     assert seen == [b"first", b"secondthird", GOOD_END]
     assert line.written == [b"fourth"]
 
@@ -430,33 +430,33 @@ async def test_nothing_overtakes_what_the_body_has_not_sent(autojump_clock: Mock
 async def test_what_the_socket_did_not_take_is_held_until_the_body_has_waited_for_it(autojump_clock: MockClock) -> None:
     """The body is given an empty piece, whose sending waits for the client; until then nothing counts as flushed."""
     line = Socket(2)
-    handover = ResponseChannel(line.send_nowait)
+    response = ResponseChannel(line.send_nowait)
     async with trio.open_nursery() as nursery:
         pieces: list[object] = []
 
         async def body() -> None:
-            pieces.append(await handover.receiver.receive())
+            pieces.append(await response.receiver.receive())
 
         nursery.start_soon(body)
         await trio.testing.wait_all_tasks_blocked()
-        handover.sender.write(b"abcde")
-        assert (handover.held_bytes, handover.sender.is_flushed) == (3, False)
-        handover.sender.write(b"fg")
-        assert handover.held_bytes == 5
+        response.sender.write(b"abcde")
+        assert (response.held_bytes, response.sender.is_flushed) == (3, False)
+        response.sender.write(b"fg")
+        assert response.held_bytes == 5
         await trio.testing.wait_all_tasks_blocked()
         assert pieces == [b"fg"]
-        assert (handover.held_bytes, handover.sender.is_flushed) == (5, False)
+        assert (response.held_bytes, response.sender.is_flushed) == (5, False)
         nursery.start_soon(body)
         await trio.testing.wait_all_tasks_blocked()
-        assert (handover.held_bytes, handover.sender.is_flushed) == (0, True)
+        assert (response.held_bytes, response.sender.is_flushed) == (0, True)
         nursery.cancel_scope.cancel()
     assert line.written == [b"abcde"]
 
 
 async def test_nothing_is_written_for_a_body_that_gave_up(autojump_clock: MockClock) -> None:
     line = Socket(100)
-    handover = ResponseChannel(line.send_nowait)
-    handover.receiver.close()
+    response = ResponseChannel(line.send_nowait)
+    response.receiver.close()
     with pytest.raises(trio.BrokenResourceError):
-        handover.sender.write(b"x")
+        response.sender.write(b"x")
     assert line.written == []

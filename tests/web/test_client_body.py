@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 GONE = UpstreamClosed("gone")
 
 
-async def sent(handover: ResponseChannel) -> tuple[list[bytes], str]:
+async def sent(response: ResponseChannel) -> tuple[list[bytes], str]:
     """What a client is sent, and how it ends."""
     pieces = []
     try:
-        async with ClientBody(handover.receiver) as body:
+        async with ClientBody(response.receiver) as body:
             async for piece in body:
                 pieces.append(piece)
                 await trio.lowlevel.checkpoint()
@@ -37,93 +37,93 @@ async def sent(handover: ResponseChannel) -> tuple[list[bytes], str]:
 
 
 async def test_a_good_end_finishes_the_response() -> None:
-    handover = ResponseChannel(never_now)
-    with handover.sender as sink:
-        sink.write(b"a")
-        sink.finish(StreamDone(NO_USAGE))
-    assert await sent(handover) == ([b"a"], "finished")
+    response = ResponseChannel(never_now)
+    with response.sender as sender:
+        sender.write(b"a")
+        sender.finish(StreamDone(NO_USAGE))
+    assert await sent(response) == ([b"a"], "finished")
 
 
 async def test_an_answer_without_a_byte_is_finished_too() -> None:
-    handover = ResponseChannel(never_now)
-    with handover.sender as sink:
-        sink.finish(StreamDone(NO_USAGE))
-    assert await sent(handover) == ([], "finished")
+    response = ResponseChannel(never_now)
+    with response.sender as sender:
+        sender.finish(StreamDone(NO_USAGE))
+    assert await sent(response) == ([], "finished")
 
 
 async def test_a_failure_with_last_words_says_them_once_and_is_aborted() -> None:
-    handover = ResponseChannel(never_now)
-    with handover.sender as sink:
-        sink.write(b"a")
-        sink.fail(StreamFailed(GONE, b"event: error\n\n"))
-    assert await sent(handover) == ([b"a", b"event: error\n\n"], "aborted")
+    response = ResponseChannel(never_now)
+    with response.sender as sender:
+        sender.write(b"a")
+        sender.fail(StreamFailed(GONE, b"event: error\n\n"))
+    assert await sent(response) == ([b"a", b"event: error\n\n"], "aborted")
 
 
 async def test_a_failure_without_words_is_aborted_in_silence() -> None:
-    handover = ResponseChannel(never_now)
-    with handover.sender as sink:
-        sink.write(b"a")
-        sink.fail(StreamFailed(GONE))
-    assert await sent(handover) == ([b"a"], "aborted")
+    response = ResponseChannel(never_now)
+    with response.sender as sender:
+        sender.write(b"a")
+        sender.fail(StreamFailed(GONE))
+    assert await sent(response) == ([b"a"], "aborted")
 
 
 async def test_a_failure_that_the_upstream_told_itself_ends_as_the_upstream_ended() -> None:
-    handover = ResponseChannel(never_now)
-    with handover.sender as sink:
-        sink.write(b"event: error\n\n")
-        sink.fail(StreamFailed(GONE, b"never sent", is_error_forwarded=True))
-    assert await sent(handover) == ([b"event: error\n\n"], "finished")
+    response = ResponseChannel(never_now)
+    with response.sender as sender:
+        sender.write(b"event: error\n\n")
+        sender.fail(StreamFailed(GONE, b"never sent", is_error_forwarded=True))
+    assert await sent(response) == ([b"event: error\n\n"], "finished")
 
 
 async def test_a_channel_that_ends_without_a_word_is_aborted() -> None:
-    handover = ResponseChannel(never_now)
-    with handover.sender as sink:
-        sink.write(b"a")
-    assert await sent(handover) == ([b"a"], "aborted")
+    response = ResponseChannel(never_now)
+    with response.sender as sender:
+        sender.write(b"a")
+    assert await sent(response) == ([b"a"], "aborted")
 
 
 async def test_leaving_the_body_early_gives_up_what_is_waiting() -> None:
-    handover = ResponseChannel(never_now)
-    handover.sender.write(b"x" * 1000)
-    async with ClientBody(handover.receiver):
+    response = ResponseChannel(never_now)
+    response.sender.write(b"x" * 1000)
+    async with ClientBody(response.receiver):
         pass
-    assert handover.held_bytes == 0
+    assert response.held_bytes == 0
     with pytest.raises(trio.BrokenResourceError):
-        handover.sender.write(b"y")
+        response.sender.write(b"y")
 
 
 async def test_a_body_that_is_never_entered_owes_nothing(autojump_clock: MockClock) -> None:
     """A cancel can fall between handler and body."""
-    handover = ResponseChannel(never_now)
-    ClientBody(handover.receiver)
-    handover.sender.write(b"x")
-    assert handover.held_bytes == 1
+    response = ResponseChannel(never_now)
+    ClientBody(response.receiver)
+    response.sender.write(b"x")
+    assert response.held_bytes == 1
 
 
 async def test_leaving_works_in_a_cancelled_task() -> None:
-    handover = ResponseChannel(never_now)
-    handover.sender.write(b"x")
+    response = ResponseChannel(never_now)
+    response.sender.write(b"x")
     with trio.CancelScope() as scope:
-        async with ClientBody(handover.receiver):
+        async with ClientBody(response.receiver):
             scope.cancel()
             await trio.lowlevel.checkpoint()
-    assert handover.held_bytes == 0
+    assert response.held_bytes == 0
 
 
 def test_cancel_anywhere_in_the_next_piece_loses_nothing() -> None:
     """Safe to retry: all pieces, then the words, each once."""
 
     async def scenario(run: Run) -> None:
-        handover = ResponseChannel(never_now)
-        body = ClientBody(handover.receiver)
+        response = ResponseChannel(never_now)
+        body = ClientBody(response.receiver)
         pieces: list[bytes] = []
 
         async def pump() -> None:
-            with handover.sender as sink:
+            with response.sender as sender:
                 for piece in (b"a", b"b", b"c"):
-                    sink.write(piece)
+                    sender.write(piece)
                     await trio.lowlevel.checkpoint()
-                sink.fail(StreamFailed(GONE, b"!"))
+                sender.fail(StreamFailed(GONE, b"!"))
 
         async def drain() -> None:
             async for piece in body:
