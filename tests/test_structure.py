@@ -64,7 +64,7 @@ DOORS: dict[str, set[str]] = {
     "hypercorn": {"server/hypercorn_compat.py"},
     "h2": {"server/http2.py"},
     "httptools": {"server/request_head.py", "simulator/request.py", "upstream/parser.py"},
-    "h11": {"demo/clients.py"},
+    "h11": {"demo/http_client.py"},
     "quart": {"web/"},
     "quart_trio": {"web/"},
     "werkzeug": {"web/app.py", "web/asgi.py"},

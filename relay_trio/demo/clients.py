@@ -1,41 +1,32 @@
-"""The demo's clients: real TCP sockets, HTTP/1.1 by h11, and no manners.
+"""The demo's clients: real TCP sockets, and half of the requests are hung up on.
 
-A client makes one request after the other, all in one dialect. For some of them it decides beforehand to leave, when,
-and in which of the ways a TCP peer can: FIN, RST, or only its sending half. What each client saw is a ``Sent``, which
-``audit`` compares with the ledger.
+A client makes one request after the other, all of one form. For some of them it decides beforehand to leave, when, and
+in which of the ways that ``http_client`` has. What it saw of each request is a ``Sent``, which ``audit`` compares with
+the ledger.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-import h11
 import trio
+
+from relay_trio.demo.http_client import Way, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from relay_trio.demo.http_client import HttpClient
     from relay_trio.simulator.samples import SampleRequest
 
 _TAIL_BYTES = 2048
 _ADMISSION_POLL_SECONDS = 0.005
 _ADMISSION_SECONDS = 5.0
 _HALF_CLOSE_SECONDS = 5.0
-"""The relay takes a half-close for a hang-up, and answers by closing: a client that waits longer has found a defect."""
-
-
-class Way(Enum):
-    """How a client hangs up."""
-
-    FIN = auto()
-    RESET = auto()
-    HALF_CLOSE = auto()
+"""The relay takes a half-close for a hang-up, and closes its half too: a client that waits longer found a defect."""
 
 
 class Moment(Enum):
@@ -63,9 +54,8 @@ class Sent:
     """One request as its client saw it.
 
     ``is_admitted``: the relay certainly had it, because it answered or was seen to work on it. ``is_whole``: the answer
-    ended as HTTP ends one; ``is_finished``: and as its dialect ends one, well or with
-    an error event. ``is_held_open``: a
-    half-close was not answered.
+    ended as HTTP ends one; ``is_finished``: and as its dialect ends one, well or with an error event. ``is_held_open``:
+    the relay left a half-closed connection open.
     """
 
     request_id: str
@@ -106,39 +96,39 @@ class DemoClient:
         self._rng = rng
         self._share = share
         self._is_admitted = is_admitted
-        self._wire: Wire | None = None
+        self._client: HttpClient | None = None
 
     async def run(self, stop: trio.Event) -> None:
         """Make requests until ``stop``; the last one is finished. Cancelled here: destroys; hangs up."""
         try:
             while not stop.is_set():
-                await self._request()
+                await self._make_request()
                 await trio.sleep(self._rng.uniform(0.0, 0.1))
         finally:
-            self._hang_up(Way.FIN)
+            self._close()
 
-    async def _request(self) -> None:
+    async def _make_request(self) -> None:
         """Cancelled here: destroys; counts as having left."""
         sent = Sent(f"demo-{self._number}-{len(self.sent)}")
         leave = draw_leave(self._rng, self._share)
         self.sent.append(sent)
         try:
-            if self._wire is None:
-                self._wire = await Wire.open(self._address)
-            await self._wire.send(sent.request_id, self._draw(self._rng))
-            await self._answer(self._wire, sent, leave)
-        except (trio.BrokenResourceError, h11.RemoteProtocolError, OSError):
-            self._hang_up(Way.FIN)
+            client = self._client = self._client or await open_client(self._address)
+            request = self._draw(self._rng)
+            await client.send(b"".join(request.encoded(("x-request-id", sent.request_id))))
+            await self._live(client, request, sent, leave)
+        except (trio.BrokenResourceError, OSError):
+            self._close()
         except trio.Cancelled:
             sent.has_left = True
             raise
         finally:
             sent.is_admitted = sent.status is not None or self._is_admitted(sent.request_id)
 
-    async def _answer(self, wire: Wire, sent: Sent, leave: Leave | None) -> None:
-        """Cancelled here: destroys."""
+    async def _live(self, client: HttpClient, request: SampleRequest, sent: Sent, leave: Leave | None) -> None:
+        """The request from here on, until its end or that of the client's patience. Cancelled here: destroys."""
         if leave is None:
-            await wire.receive(sent)
+            await receive(client, request, sent)
         else:
             with trio.CancelScope() as scope:
                 if leave.moment is Moment.AT_ONCE:
@@ -148,117 +138,53 @@ class DemoClient:
                 if leave.moment is Moment.WAITING:
                     scope.deadline = trio.current_time() + leave.seconds
                 if leave.moment is not Moment.ADMITTED:
-                    await wire.receive(sent, leave.reads or None)
+                    await receive(client, request, sent, leave.reads or None)
                 if leave.moment is Moment.STALLED:
                     await trio.sleep(leave.seconds)
-            if not sent.is_whole:
-                await self._leave(wire, sent, leave.way)
-        if not wire.start_next():
-            self._hang_up(Way.FIN)
+            if not sent.is_whole and client.ended is None:
+                sent.has_left = True
+                sent.is_held_open = await hang_up(client, leave.way)
+        if not client.can_go_on:
+            self._close()
 
     async def _wait_admitted(self, request_id: str) -> None:
-        """Look again and again, as nobody tells a client what it has not been sent. Cancelled here: atomic."""
+        """Look again and again: a client is not told when the relay has its request. Cancelled here: atomic."""
         with trio.move_on_after(_ADMISSION_SECONDS):
             while True:
                 if self._is_admitted(request_id):
                     return
                 await trio.sleep(_ADMISSION_POLL_SECONDS)
 
-    async def _leave(self, wire: Wire, sent: Sent, way: Way) -> None:
-        """Cancelled here: destroys."""
-        sent.has_left = True
-        if way is Way.HALF_CLOSE:
-            wire.close_sending()
-            with trio.move_on_after(_HALF_CLOSE_SECONDS) as limit:
-                await wire.wait_closed()
-            sent.is_held_open = limit.cancelled_caught
-        self._hang_up(way)
-
-    def _hang_up(self, way: Way) -> None:
-        if self._wire is not None:
-            self._wire.close(way)
-            self._wire = None
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
-class Wire:
-    """One connection to the relay. Not used again after an exception."""
+async def receive(client: HttpClient, request: SampleRequest, sent: Sent, parts: int | None = None) -> None:
+    """Read the answer to ``request`` into ``sent``, or no more than ``parts`` of its body. Cancelled here: destroys."""
+    answer = await client.receive_head()
+    if answer is None:
+        return
+    sent.status = answer.status
+    count = 0
+    while count != parts and await client.receive_part(answer):
+        count += 1
+    sent.is_whole = answer.is_whole
+    sent.is_finished = answer.is_whole and (answer.status != 200 or request.is_finished(answer.tail(_TAIL_BYTES)))
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._parser = h11.Connection(h11.CLIENT)
-        self._request: SampleRequest | None = None
 
-    @classmethod
-    async def open(cls, address: tuple[str, int]) -> Wire:
-        """Connect. Raises OSError. Cancelled here: atomic."""
-        return cls(await trio.open_tcp_stream(*address))
-
-    def request(self, request_id: str, request: SampleRequest) -> tuple[bytes, bytes]:
-        """Head and body of the connection's next request; nobody else sends them."""
-        self._request = request
-        headers = [("host", "demo"), *request.headers, ("content-type", "application/json")]
-        headers += [("content-length", str(len(request.body))), ("x-request-id", request_id)]
-        head = self._parser.send(h11.Request(method="POST", target=request.target, headers=headers))
-        self._parser.send(h11.Data(request.body))
-        self._parser.send(h11.EndOfMessage())
-        assert head is not None
-        return head, request.body
-
-    async def send(self, request_id: str, request: SampleRequest) -> None:
-        """Send one request. Cancelled here: destroys."""
-        head, body = self.request(request_id, request)
-        await self._stream.send_all(head + body)
-
-    async def receive(self, sent: Sent, reads: int | None = None) -> None:
-        """Read the answer into ``sent``, or no more than ``reads`` parts of its body.
-
-        Raises:
-            h11.RemoteProtocolError: the answer was cut.
-            trio.BrokenResourceError: the connection was reset.
-
-        Cancelled here: destroys.
-        """
-        assert self._request is not None
-        tail = b""
-        while True:
-            event = self._parser.next_event()
-            if event is h11.NEED_DATA:
-                self._parser.receive_data(await self._stream.receive_some(65536))
-            elif isinstance(event, h11.Response):
-                sent.status = event.status_code
-            elif isinstance(event, h11.Data):
-                tail = (tail + bytes(event.data))[-_TAIL_BYTES:]
-                if reads is not None:
-                    reads -= 1
-                    if reads <= 0:
-                        return
-            elif isinstance(event, h11.EndOfMessage):
-                sent.is_whole = True
-                sent.is_finished = sent.status != 200 or self._request.is_finished(tail)
-                return
-
-    async def wait_closed(self) -> None:
-        """Read and drop until the relay closes. Cancelled here: safe to retry."""
-        try:
-            while await self._stream.receive_some(65536):
-                pass
-        except trio.BrokenResourceError:
-            pass
-
-    def start_next(self) -> bool:
-        """Whether the connection can carry another request."""
-        if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE:
-            self._parser.start_next_cycle()
-            return True
-        return False
-
-    def close_sending(self) -> None:
-        """Half-close: a FIN, while reading goes on."""
-        with suppress(OSError):  # reset by the relay a moment ago
-            self._stream.socket.shutdown(socket.SHUT_WR)
-
-    def close(self, way: Way) -> None:
-        """Close at once; with a RST for RESET. Synchronous, so that it works in a cancelled task."""
-        if way is Way.RESET:
-            self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._stream.socket.close()
+async def hang_up(client: HttpClient, way: Way) -> bool:
+    """Leave in that ``way``; True if the relay did not take a half-close for a leave. Cancelled here: destroys."""
+    is_held_open = False
+    if way is Way.HALF_CLOSE:
+        client.close_sending()
+        client.open_window()
+        with trio.move_on_after(_HALF_CLOSE_SECONDS) as limit:
+            await client.wait_closed()
+        is_held_open = limit.cancelled_caught
+    if way is Way.RESET:
+        client.reset()
+    else:
+        client.close()
+    return is_held_open

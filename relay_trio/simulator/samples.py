@@ -46,6 +46,12 @@ class SampleRequest:
     body: bytes
     ends: tuple[bytes, ...] = ()
 
+    def encoded(self, *headers: tuple[str, str]) -> tuple[bytes, bytes]:
+        """Head and body as HTTP/1.1 sends them, with more ``headers``."""
+        lines = [f"POST {self.target} HTTP/1.1", "host: sample", "content-type: application/json"]
+        lines += [f"{name}: {value}" for name, value in (*self.headers, *headers)]
+        return "\r\n".join([*lines, f"content-length: {len(self.body)}", "", ""]).encode(), self.body
+
     def is_finished(self, tail: bytes) -> bool:
         """Whether an answer with these last bytes ended as its dialect ends one."""
         return not self.ends or any(end in tail for end in self.ends)

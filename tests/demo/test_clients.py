@@ -1,15 +1,16 @@
-"""The demo's clients against a server of a few lines: each way to leave is the one it says."""
+"""The demo's clients against a server of a few lines."""
 
 from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING
 
-import h11
 import pytest
 import trio
 
-from relay_trio.demo.clients import DemoClient, Moment, Sent, Way, Wire, draw_leave
+from relay_trio.demo import clients
+from relay_trio.demo.clients import DemoClient, Moment, Sent, draw_leave, hang_up, receive
+from relay_trio.demo.http_client import HttpClient, Way, open_client
 from relay_trio.simulator.samples import SampleRequest
 
 if TYPE_CHECKING:
@@ -48,101 +49,99 @@ async def listener() -> AsyncIterator[Listener]:
 
 
 @pytest.fixture
-async def ends(listener: Listener) -> AsyncIterator[tuple[Wire, trio.SocketStream]]:
-    """A wire on which a request was sent and read, and the server's end of it."""
+async def ends(listener: Listener) -> AsyncIterator[tuple[HttpClient, trio.SocketStream]]:
+    """A client and the server's end of its connection."""
     with trio.fail_after(10):
-        wire = await Wire.open(listener.address)
+        client = await open_client(listener.address)
         async with await listener.accept() as server:
-            await wire.send("demo-0-0", REQUEST)
-            await server.receive_some()
-            yield wire, server
-            wire.close(Way.FIN)
+            yield client, server
+            client.close()
+
+
+Ends = tuple[HttpClient, trio.SocketStream]
 
 
 @pytest.mark.parametrize(
     ("body", "is_finished"),
     [(chunk(STOP), True), (chunk(b"event: ping\n\n") + chunk(STOP), True), (chunk(b"event: ping\n\n"), False)],
 )
-async def test_receive_tells_a_good_end_from_a_clean_one(
-    ends: tuple[Wire, trio.SocketStream], body: bytes, is_finished: bool
-) -> None:
-    wire, server = ends
+async def test_receive_tells_a_good_end_from_a_clean_one(ends: Ends, body: bytes, is_finished: bool) -> None:
+    client, server = ends
     sent = Sent("demo-0-0")
     await server.send_all(HEAD + body + b"0\r\n\r\n")
-    await wire.receive(sent)
+    await receive(client, REQUEST, sent)
     assert (sent.status, sent.is_whole, sent.is_finished) == (200, True, is_finished)
-    assert wire.start_next()
 
 
-async def test_receive_of_an_error_status_expects_no_last_event(ends: tuple[Wire, trio.SocketStream]) -> None:
-    wire, server = ends
+async def test_receive_of_an_error_status_expects_no_end_of_the_dialect(ends: Ends) -> None:
+    client, server = ends
     sent = Sent("demo-0-0")
     await server.send_all(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\n{}")
-    await wire.receive(sent)
+    await receive(client, REQUEST, sent)
     assert (sent.status, sent.is_whole, sent.is_finished) == (429, True, True)
 
 
-async def test_send_writes_one_request_of_its_dialect(listener: Listener) -> None:
-    with trio.fail_after(10):
-        wire = await Wire.open(listener.address)
-        async with await listener.accept() as server:
-            await wire.send("demo-0-0", REQUEST)
-            wire.close_sending()
-            head, _, body = b"".join([part async for part in server]).partition(b"\r\n\r\n")
-            wire.close(Way.FIN)
-    first, *fields = head.split(b"\r\n")
-    assert first == b"POST /v1/messages?beta=true HTTP/1.1"
-    assert {b"x-api-key: rt_demo", b"x-request-id: demo-0-0", b"content-length: 15"} < set(fields)
-    assert body == REQUEST.body
-
-
-async def test_receive_of_a_cut_answer_raises(ends: tuple[Wire, trio.SocketStream]) -> None:
-    wire, server = ends
+async def test_receive_of_a_cut_answer_is_not_whole_whatever_its_last_bytes_are(ends: Ends) -> None:
+    client, server = ends
     sent = Sent("demo-0-0")
     await server.send_all(HEAD + chunk(STOP))
     await server.send_eof()
-    with pytest.raises(h11.RemoteProtocolError):
-        await wire.receive(sent)
-    assert not sent.is_whole
+    await receive(client, REQUEST, sent)
+    assert (sent.status, sent.is_whole, sent.is_finished) == (200, False, False)
 
 
-async def test_receive_stops_after_so_many_parts(ends: tuple[Wire, trio.SocketStream]) -> None:
-    wire, server = ends
+async def test_receive_of_nothing_has_no_status(ends: Ends) -> None:
+    client, server = ends
+    sent = Sent("demo-0-0")
+    await server.send_eof()
+    await receive(client, REQUEST, sent)
+    assert (sent.status, sent.is_whole) == (None, False)
+
+
+async def test_receive_stops_after_so_many_parts(ends: Ends) -> None:
+    client, server = ends
     sent = Sent("demo-0-0")
     await server.send_all(HEAD + chunk(b"one") + chunk(b"two"))
-    await wire.receive(sent, 1)
+    await receive(client, REQUEST, sent, 1)
     assert not sent.is_whole
-    assert not wire.start_next()
+    assert not client.can_go_on
 
 
-async def test_close_with_fin_ends_the_servers_reading(ends: tuple[Wire, trio.SocketStream]) -> None:
-    wire, server = ends
-    wire.close(Way.FIN)
-    assert await server.receive_some() == b""
+@pytest.mark.parametrize("way", list(Way))
+async def test_hanging_up_ends_the_servers_reading_in_that_way(ends: Ends, way: Way) -> None:
+    client, server = ends
+    async with trio.open_nursery() as nursery:
+
+        async def server_reads() -> None:
+            if way is Way.RESET:
+                with pytest.raises(trio.BrokenResourceError):
+                    await server.receive_some()
+            else:
+                assert await server.receive_some() == b""
+            await server.aclose()
+
+        nursery.start_soon(server_reads)
+        assert not await hang_up(client, way)
 
 
-async def test_close_with_reset_breaks_the_servers_reading(ends: tuple[Wire, trio.SocketStream]) -> None:
-    wire, server = ends
-    wire.close(Way.RESET)
-    with pytest.raises(trio.BrokenResourceError):
-        await server.receive_some()
+async def test_a_half_close_that_is_not_answered_is_found(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, _ = ends
+    monkeypatch.setattr(clients, "_HALF_CLOSE_SECONDS", 0.01)
+    assert await hang_up(client, Way.HALF_CLOSE)
 
 
-async def test_half_close_ends_only_one_direction(ends: tuple[Wire, trio.SocketStream]) -> None:
-    wire, server = ends
-    wire.close_sending()
-    assert await server.receive_some() == b""
-    await server.send_all(HEAD + chunk(STOP) + b"0\r\n\r\n")
-    sent = Sent("demo-0-0")
-    await wire.receive(sent)
-    assert sent.is_whole
-
-
-async def test_wait_closed_returns_when_the_server_closes(ends: tuple[Wire, trio.SocketStream]) -> None:
-    wire, server = ends
-    await server.send_all(HEAD)
-    await server.aclose()
-    await wire.wait_closed()
+async def test_a_client_that_leaves_makes_its_next_request_on_another_connection(listener: Listener) -> None:
+    client = DemoClient(0, draw, listener.address, random.Random(0), 1.0, lambda request_id: True)
+    stop = trio.Event()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run, stop)
+            for _ in range(3):
+                server = await listener.accept()
+                assert b"x-request-id: demo-0-" in await server.receive_some()
+                nursery.start_soon(server.aclose)
+            nursery.cancel_scope.cancel()
+    assert len(client.sent) >= 3
 
 
 async def test_stopping_finishes_the_request_that_runs(listener: Listener) -> None:

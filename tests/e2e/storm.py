@@ -18,7 +18,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,11 +31,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h11
 import trio
 
 from relay_trio.demo.audit import Audit, audit, read_rows
-from relay_trio.demo.clients import Sent, Way, Wire
+from relay_trio.demo.clients import Sent, hang_up, receive
+from relay_trio.demo.http_client import Way, open_client
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
 from relay_trio.simulator.samples import Prompt, SampleRequest
 from relay_trio.simulator.vendors.registry import VENDORS
@@ -44,6 +43,7 @@ from relay_trio.simulator.vendors.registry import VENDORS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from relay_trio.demo.http_client import HttpClient
     from relay_trio.ledger.row import LedgerRow
 
 KEY = "rt_storm"
@@ -233,45 +233,16 @@ async def _bound(log: Path) -> tuple[str, str]:
 # --- one client ---------------------------------------------------------------------------------------------------
 
 
-class StormWire(Wire):
-    """A connection of a storm's client. ``is_tiny``: with the smallest receive buffer there is."""
-
-    @classmethod
-    async def open_sized(cls, address: tuple[str, int], *, is_tiny: bool) -> StormWire:
-        """Connect. Cancelled here: atomic."""
-        sock = trio.socket.socket()
-        try:
-            if is_tiny:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-            await sock.connect(address)
-        except BaseException:
-            sock.close()
-            raise
-        return cls(trio.SocketStream(sock))
-
-    def open_window(self) -> None:
-        """Let the kernel receive as much as it likes from now on. The relay's FIN stands behind what it had sent
-        before, and on a busy machine the kernel takes half a minute to bring 64 KiB through the smallest window."""
-        self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024 * 1024)
-
-    async def send_raw(self, data: bytes) -> None:
-        """Send bytes that need not be a request. Cancelled here: destroys."""
-        await self._stream.send_all(data)
-
-    async def receive_last_event(self, sent: Sent) -> None:
-        """Read until the last event is in hand. Cancelled here: destroys."""
-        seen = b""
-        assert self._request is not None
-        while not sent.is_whole and not (self._request.ends and self._request.is_finished(seen)):
-            event = self._parser.next_event()
-            if event is h11.NEED_DATA:
-                self._parser.receive_data(await self._stream.receive_some(65536))
-            elif isinstance(event, h11.Response):
-                sent.status = event.status_code
-            elif isinstance(event, h11.Data):
-                seen = (seen + bytes(event.data))[-2048:]
-            elif isinstance(event, h11.EndOfMessage):
-                sent.is_whole = sent.is_finished = True
+async def receive_last_event(client: HttpClient, request: SampleRequest, sent: Sent) -> None:
+    """Read until the last event is in hand, and no further. Cancelled here: destroys."""
+    answer = await client.receive_head()
+    if answer is None:
+        return
+    sent.status = answer.status
+    while await client.receive_part(answer):
+        if answer.status == 200 and request.is_finished(answer.tail(2048)):
+            return
+    sent.is_whole = sent.is_finished = answer.is_whole
 
 
 class StormClient:
@@ -281,7 +252,7 @@ class StormClient:
         self._address = address
         self._rng = rng
         self._sent = sent
-        self._wire: StormWire | None = None
+        self._client: HttpClient | None = None
 
     async def run(self, total: int) -> None:
         """Cancelled here: destroys."""
@@ -291,54 +262,59 @@ class StormClient:
                 sent = StormSent(f"storm-{len(self._sent)}", moment=moment, way=self._rng.choice(tuple(Way)))
                 self._sent.append(sent)
                 with trio.move_on_after(_REQUEST_SECONDS) as limit:
-                    await self._request(sent)
+                    await self._make_request(sent)
                 sent.is_held_open = sent.is_held_open or limit.cancelled_caught
         finally:
-            self._close(Way.FIN)
+            self._close()
 
-    async def _request(self, sent: StormSent) -> None:
+    async def _make_request(self, sent: StormSent) -> None:
         """Cancelled here: destroys."""
         try:
             await self._live(sent)
-        except (trio.BrokenResourceError, h11.RemoteProtocolError, OSError):
-            self._close(Way.FIN)
+        except (trio.BrokenResourceError, OSError):
+            self._close()
         else:
-            if self._wire is not None and not self._wire.start_next():
-                self._close(Way.FIN)
+            if self._client is not None and not self._client.can_go_on:
+                self._close()
         finally:
             sent.is_admitted = sent.status is not None
 
     async def _live(self, sent: StormSent) -> None:
         """Cancelled here: destroys."""
         rng, is_tiny = self._rng, sent.moment in (Moment.STALLED, Moment.STUCK)
-        if self._wire is not None and (is_tiny or rng.random() < 0.3):
-            self._close(Way.FIN)
-        wire = self._wire = self._wire or await StormWire.open_sized(self._address, is_tiny=is_tiny)
-        head, body = wire.request(sent.request_id, self._draw(sent))
+        if self._client is not None and (is_tiny or rng.random() < 0.3):
+            self._close()
+        client = self._client = self._client or await open_client(
+            self._address, receive_buffer_bytes=1 if is_tiny else None
+        )
+        request = self._draw(sent)
+        head, body = request.encoded(("x-request-id", sent.request_id))
         if sent.moment is Moment.HEAD:
-            await wire.send_raw(head[: rng.randrange(len(head))])
-            return await self._leave(sent)
+            await client.send(head[: rng.randrange(len(head))])
+            return await self._leave(client, sent)
         if sent.moment is Moment.BODY:
-            await wire.send_raw(head + body[: rng.randrange(len(body))])
+            await client.send(head + body[: rng.randrange(len(body))])
             await trio.sleep(rng.uniform(0, 0.05))
-            return await self._leave(sent)
-        await wire.send_raw(head + body)
+            return await self._leave(client, sent)
+        await client.send(head + body)
         sent.requested_at = time.monotonic()
         match sent.moment:
             case Moment.REQUESTED:
                 await trio.sleep(rng.uniform(0, 0.3))
             case Moment.STREAMING:
-                await wire.receive(sent, rng.randint(1, 15))
+                await receive(client, request, sent, rng.randint(1, 15))
             case Moment.STALLED | Moment.STUCK:
-                await wire.receive(sent, rng.randint(1, 3))
+                await receive(client, request, sent, rng.randint(1, 3))
                 is_stuck = sent.moment is Moment.STUCK
                 await trio.sleep(_WRITE_SECONDS + 0.7 if is_stuck else rng.uniform(0.05, 0.4))
             case Moment.LAST:
-                await wire.receive_last_event(sent)
+                await receive_last_event(client, request, sent)
             case _:
-                await wire.receive(sent)
+                await receive(client, request, sent)
+        if client.ended is not None:
+            return
         if sent.moment is Moment.AFTER or (sent.moment is not Moment.NEVER and not sent.is_whole):
-            await self._leave(sent)
+            await self._leave(client, sent)
 
     def _draw(self, sent: StormSent) -> SampleRequest:
         rng = self._rng
@@ -353,26 +329,20 @@ class StormClient:
         spec = f"{spec},tag={sent.request_id}"
         return form(Prompt("storm " * rng.randint(1, 200), 10_000, KEY, is_stream=is_stream, spec=spec))
 
-    async def _leave(self, sent: StormSent) -> None:
+    async def _leave(self, client: HttpClient, sent: StormSent) -> None:
         """Cancelled here: destroys."""
-        assert self._wire is not None
         sent.has_left = True
         sent.left_at = time.monotonic()
-        if sent.way is Way.HALF_CLOSE:
-            self._wire.close_sending()
-            self._wire.open_window()
-            with trio.move_on_after(5) as limit:
-                await self._wire.wait_closed()
-            if sent.is_whole:
-                sent.is_idle_held_open = limit.cancelled_caught
-            else:
-                sent.is_held_open = limit.cancelled_caught
-        self._close(sent.way)
+        is_held_open = await hang_up(client, sent.way)
+        if sent.is_whole:
+            sent.is_idle_held_open = is_held_open
+        else:
+            sent.is_held_open = is_held_open
 
-    def _close(self, way: Way) -> None:
-        if self._wire is not None:
-            self._wire.close(way)
-            self._wire = None
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 # --- the storm ----------------------------------------------------------------------------------------------------
@@ -459,13 +429,13 @@ async def storm(folder: Path, *, requests: int, clients: int = 60, seed: int = 0
 async def _warm_up(relay: RelayProcess) -> None:
     """What is made once is made before the baseline is taken. Cancelled here: destroys."""
     for _ in range(4):
-        wire = await StormWire.open_sized(relay.address, is_tiny=False)
+        client = await open_client(relay.address)
         sent = Sent("warm-up")
-        head, body = wire.request("warm-up", _MOST(Prompt("hi", 5, KEY, spec="fault=none")))
-        await wire.send_raw(head + body)
-        await wire.receive(sent)
+        request = _MOST(Prompt("hi", 5, KEY, spec="fault=none"))
+        await client.send(b"".join(request.encoded(("x-request-id", sent.request_id))))
+        await receive(client, request, sent)
         assert sent.status == 200, f"the warm-up was answered {sent.status}: {relay.log}"
-        wire.close(Way.FIN)
+        client.close()
         await relay.invariants()
     await trio.sleep(0.3)
 

@@ -16,6 +16,14 @@ def test_one_of_the_ends_is_enough_and_without_any_http_decides() -> None:
     assert SampleRequest("/", (), b"").is_finished(b"")
 
 
+def test_a_request_is_encoded_with_its_headers_and_more() -> None:
+    head, body = SampleRequest("/a", (("x-api-key", "k"),), b"{}").encoded(("x-request-id", "1"))
+    first, *fields = head.split(b"\r\n")
+    assert first == b"POST /a HTTP/1.1"
+    assert {b"x-api-key: k", b"x-request-id: 1", b"content-length: 2"} < set(fields)
+    assert (fields[-2:], body) == ([b"", b""], b"{}")
+
+
 def test_an_account_with_a_key_is_known_by_it() -> None:
     account = with_api_key("one", "some", 3, "pace=1")
     assert account.table("http://127.0.0.1:9") == {

@@ -59,9 +59,7 @@ async def ask(simulator: Simulator, request: SampleRequest, spec: str = "") -> t
     simulator.plan_next(spec)
     client = await connect(simulator)
     async with client.stream:
-        lines = [f"POST {request.target} HTTP/1.1", "host: x", f"content-length: {len(request.body)}"]
-        lines += [f"{name}: {value}" for name, value in request.headers]
-        await client.stream.send_all("\r\n".join([*lines, "", ""]).encode() + request.body)
+        await client.stream.send_all(b"".join(request.encoded()))
         return await client.answer(), simulator.truth.last
 
 
