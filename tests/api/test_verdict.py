@@ -46,7 +46,7 @@ def test_only_what_is_the_accounts_or_the_upstreams_is_tried_elsewhere() -> None
 
 
 def test_only_faults_of_the_upstream_and_refusals_strike() -> None:
-    assert {status for status in (302, 400, 401, 402, 403, 408, 424, 429, 500) if TABLE.judge(status).strike} == {
+    assert {status for status in (302, 400, 401, 402, 403, 408, 424, 429, 500) if TABLE.judge(status).is_strike} == {
         302,
         403,
         500,

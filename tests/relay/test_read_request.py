@@ -100,7 +100,7 @@ async def test_a_request_comes_out_byte_for_byte_with_its_model_and_stream() -> 
     [({}, False), ({"stream": False}, False), ({"stream": None}, False), ({"stream": True}, True)],
 )
 async def test_stream_is_true_only_when_it_says_so(members: dict[str, object], stream: bool) -> None:
-    assert (await read(json.dumps({"model": "m", **members}).encode())).stream is stream
+    assert (await read(json.dumps({"model": "m", **members}).encode())).is_stream is stream
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ async def test_a_body_that_has_to_be_json_is_looked_at_for_its_form_alone(body: 
             await read_request(request, RequestClock(), TIMEOUTS, LIMIT)
         return
     incoming, _ = await read_request(request, RequestClock(), TIMEOUTS, LIMIT)
-    assert (incoming.model, incoming.stream, incoming.body) == ("g", False, body)
+    assert (incoming.model, incoming.is_stream, incoming.body) == ("g", False, body)
 
 
 @pytest.mark.parametrize("model", [None, "", "a b", "a%2Fb", "../a", "a/../b", "a?b", "ä", "m" * 257])
