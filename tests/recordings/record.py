@@ -43,7 +43,7 @@ async def record(provider: str, sample: Sample) -> Recording:
     async with open_simulator(SimulatorSettings(accepted_keys=accepted, accepts_unknown_models=False)) as simulator:
         simulator.plan_next(sample.spec)
         with _counted_ids():
-            head, body = await trio.to_thread.run_sync(_exchange, _request(provider, account, sample, simulator.port))
+            head, body = await trio.to_thread.run_sync(exchange, _request(provider, account, sample, simulator.port))
         await simulator.wait_idle()
         return _recording(provider, sample, head, body, simulator.truth.last)
 
@@ -54,7 +54,8 @@ def _request(provider: str, account: SampleAccount, sample: Sample, port: int) -
     return vendor.calls[sample.operation].request(settings, call_of(sample).checked(), credential)
 
 
-def _exchange(request: UpstreamRequest) -> tuple[ResponseHead, bytes]:
+def exchange(request: UpstreamRequest) -> tuple[ResponseHead, bytes]:
+    """Head and body of the answer, neither framing nor compression of which is the body's. Blocking."""
     connection = http.client.HTTPConnection(request.host, request.port, timeout=10)
     try:
         connection.putrequest(

@@ -56,7 +56,7 @@ class Recording:
 
     @property
     def is_stream(self) -> bool:
-        return self.checked.stream
+        return self.checked.is_stream
 
     @property
     def checked(self) -> CheckedRequest:
