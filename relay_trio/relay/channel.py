@@ -151,7 +151,7 @@ class ChunkReceiver:
     async def receive(self) -> bytes | StreamDone | StreamFailed:
         """The bytes that are waiting, as one piece of ``PIECE_BYTES`` or little more; or the end.
 
-        Asking for more is what tells the pump that the last piece was sent.
+        Receiving more is how the pump learns that the last piece was sent.
 
         Raises:
             trio.EndOfChannel: the pump ended without saying how: the stream was cut.

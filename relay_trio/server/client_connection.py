@@ -68,7 +68,7 @@ class ClientConnection:
             self._opening.deadline = trio.current_time() + self._limits.handshake_timeout_seconds
             try:
                 await self._transport.handshake()
-            except OSError:  # the client is gone, or speaks no TLS that we know
+            except OSError:  # the client is gone, or its TLS is none that we know
                 return b""
         self._opening.deadline = trio.current_time() + self._limits.head_timeout_seconds
         received = b""

@@ -1,7 +1,7 @@
 """The three moments of a shutdown, and the signals that cause them.
 
     began      no new connections; idle ones close; what runs may finish            SIGTERM, SIGINT
-    expired    the time is up: say so to the clients, in their dialect, and end     drain_seconds later
+    expired    the time is up: open requests end with an error in their dialect     drain_seconds later
     stopped    everything is cancelled                                              one second later, or at once:
                                                                                     a second signal
 
@@ -14,11 +14,12 @@ import signal
 
 import trio
 
-# What the streams get between ``expired`` and ``stopped`` to say their last word; together with the cancellation
-# itself this must stay under the two seconds that are promised after the drain.
-LAST_WORD_SECONDS = 1.0
-# The same after a signal that says "now": long enough for tasks to run, too short to be noticed.
-LAST_WORD_AT_ONCE_SECONDS = 0.05
+CLOSING_SECONDS = 1.0
+"""Between ``expired`` and ``stopped``: what the streams get to send their closing event. Together with the cancellation
+itself this must stay under the two seconds that are promised after the drain."""
+
+CLOSING_AT_ONCE_SECONDS = 0.05
+"""The same after a signal that says "now": long enough for tasks to run, too short to be noticed."""
 
 
 class Drain:
@@ -42,22 +43,22 @@ class Drain:
     async def run(self, drain_seconds: float) -> None:
         """Go through the moments once ``begin`` was called; returns when ``stopped`` is set.
 
-        Cancelled: safe to retry; ``stopped`` is not set by it.
+        Cancelled here: safe to retry; ``stopped`` is not set by it.
         """
         await self.began.wait()
         with trio.move_on_after(drain_seconds):
             await self._at_once.wait()
         self.expired.set()
-        with trio.move_on_after(LAST_WORD_SECONDS):
+        with trio.move_on_after(CLOSING_SECONDS):
             await self._at_once.wait()
-            await trio.sleep(LAST_WORD_AT_ONCE_SECONDS)
+            await trio.sleep(CLOSING_AT_ONCE_SECONDS)
         self.stopped.set()
 
 
 async def obey_signals(drain: Drain, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Turn the first SIGTERM or SIGINT into a drain, and the second into an end at once. Runs until cancelled.
+    """Make the first SIGTERM or SIGINT a drain, and the second an end at once. Runs until cancelled.
 
-    Cancelled: atomic; the signals get their former handlers back.
+    Cancelled here: atomic; the signals get their former handlers back.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()

@@ -13,7 +13,7 @@ the answer. It owns no timer per request: one deadline is moved as the connectio
     LINGER      our last byte is out; whatever still arrives is thrown away, so that no RST eats the response
     CLOSED
 
-A client that half-closes is gone, as in HAProxy's ``abortonclose``: nothing can tell it from one that left.
+A client that half-closes is gone, as in HAProxy's ``abortonclose``: nothing distinguishes it from one that left.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from relay_trio.server.request_body import RequestBody
     from relay_trio.server.request_head import RequestHead
 
-# How often a client is looked at while its body is not being read: its FIN is behind bytes that stay in the kernel.
 PRESENCE_CHECK_SECONDS = 0.1
+"""How often a client is looked at while its body is not being read: its FIN is behind bytes that stay in the kernel."""
 
 
 class _State(Enum):
@@ -80,7 +80,7 @@ class Http1Connection:
     async def run(self) -> None:
         """Serve until the connection ends.
 
-        Cancelled: destroys, the connection is closed and its request's task is cancelled with it.
+        Cancelled here: destroys, the connection is closed and its request's task is cancelled with it.
         """
         try:
             async with trio.open_nursery() as self._nursery:
@@ -95,7 +95,7 @@ class Http1Connection:
             self._close()
 
     async def _read(self) -> None:
-        """Read until the connection is closed. Cancelled: atomic, what was read is dealt with."""
+        """Read until the connection is closed. Cancelled here: atomic, what was read is dealt with."""
         transport = self._transport
         while self._state is not _State.CLOSED:
             await transport.wait_readable()
@@ -105,7 +105,7 @@ class Http1Connection:
                 if self._is_full:
                     await self._wait_for_room()
             elif received is not None:
-                self._lose(DisconnectReason.STALLED if transport.has_stalled else DisconnectReason.LEFT)
+                self.lose_client(DisconnectReason.STALLED if transport.has_stalled else DisconnectReason.LEFT)
 
     @property
     def _is_full(self) -> bool:
@@ -116,7 +116,7 @@ class Http1Connection:
         return body_bytes >= self._limits.max_body_buffer_bytes or len(self._buffer) > self._limits.max_pipelined_bytes
 
     async def _wait_for_room(self) -> None:
-        """Read no more until the application took the body that is here, or is done. Cancelled: safe to retry."""
+        """Read no more until the application took the body that is here, or is done. Cancelled here: safe to retry."""
         stream, stopped_at = self._stream, trio.current_time()
         self._move_deadline(inf)  # the client is not late, we are
         while self._is_full:
@@ -124,7 +124,7 @@ class Http1Connection:
             with trio.move_on_after(PRESENCE_CHECK_SECONDS):
                 await self._room.wait()
             if self._transport.has_peer_left:
-                self._lose(DisconnectReason.LEFT)
+                self.lose_client(DisconnectReason.LEFT)
         if self._state is _State.REQUEST and self._stream is stream:
             self._body_ends_at += trio.current_time() - stopped_at
             self._expect_body()
@@ -163,7 +163,7 @@ class Http1Connection:
         if self._stream is not None:
             self._stream.deliver(content, body.is_done)
             self._expect_body()
-        elif body.is_done:  # the rest of a body that nobody wanted
+        elif body.is_done:  # the rest of a body that nobody read
             self._buffer += rest
             self._next_request()
             return b""
@@ -223,7 +223,7 @@ class Http1Connection:
     async def _run_request(self, stream: Http1Stream, request: ClientRequest) -> None:
         """Run the application and see to the end of its response.
 
-        Cancelled: destroys, a response that was not whole is cut.
+        Cancelled here: destroys, a response that was not whole is cut.
         """
         try:
             await self._context.run_application(request)
@@ -280,16 +280,13 @@ class Http1Connection:
             self._close()
 
     def lose_client(self, reason: DisconnectReason) -> None:
-        """The transport or the application says that the client is to be given up."""
-        self._lose(reason)
-
-    def _lose(self, reason: DisconnectReason) -> None:
+        """The client is lost, and its connection closed."""
         if self._stream is not None:
             self._stream.lose(reason)
         self._close()
 
     def _refuse(self, why: DisconnectReason, status: int, reason: str) -> None:
-        """Answer in the application's stead if nothing was said yet, and end the connection."""
+        """Answer in the application's stead unless its response has begun, and end the connection."""
         stream = self._stream
         if stream is not None:
             stream.lose(why)
@@ -400,7 +397,7 @@ class Http1Stream(ServerStream):
         self._head = encode_response_head(status, fields, length, self.framing, connection)
 
     async def _send_body(self, body: bytes, is_last: bool) -> None:
-        """As ``send``. Cancelled: as ``send``."""
+        """As ``send``. Cancelled here: as ``send``."""
         transport = self._transport
         if self._left is not None:
             self._left -= len(body)
@@ -431,9 +428,12 @@ class Http1Stream(ServerStream):
         return head + body if head else body
 
     async def _drain(self) -> None:
-        """Wait for the client; loses it when it stalls or a write finds it gone. Cancelled: as ``Transport.drain``."""
+        """Wait for the client, and lose it when it stalls or a write finds it gone.
+
+        Cancelled here: as ``Transport.drain``.
+        """
         await self._transport.drain()
-        if self._transport.is_broken:  # the reader would see it too, a moment after the application was told "sent"
+        if self._transport.is_broken:  # the reader would see it too, but only after ``send`` has returned
             self._connection.lose_client(
                 DisconnectReason.STALLED if self._transport.has_stalled else DisconnectReason.LEFT
             )

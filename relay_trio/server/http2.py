@@ -4,7 +4,7 @@
 flushed to the transport in the same step, so that frames leave in the order in which they were made.
 
 A stream's task holds at most one frame that did not go out: it waits for its window, then for the socket. What the
-reader has to say (acknowledgements, resets) is not waited for, only bounded.
+reader writes (acknowledgements, resets) is not waited for, only bounded.
 """
 
 from __future__ import annotations
@@ -52,12 +52,14 @@ if TYPE_CHECKING:
     from relay_trio.server.limits import ConnectionLimits
     from relay_trio.server.request_head import RequestHead
 
-# Acknowledgements and resets that a client makes us write and does not read; then it is cut.
 MAX_UNREAD_CONTROL_BYTES = 128 * 1024
-# Frames handled before other tasks get a turn: a read holds up to 7,000 of them, at 20 to 50 us each.
-FRAMES_PER_TURN = 64
-# What an answered chunk entitles the client to say about its windows (two updates, and one to spare).
+"""Acknowledgements and resets that a client makes us write and does not read; then it is cut."""
+
+FRAMES_PER_STEP = 64
+"""Frames handled before other tasks run: a read holds up to 7,000 of them, at 20 to 50 us each."""
+
 UPDATES_PER_CHUNK = 3
+"""How many updates of its windows a client may send for a chunk of an answer (two, and one to spare)."""
 
 
 class Http2Connection:
@@ -101,7 +103,7 @@ class Http2Connection:
     async def run(self) -> None:
         """Serve until the connection ends.
 
-        Cancelled: destroys, the connection is closed and its streams' tasks are cancelled with it.
+        Cancelled here: destroys, the connection is closed and its streams' tasks are cancelled with it.
         """
         try:
             async with trio.open_nursery() as self._nursery:
@@ -125,16 +127,16 @@ class Http2Connection:
             self._transport.close()
 
     async def _read(self, received: bytes | None) -> None:
-        """Read until the connection is over. Cancelled: atomic, a frame that was read is dealt with."""
-        turn = 0
+        """Read until the connection is over. Cancelled here: atomic, a frame that was read is dealt with."""
+        handled = 0
         while not self._is_over:
             try:
                 for frame in self._frames.feed(received or b""):
                     self._handle(frame)
                     if self._is_over:
                         return
-                    turn += 1
-                    if turn % FRAMES_PER_TURN == 0:
+                    handled += 1
+                    if handled % FRAMES_PER_STEP == 0:
                         await trio.lowlevel.cancel_shielded_checkpoint()
             except FrameTooLarge:
                 self._end(FRAME_SIZE_ERROR)
@@ -145,7 +147,7 @@ class Http2Connection:
                 self._is_over = True
 
     async def _linger(self) -> None:
-        """Let the client read our last frame before the socket closes. Cancelled: destroys."""
+        """Let the client read our last frame before the socket closes. Cancelled here: destroys."""
         if self._transport.is_closed or self._transport.is_broken:
             return
         self._transport.write_eof()
@@ -171,7 +173,7 @@ class Http2Connection:
         try:
             events = self.h2.receive_data(frame.raw)
         except h2.exceptions.ProtocolError:
-            self.flush()  # h2 has said GOAWAY
+            self.flush()  # h2 has made a GOAWAY
             self._is_over = True
             return
         except Exception as error:
@@ -245,7 +247,7 @@ class Http2Connection:
         kept = stream.body_bytes
         stream.deliver(data, is_last=False)
         stream.body_idle_at = trio.current_time() + self._limits.body_idle_timeout_seconds
-        if stream.body_bytes == kept:  # it has answered already, and wants no more
+        if stream.body_bytes == kept:  # the response has ended: nobody will read it
             self.acknowledge(stream_id, len(data))
         self._set_deadline()
 
@@ -254,7 +256,7 @@ class Http2Connection:
     async def _run_stream(self, stream: Http2Stream, request: ClientRequest) -> None:
         """Run the application and see to the end of its response.
 
-        Cancelled: destroys, a response that was not whole is reset.
+        Cancelled here: destroys, a response that was not whole is reset.
         """
         try:
             await self._context.run_application(request)
@@ -270,7 +272,7 @@ class Http2Connection:
         elif not stream.is_complete:
             self.reset(stream.stream_id, INTERNAL_ERROR)
         elif not stream.body_has_arrived:
-            self.reset(stream.stream_id, NO_ERROR)  # RFC 9113 8.1: the rest of the request is not wanted
+            self.reset(stream.stream_id, NO_ERROR)  # RFC 9113 8.1: the rest of the request is not read
         taken = stream.body_bytes
         stream.drop_body()
         self.acknowledge(stream.stream_id, taken)
@@ -316,14 +318,14 @@ class Http2Connection:
                 self._nursery.start_soon(self._flush_rest)
 
     async def _flush_rest(self) -> None:
-        """Push what the socket did not take, when no stream waits to do it. Cancelled: as ``wait_for_socket``."""
+        """Push what the socket did not take, when no stream waits to do it. Cancelled here: as ``wait_for_socket``."""
         try:
             await self.wait_for_socket()
         finally:
             self._is_flushing = False
 
     async def wait_for_socket(self) -> None:
-        """Return when the transport's buffer is empty, or the connection is lost. Cancelled: safe to retry."""
+        """Return when the transport's buffer is empty, or the connection is lost. Cancelled here: safe to retry."""
         async with self._writing:
             await self._transport.drain()
 
@@ -354,7 +356,7 @@ class Http2Connection:
             self._end(NO_ERROR)
 
     def _end(self, error_code: int) -> None:
-        """Say GOAWAY and let the reader finish."""
+        """Send GOAWAY and let the reader finish."""
         if not self._is_over:
             self.flush()
             self._transport.write_nowait(goaway_frame(self._last_stream_id, error_code))
@@ -382,7 +384,7 @@ class Http2Connection:
         for stream in tuple(self._streams.values()):
             if min(stream.body_idle_at, stream.body_ends_at) > now:
                 continue
-            if stream.body_bytes or stream.expects_continue:  # it waits for us: its window is shut, or not asked for
+            if stream.body_bytes or stream.expects_continue:  # it waits for us: for its window, or for 100 Continue
                 stream.body_idle_at = now + self._limits.body_idle_timeout_seconds
                 stream.body_ends_at = max(stream.body_ends_at, stream.body_idle_at)
             else:
@@ -450,7 +452,7 @@ class Http2Stream(ServerStream):
         self._headers = [(b":status", b"%d" % status), *fields]
 
     async def _send_body(self, body: bytes, is_last: bool) -> None:
-        """As ``send``. Cancelled: what has not gone out is forgotten; the stream is reset when its task ends."""
+        """As ``send``. Cancelled here: what has not gone out is forgotten; the stream is reset when its task ends."""
         if self._has_no_body:
             body = b""
         if self._left is not None:
@@ -465,7 +467,7 @@ class Http2Stream(ServerStream):
             self._connection.give_up(self, DisconnectReason.LEFT)
 
     async def _send_frames(self, body: bytes, is_last: bool) -> None:
-        """Cut ``body`` into frames and send each when there is room. Cancelled: as ``_send_body``."""
+        """Cut ``body`` into frames and send each when there is room. Cancelled here: as ``_send_body``."""
         connection, h2_connection = self._connection, self._connection.h2
         sent = 0
         while self.disconnected_at is None:
@@ -502,7 +504,7 @@ class Http2Stream(ServerStream):
     async def _wait_for_window(self) -> None:
         """Wait until the client opens a window; a client that does not for too long loses the stream.
 
-        Cancelled: safe to retry.
+        Cancelled here: safe to retry.
         """
         self._window = trio.Event()
         with trio.move_on_after(self._write_timeout_seconds) as scope:

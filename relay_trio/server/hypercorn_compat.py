@@ -25,8 +25,8 @@ from hypercorn.utils import repr_socket_addr, wrap_app
 if TYPE_CHECKING:
     from relay_trio.server.limits import ListenSettings
 
-# An application that does not finish its own startup or shutdown in this time is given up.
 LIFESPAN_SECONDS = 60.0
+"""An application that does not finish its own startup or shutdown in this time is given up."""
 
 
 def hypercorn_config(settings: ListenSettings, *, http2: bool = True) -> Config:

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from relay_trio.server.drain import Drain
     from relay_trio.server.limits import ListenSettings
 
-# Out of file descriptors or memory: wait for connections to end instead of spinning (as trio.serve_listeners does).
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Out of file descriptors or memory: wait for connections to end instead of spinning (as trio.serve_listeners does)."""
+
 ACCEPT_PAUSE_SECONDS = 0.1
-# How many connections one accept task takes before it lets the others run.
 ACCEPT_BATCH = 16
+"""How many connections one accept task takes before it lets the others run."""
 
 
 async def serve(
@@ -50,7 +51,7 @@ async def serve(
     ``listeners`` are bound, non-blocking stdlib sockets to use instead of ``settings.listeners``; serve closes them.
     Does not run the drain's clock: ``Drain.run`` does, once for all servers that share it.
 
-    Cancelled: destroys, every connection is closed at once and the lifespan's shutdown does not run.
+    Cancelled here: destroys, every connection is closed at once and the lifespan's shutdown does not run.
 
     Raises:
         OSError: an address cannot be bound, or the certificate cannot be read.
@@ -94,7 +95,7 @@ async def _serve_until_drained(
     max_connections: int,
     started: Callable[[], None],
 ) -> None:
-    """Accept, then drain. Cancelled: destroys."""
+    """Accept, then drain. Cancelled here: destroys."""
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as accepting:
             async with trio.open_nursery() as accept_nursery:
@@ -117,7 +118,7 @@ async def _serve_until_drained(
 
 
 async def _cancel_when_stopped(drain: Drain, scope: trio.CancelScope) -> None:
-    """Cancel ``scope`` at the end of the drain. Cancelled: atomic."""
+    """Cancel ``scope`` at the end of the drain. Cancelled here: atomic."""
     await drain.stopped.wait()
     scope.cancel()
 
@@ -131,7 +132,7 @@ async def _accept(
 ) -> None:
     """Start a task for every connection; leaves them in the kernel's queue while there are too many.
 
-    Cancelled: atomic, an accepted connection has its task.
+    Cancelled here: atomic, an accepted connection has its task.
     """
     while True:
         await trio.lowlevel.wait_readable(listener)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
-# nginx and Node allow about this much; a size line longer than it only hides something.
 MAX_CHUNK_LINE = 256
+"""nginx and Node allow about this much; a size line longer than it only hides something."""
+
 MAX_TRAILER_BYTES = 8 * 1024
 
 _SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,8})(?:;[!-~][\t -~]*)?\Z")

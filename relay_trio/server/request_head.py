@@ -17,10 +17,13 @@ import httptools
 if TYPE_CHECKING:
     from relay_trio.http import Headers
 
-# Known to llhttp, but not methods of an HTTP origin server.
 _REFUSED_METHODS = frozenset({b"CONNECT", b"PRI", b"SOURCE"})
-# Origin form only: a proxy reads the absolute form's authority, we would read Host. No fragment, nothing unprintable.
+"""Known to llhttp, but not methods of an HTTP origin server."""
+
 _TARGET = re.compile(rb"/[!-\"$-~]*\Z")
+"""Origin form only: a proxy reads the absolute form's authority, we would read Host. No fragment, nothing
+unprintable."""
+
 _HOST = re.compile(rb"[!-~]*\Z")
 _LENGTH_DIGITS = 15
 
@@ -92,7 +95,7 @@ def parse_request_head(head: bytes, max_fields: int) -> RequestHead:
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
-        pass  # we speak no other protocol: the request is served as if it had not asked
+        pass  # we speak no other protocol: the request is served as if it had not offered one
     except httptools.HttpParserError as error:
         raise BadRequestHead(_status_of_refusal(head), str(error)) from None
     method: bytes = parser.get_method()
@@ -103,7 +106,7 @@ def parse_request_head(head: bytes, max_fields: int) -> RequestHead:
         raise BadRequestHead(501, "this method is not served")
     # llhttp skips runs of spaces in the request line; a proxy may take the second one for the start of the target.
     if not head.startswith(b"%b %b HTTP/%b\r\n" % (method, collector.target, version.encode())):
-        raise BadRequestHead(400, "the request line must hold three words and two spaces")
+        raise BadRequestHead(400, "the request line must be a method, a target and a version, with one space between")
     if not _TARGET.match(collector.target):
         raise BadRequestHead(400, "the target must be a path in origin form")
     path, _, query = collector.target.partition(b"?")

@@ -1,6 +1,6 @@
 """The head of an HTTP/1.1 response, and how the client will know where its body ends. No I/O.
 
-The application's framing headers are not trusted: ``Transfer-Encoding``, ``Connection`` and their kin are ours to say.
+The application's framing headers are not trusted: ``Transfer-Encoding``, ``Connection`` and their kin are ours to set.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-# Ours to decide (RFC 9112); an application that says `connection: close` is heard, not copied.
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te"})
+"""Ours to decide (RFC 9112); an application's `connection: close` is obeyed, not copied."""
+
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
-# What a field value may not hold: anything that could end the line, or the whole head (response splitting).
 _BAD_IN_VALUE = re.compile(rb"[\x00\r\n]")
+"""What a field value may not hold: anything that could end the line, or the whole head (response splitting)."""
 
 
 class Framing(Enum):
@@ -49,7 +50,7 @@ def date_value() -> bytes:
 
 
 def check_fields(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], int | None, bool]:
-    """The fields that may go out (lower case), the declared length, and whether the application asked for a close.
+    """The fields that may go out (lower case), the declared length, and whether the application wants a close.
 
     Raises:
         BadResponse: a name or a value would break the head, or the length is not one number.

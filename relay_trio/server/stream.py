@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 """An ASGI message."""
 
-# One send hands at most this much to the socket before it waits, so that a stalled client costs that and no more.
 SEND_BYTES = 64 * 1024
+"""One send hands at most this much to the socket before it waits, so that a stalled client costs that and no more."""
 
 
 class ServerStream:
@@ -66,7 +66,7 @@ class ServerStream:
         """What arrived of the body since the last call, ``b""`` at its end; asks a client that waits with
         ``Expect: 100-continue`` for it. Never returns once the client is lost.
 
-        Cancelled: safe to retry, nothing was taken.
+        Cancelled here: safe to retry, nothing was taken.
         """
         if self.expects_continue and not self.has_begun and self.disconnected_at is None:
             self.expects_continue = False
@@ -84,7 +84,7 @@ class ServerStream:
     async def receive(self) -> Message:
         """That the client is gone, when it is; ASGI's ``receive`` without the body.
 
-        Cancelled: atomic.
+        Cancelled here: atomic.
         """
         waited = False
         while True:
@@ -104,7 +104,7 @@ class ServerStream:
         """Send a part of the response; returns when the socket, or a bounded buffer before it, has it.
 
         The head is held back until the first body message, and leaves with it; an empty one with ``more_body`` sends
-        the head alone. Cancelled: the part is taken over whole or not at all unless it is larger than 64 KiB, in
+        the head alone. Cancelled here: the part is taken over whole or not at all unless it is larger than 64 KiB, in
         which case the response is cut and its connection is not used again.
 
         Raises:
@@ -186,7 +186,7 @@ class ServerStream:
         raise NotImplementedError
 
     async def _send_body(self, body: bytes, is_last: bool) -> None:
-        """Frame and write. Cancelled: as ``send``."""
+        """Frame and write. Cancelled here: as ``send``."""
         raise NotImplementedError
 
     def _on_body_taken(self, count: int) -> None:

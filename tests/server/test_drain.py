@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from relay_trio.server.drain import LAST_WORD_SECONDS, Drain
+from relay_trio.server.drain import CLOSING_SECONDS, Drain
 from tests.server.serving import Client, open_server
 from tests.server.test_http1 import get
 
@@ -149,7 +149,7 @@ async def test_the_drain_goes_through_its_moments(autojump_clock: trio.testing.M
         assert trio.current_time() - started == pytest.approx(100)
         assert not drain.stopped.is_set()
         await drain.stopped.wait()
-        assert trio.current_time() - started == pytest.approx(100 + LAST_WORD_SECONDS)
+        assert trio.current_time() - started == pytest.approx(100 + CLOSING_SECONDS)
 
 
 async def test_stop_now_skips_the_waiting(autojump_clock: trio.testing.MockClock) -> None:
