@@ -18,6 +18,7 @@ from relay_trio.vendors.bedrock.provider import NEUTRAL_RESPONSE_HEADERS, check_
 from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
 from relay_trio.wire.event_stream import RawFrames, parse_frame
+from relay_trio.wire.json_text import member_texts
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ _VERSION = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
 _BETA = re.compile(r"[0-9A-Za-z._-]{1,100}", re.ASCII)
 _NOT_FOR_BEDROCK = frozenset({"oauth-2025-04-20"})
 """Betas about credentials of Anthropic's own API: Bedrock refuses the request for them."""
-
-_WHITE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # numbers of any length: only places are asked for
 
 _TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([a-z0-9_]{1,64})"')
 _OWN = b'"' + OWN_MEMBERS.encode()
@@ -92,7 +90,7 @@ def invoke_body(checked: CheckedRequest) -> bytes:
     names = {"model", "stream"}
     added = []
     kept = []
-    for name, text in _members(checked.body.decode()):
+    for name, text in member_texts(checked.body.decode()):
         if name not in names:
             kept.append(text)
         if name in ("anthropic_version", "anthropic_beta"):
@@ -102,28 +100,6 @@ def invoke_body(checked: CheckedRequest) -> bytes:
     if "anthropic_beta" not in names and (betas := _betas(checked)):
         added.append(f'"anthropic_beta":{json.dumps(betas)}')
     return ("{" + ",".join([*added, *kept]) + "}").encode()
-
-
-def _members(text: str) -> list[tuple[str, str]]:
-    """Name and whole text of each top-level member. ``text`` is one JSON object, which the intake has checked."""
-    found = []
-    position = _skip(text, _skip(text, 0) + 1)
-    while text[position] != "}":
-        start = position
-        name, position = _DECODER.raw_decode(text, position)
-        position = _skip(text, _skip(text, position) + 1)
-        _, position = _DECODER.raw_decode(text, position)
-        found.append((name, text[start:position]))
-        position = _skip(text, position)
-        if text[position] == ",":
-            position = _skip(text, position + 1)
-    return found
-
-
-def _skip(text: str, position: int) -> int:
-    match = _WHITE.match(text, position)
-    assert match is not None
-    return match.end()
 
 
 def _version(checked: CheckedRequest) -> str:

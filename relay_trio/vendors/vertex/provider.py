@@ -19,8 +19,9 @@ from relay_trio.vendors.vertex.credentials import access_token, token_source
 from relay_trio.vendors.vertex.settings import VertexSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.credential import ResolveCredential
     from relay_trio.api.verdict import Verdict
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 _PROBE_BODY = b'{"contents": [{"role": "user", "parts": [{"text": "a"}]}]}'
 
 
-def _authorization(account: VertexSettings, credential: Credential) -> tuple[bytes, bytes]:
+def authorization(account: VertexSettings, credential: Credential) -> tuple[bytes, bytes]:
+    """The header field that ``account`` authenticates with."""
     if account.api_key is not None:
         return gemini.key_field(credential)
     return b"authorization", b"Bearer " + str(credential.value).encode()
@@ -42,7 +44,7 @@ def _route(
     assert path is not None  # the route has checked it
     has_project = checked.operation != PUBLISHER_MODELS.name
     target = path.for_vertex(account.project if has_project else None, account.location)
-    return target, _authorization(account, credential)
+    return target, authorization(account, credential)
 
 
 class Vertex:
@@ -50,7 +52,11 @@ class Vertex:
 
     name = "vertex"
     settings_class = VertexSettings
-    calls = gemini.calls_by(_route, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
+
+    def __init__(self, translations: Mapping[str, Call[VertexSettings]] | None = None) -> None:
+        """``translations``: operations of other dialects that its accounts serve too."""
+        native = gemini.calls_by(_route, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
+        self.calls: Mapping[str, Call[VertexSettings]] = {**native, **(translations or {})}
 
     def describe_credential(self, account: VertexSettings) -> str:
         """Which key, or where the token comes from and the project that it is for."""
@@ -71,7 +77,7 @@ class Vertex:
         headers: Headers = [
             (b"content-type", b"application/json"),
             (b"accept-encoding", b"identity"),
-            _authorization(account, credential),
+            authorization(account, credential),
         ]
         target = path.for_vertex(account.project, account.location)
         return account.address.request("POST", target, headers, _PROBE_BODY)
