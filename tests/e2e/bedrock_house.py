@@ -32,9 +32,9 @@ def bedrock_account(name: str, base_url: str, **changes: object) -> dict[str, ob
 
 
 @asynccontextmanager
-async def open_bedrock_house(folder: Path, *accounts: dict[str, object]) -> AsyncIterator[House]:
-    """A running relay that takes signatures. Cancelled here: destroys."""
-    sections: Any = {"server": {"sigv4_secret": MASTER}, "breaker": {"enabled": False}}
+async def open_bedrock_house(folder: Path, *accounts: dict[str, object], **server: object) -> AsyncIterator[House]:
+    """A running relay that takes signatures; ``server`` is more of its section. Cancelled here: destroys."""
+    sections: Any = {"server": {"sigv4_secret": MASTER} | server, "breaker": {"enabled": False}}
     async with open_house(folder, list(accounts), **sections) as house:
         yield house
         _assert_no_secret(folder, house)
