@@ -79,9 +79,10 @@ async def test_connection_close_is_carried_out_by_the_server() -> None:
 async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
     with trio.fail_after(10):
         async with open_server(keep_alive_timeout_seconds=0.2, head_timeout_seconds=0.2) as served:
-            clients = [await served.connect() for _ in range(40)]
-            for client in clients:
-                await client.exchange(get())
+            clients = []
+            for _ in range(40):
+                clients.append(await served.connect())
+                await clients[-1].exchange(get())
             busy = await served.connect()
             await busy.send(get(b"hold"))
             started = trio.current_time()
