@@ -34,6 +34,7 @@ def test_a_key_is_shown_once_and_only_its_digest_is_stored(config: Path, capsys:
     assert is_well_formed(secret)
     assert "id k_01   name team-x   models claude-*\n" in out
     assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:9000 ANTHROPIC_AUTH_TOKEN={secret}\n" in out
+    assert f"export GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:9000 GEMINI_API_KEY={secret}\n" in out
     with open_key_store(config.parent / "relay.db") as store:
         [key] = store.all_keys()
     assert (key.name, key.digest, key.models) == ("team-x", digest_of(secret), ("claude-*",))

@@ -84,8 +84,8 @@ class GeminiDialect:
         return [*secrets_of_headers(head.headers, _KEY_HEADERS), *keys_in(head.query)]
 
     def client_lines(self, url: str, secret: str) -> Sequence[str]:
-        """None yet."""
-        return ()
+        """The variables that Google's SDKs and gemini-cli read."""
+        return (f"export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY={secret}",)
 
     def status_of(self, error: RelayError) -> int:
         """Google's status for the kind of error."""

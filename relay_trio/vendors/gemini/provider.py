@@ -1,6 +1,6 @@
 """The Gemini API: requests out, answers metered, errors judged. What it shares with Vertex AI is here too.
 
-Clients of either service are served: a path is rewritten where the account is at the other one (``gemini_paths``).
+Clients of either service are served: a path is rewritten where the account is at the other one (``paths``).
 Query and body go as they came, the query without what said who asks.
 """
 

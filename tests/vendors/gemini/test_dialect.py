@@ -162,3 +162,9 @@ def test_a_key_in_the_query_is_tried_last_and_goes_no_further() -> None:
     assert DIALECT.secrets_in(client_head("GET", b"/", b"alt=sse&key=k", headers)) == ["a", "b", "c", "k"]
     assert DIALECT.forwarded_query(b"alt=sse&key=k") == b"alt=sse"
     assert DIALECT.forwarded_query(b"") == b""
+
+
+def test_the_lines_for_a_client_are_variables_of_its_sdks() -> None:
+    assert DIALECT.client_lines("http://relay", "rt_1") == (
+        "export GOOGLE_GEMINI_BASE_URL=http://relay GEMINI_API_KEY=rt_1",
+    )
