@@ -1,4 +1,4 @@
-"""What a family of clients speaks: what it can ask for, where its secrets stand, and how it is answered."""
+"""What a family of clients speaks: what it can request, where its secrets stand, and how it is answered."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Dialect(Protocol):
     name: str
 
     operations: tuple[Operation, ...]
-    """What its clients can ask for, with the routes of each."""
+    """What its clients can request, with the routes of each."""
 
     id_headers: tuple[bytes, ...]
     """Where they look for a request's id, beside ``request-id``."""
@@ -34,8 +34,8 @@ class Dialect(Protocol):
     # --- the request --------------------------------------------------------------------------------------------------
 
     def claims(self, head: ClientHead) -> bool:
-        """Whether a request is of this dialect: asked where no route says it, or more than one. The first vendor's is
-        asked last, and claims all."""
+        """Whether a request is of this dialect. The dialects are tried where no route decides, or more than one has
+        the path; that of the registry's first vendor comes last, and claims everything."""
 
     def check_path(self, parameters: Parameters) -> None:
         """Raise NotFound if a parameter, which is forwarded as it came, could lead an upstream to another resource."""
@@ -44,7 +44,7 @@ class Dialect(Protocol):
         """``query`` as it may be known and forwarded: without a secret.
 
         Raises:
-            BadRequest: it asks for what is not relayed.
+            BadRequest: it requests what is not relayed.
         """
 
     def secrets_in(self, head: ClientHead) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a client can ask for: the operations of a dialect, and how each is read out of a request.
+"""What a client can request: the operations of a dialect, and how each is read out of a request.
 
 A route is a method and a template of the path. In a template ``{name}`` stands for one part of the path, and
 ``{name...}``, at its end, for one or more of them::
@@ -35,14 +35,14 @@ class Affinity(Enum):
     """Which accounts may serve an operation."""
 
     NONE = auto()  # any account that can
-    PINNED = auto()  # what it asks for lives in one account: always the first that could have it, and no other
+    PINNED = auto()  # what it is about lives in one account: always the first that could have it, and no other
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What an operation reads out of a request.
 
-    ``model`` is None where none is asked for. ``document`` is the parsed body, empty where it was not looked at.
+    ``model`` is None where the operation has none. ``document`` is the parsed body, empty where it was not looked at.
     """
 
     model: str | None = None
@@ -89,7 +89,7 @@ class Operation:
     """One operation of a dialect, such as ``claude.messages``.
 
     ``name`` is that of the ledger, and of the call that serves it at a provider. ``routes`` are pairs of method and
-    template. ``read`` says what a request asks for, out of its head, the parameters of its path and its document, and
+    template. ``read`` finds what a request is for in its head, the parameters of its path and its document, and
     raises BadRequest where it cannot be said. ``is_json``: the body must be one JSON object, which is parsed for
     ``read``; else it is not looked at. ``lists`` is the name of another operation: the answer lists models, of which
     the client is shown those that it can use for that one.

@@ -1,6 +1,6 @@
 """Reading a client's request and checking its shape, before anything is spent on it.
 
-Here is checked that the body is one JSON object within limits, where the operation needs one; what the object asks for
+Here is checked that the body is one JSON object within limits, where the operation needs one; what the object is for
 is read by the operation. Everything else is the upstream's business. A body may be 32 MB and made to be slow, so the
 scan goes in windows with a checkpoint after each, and the one call that parses it all runs on a bounded body.
 """
@@ -38,7 +38,7 @@ async def read_request(
     """The client's request, whole and checked, and what its operation reads out of it.
 
     Raises:
-        BodyTooLarge, BodyTooSlow, BadRequest, AuthenticationFailed, PermissionDenied: in the client's words why not.
+        BodyTooLarge, BodyTooSlow, BadRequest, AuthenticationFailed, PermissionDenied: why it is refused.
 
     Cancelled here: destroys; a body read by half cannot be read again.
     """

@@ -30,7 +30,7 @@ VENDORS = (
 PROVIDERS: dict[str, Provider[Any]] = {vendor.provider.name: vendor.provider for vendor in VENDORS}
 
 DIALECTS: tuple[Dialect, ...] = tuple(vendor.dialect for vendor in reversed(VENDORS) if vendor.dialect is not None)
-"""In the order in which they are asked whether a request is theirs: the first vendor's comes last, and claims all."""
+"""In the order in which they are tried for a request: the first vendor's comes last, and claims everything."""
 
 
 def provider_named(name: str) -> Provider[Any]:
@@ -43,5 +43,5 @@ def provider_named(name: str) -> Provider[Any]:
 
 
 def dialect_of(head: ClientHead) -> Dialect:
-    """Whose words a request is answered in that fits no route."""
+    """The dialect in which a request is answered that fits no route."""
     return next(dialect for dialect in DIALECTS if dialect.claims(head))

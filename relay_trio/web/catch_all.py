@@ -1,8 +1,9 @@
 """A Quart-trio application with one rule for everything that it has no other rule for.
 
-Quart would ask werkzeug's map of rules for each request: bind an adapter to it, and match a regular expression that
-matches anything. That costs ten times what the relay's own router does, and says nothing. So where the path is none of
-the application's own, Quart is given the one rule at once; all that follows (context, handlers, errors) is Quart's.
+Quart would look into werkzeug's map of rules for each request: bind an adapter to it, and match a regular expression
+that matches anything. That costs ten times what the relay's own router does, and says nothing. So where the path is
+none of the application's own, Quart is given the one rule at once; all that follows (context, handlers, errors) is
+Quart's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Everything:
-    """What Quart asks in place of an adapter: every request has the same rule."""
+    """What Quart has in place of an adapter: every request matches the same rule."""
 
     def __init__(self, rule: Rule) -> None:
         self._match: tuple[Rule, dict[str, Any]] = (rule, {})

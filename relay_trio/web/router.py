@@ -2,7 +2,7 @@
 
 A path is matched as it came, because it goes upstream as it came: ``/v1/%6Dessages`` is another spelling of a route,
 and is none. Most requests are found by one look into a dict; the others part by part in a tree of the templates.
-Several dialects may have one route (``/v1/models``): then they are asked in turn whose request it is.
+Several dialects may have one route (``/v1/models``): then the first that claims the request has it.
 
 Beside the templates that ``api/operation`` shows, one may end in a verb, ``/models/{model}:countTokens``. Clients may
 write its colon as ``%3A``. A path that ends in a verb that no template has is no route, whatever else it could be.
@@ -68,7 +68,7 @@ class _Node:
 
 
 class Router:
-    """The routes of ``dialects``, which are asked in this order where several have one."""
+    """The routes of ``dialects``, which are tried in this order where several have one."""
 
     def __init__(self, dialects: Iterable[Dialect]) -> None:
         self._dialects = tuple(dialects)

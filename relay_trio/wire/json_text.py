@@ -6,7 +6,7 @@ import json
 import re
 
 _WHITE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # numbers of any length: only places are asked for
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # numbers of any length: only places are looked for
 
 
 def member_texts(text: str) -> list[tuple[str, str]]:

@@ -187,7 +187,7 @@ def test_it_is_probed_served_counted_and_priced(copy: Copy) -> None:
 
 
 def use(relay: str, key: str) -> None:
-    """What its clients see: answers, streams, and errors in their own words."""
+    """What its clients see: answers, streams, and errors in their own dialect."""
     status, headers, body = ask(relay, "/toy/speak", key, {"model": "toy-1", "say": "one two three"})
     assert (status, json.loads(body)["usage"]) == (200, {"in": 3, "out": 7})
     assert headers["x-toy-id"] == headers["request-id"]

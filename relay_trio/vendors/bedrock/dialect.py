@@ -1,5 +1,8 @@
-"""How clients of the Bedrock runtime are told about errors: a message, the exception's name in a header, and inside an
-event stream an exception frame (Bedrock runtime API reference, "Common errors" and each operation's own)."""
+"""How clients of the Bedrock runtime are answered.
+
+An error is a message, with the exception's name in a header; inside an event stream it is an exception frame (Bedrock
+runtime API reference, "Common errors" and each operation's own).
+"""
 
 from __future__ import annotations
 

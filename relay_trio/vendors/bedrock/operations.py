@@ -1,4 +1,4 @@
-"""What clients of the Bedrock runtime can ask for, and the one listing that they ask for beside it.
+"""What clients of the Bedrock runtime can request, and the one listing that they request beside it.
 
 The model is a part of the path, where an ARN's slashes are escaped; bodies are in the model's own format.
 """

@@ -50,7 +50,7 @@ class ClaudeDialect:
     authenticator: Authenticator | None = None
 
     def claims(self, head: ClientHead) -> bool:
-        """Every request: it is the last to be asked."""
+        """Every request: this dialect is the last to be tried."""
         return True
 
     def check_path(self, parameters: Parameters) -> None:

@@ -1,4 +1,4 @@
-"""What clients of the Messages API can ask for, as both generations of them call it."""
+"""What clients of the Messages API can request, as both generations of them call it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def model_of_body(head: ClientHead, parameters: Parameters, document: dict[str, Any]) -> Reading:
-    """A request that names its model in its body, and says there whether it wants a stream.
+    """A request that names its model in its body, and says there whether it is for a stream.
 
     Raises:
         BadRequest: it does not, or not with values of the right type.

@@ -1,4 +1,4 @@
-"""How clients of the Gemini API are told about errors, on whichever of Google's services they believe to be.
+"""How clients of the Gemini API are answered, on whichever of Google's services they believe to be.
 
 The envelope is that of ``google.rpc.Status`` (Google's API design guide, AIP-193): how long to wait is in its details,
 not in a header, and so is the id to quote.

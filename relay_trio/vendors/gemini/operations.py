@@ -1,6 +1,6 @@
-"""What clients of the Gemini API can ask for, and those of Gemini on Vertex AI: one dialect, two address books.
+"""What clients of the Gemini API can request, and those of Gemini on Vertex AI: one dialect, two address books.
 
-What is asked of a model stands at the end of the path, after a colon. The two services list models in two formats.
+What a model is to do stands at the end of the path, after a colon. The two services list models in two formats.
 """
 
 from __future__ import annotations
