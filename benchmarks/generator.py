@@ -261,7 +261,7 @@ class Generator:
                 self.tally.left.append({"id": number, "left_ns": 0, "events": stream.events})  # it ended by itself
             return
         how = self.job.leave_how
-        if how in ("close", "rst", "stall"):
+        if how in ("close", "stall"):
             self._poll.unregister(fd)
             self.under_way -= 1
             del self._streams[fd]

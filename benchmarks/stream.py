@@ -1,11 +1,14 @@
-"""One client connection of the load generator. It finds the end of the head, the events and the end, nothing else."""
+"""One client connection of the load generator. It finds the end of the head, the events and the end, nothing else.
+
+A client of its own beside ``relay_trio.demo.http_client``, because that reads by h11: 22 µs for an event, of which this
+one reads in 0.4 µs. The relay takes some 60 µs for one, so the generator would be what is measured.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import ssl
-import struct
 import time
 from dataclasses import dataclass
 
@@ -147,15 +150,13 @@ class Stream:
             self.is_done = self._left_bytes <= 0
 
     def leave(self, how: str) -> None:
-        """Hang up: ``close``, ``rst`` resets, ``half`` ends sending only, ``stall`` does nothing but stop."""
+        """Hang up: ``close``, ``half`` ends sending only, ``stall`` does nothing but stop."""
         assert self.sock is not None
         self.left_ns = time.monotonic_ns()
-        with contextlib.suppress(OSError):
-            if how == "half":
+        if how == "half":
+            with contextlib.suppress(OSError):
                 self.sock.shutdown(socket.SHUT_WR)
-            elif how == "rst":
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if how in ("close", "rst"):
+        elif how == "close":
             self.close()
 
     def close(self) -> None:

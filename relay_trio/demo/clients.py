@@ -176,15 +176,11 @@ async def receive(client: HttpClient, request: SampleRequest, sent: Sent, parts:
 
 async def hang_up(client: HttpClient, way: Way) -> bool:
     """Leave in that ``way``; True if the relay did not take a half-close for a leave. Cancelled here: destroys."""
-    is_held_open = False
-    if way is Way.HALF_CLOSE:
-        client.close_sending()
-        client.open_window()
-        with trio.move_on_after(_HALF_CLOSE_SECONDS) as limit:
-            await client.wait_closed()
-        is_held_open = limit.cancelled_caught
-    if way is Way.RESET:
-        client.reset()
-    else:
-        client.close()
-    return is_held_open
+    client.leave(way)
+    if way is not Way.HALF_CLOSE:
+        return False
+    client.open_window()
+    with trio.move_on_after(_HALF_CLOSE_SECONDS) as limit:
+        await client.wait_closed()
+    client.close()
+    return limit.cancelled_caught

@@ -168,8 +168,12 @@ class HttpClient:
 
     def reset(self) -> None:
         """Leave with RST. Synchronous, as ``close`` is."""
-        reset_on_close(self.sock)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close()
+
+    def leave(self, way: Way) -> None:
+        """Leave in that ``way``, of which a half-close still has to be followed by ``close``."""
+        {Way.FIN: self.close, Way.RESET: self.reset, Way.HALF_CLOSE: self.close_sending}[way]()
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -230,8 +234,3 @@ async def open_client(address: tuple[str, int], *, receive_buffer_bytes: int | N
         sock.close()
         raise
     return HttpClient(trio.SocketStream(sock), sock)
-
-
-def reset_on_close(sock: trio.socket.SocketType | socket.socket) -> None:
-    """Make the coming close of ``sock`` a RST instead of a FIN."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -490,7 +490,7 @@ async def test_a_client_that_stops_reading_is_cut_at_the_write_limit(simulator: 
     async with one_account(folder, simulator, **_limits(write=0.4)) as house:
         simulator.plan_next("chunks=4000,chars=4000")
         async with open_raw(house.port) as client:
-            client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             await client.send(request(message(max_tokens=9000)))
             with trio.fail_after(5):
                 await until(lambda: len(house.relay.core.live) == 1)

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import socket
 import ssl
-import struct
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 import trustme
 
+from relay_trio.demo.http_client import HttpClient
 from relay_trio.errors import RelayError, UpstreamTruncated
 from relay_trio.server.context import REQUEST_KEY, ServerState
 from relay_trio.server.drain import Drain
@@ -304,12 +304,12 @@ class Served:
                 assert (status, body) == (200, b"hello")
 
 
-class Client:
-    """A raw client: bytes out, responses in."""
+class Client(HttpClient):
+    """The client that can hang up, and reads bytes: these tests are of the very bytes that the server writes, of
+    continues, of answers in one segment and of both versions, which a parser of answers would hide."""
 
     def __init__(self, stream: trio.abc.Stream, sock: trio.socket.SocketType) -> None:
-        self.stream = stream
-        self.sock = sock
+        super().__init__(stream, sock)
         self.buffer = b""
 
     async def __aenter__(self) -> Client:
@@ -317,9 +317,6 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         await trio.aclose_forcefully(self.stream)
-
-    async def send(self, data: bytes) -> None:
-        await self.stream.send_all(data)
 
     async def more(self) -> bool:
         try:
@@ -377,11 +374,6 @@ class Client:
         """Read on until the connection is reset."""
         while await self.stream.receive_some(65_536):
             pass
-
-    def reset(self) -> None:
-        """Close with a RST."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
 
 
 @functools.cache

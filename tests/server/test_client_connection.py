@@ -51,7 +51,7 @@ async def test_a_crash_input_of_the_stock_server_harms_nobody(name: str, tls: bo
                 await client.send(CRASH_INPUTS[name])
                 await trio.sleep(0.01)
                 if way == "half-closes":
-                    client.sock.shutdown(socket.SHUT_WR)
+                    client.close_sending()
                 elif way == "resets":
                     client.reset()
                 await served.probe()

@@ -132,14 +132,14 @@ async def leave_by_reset(client: Client) -> None:
 
 
 async def leave_by_half_close(client: Client) -> None:
-    client.sock.shutdown(socket.SHUT_WR)
+    client.close_sending()
 
 
 async def leave_by_close_notify(client: Client) -> None:
     if isinstance(client.stream, trio.SSLStream):
         await client.stream.unwrap()
     else:
-        client.sock.shutdown(socket.SHUT_WR)
+        client.close_sending()
 
 
 WAYS = [leave_by_fin, leave_by_reset, leave_by_half_close, leave_by_close_notify]
@@ -415,7 +415,7 @@ async def test_a_client_that_stops_reading_is_reset_at_the_limit(tls: bool, then
             await client.send(get(b"flood"))
             await trio.sleep(0.1)
             if then == "half-closes":
-                client.sock.shutdown(socket.SHUT_WR)
+                client.close_sending()
             elif then == "goes on pipelining":
                 await client.send(b"\r\n")
             await served.app.until(lambda: bool(served.app.losses))

@@ -1,4 +1,4 @@
-"""A raw HTTP/1.1 client that shows every byte and how the connection ended, and a simulator to point it at."""
+"""A client that shows every byte and how the connection ended, and a simulator to point it at."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import httptools
 import pytest
 import trio
 
+from relay_trio.demo.http_client import HttpClient
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
 
 if TYPE_CHECKING:
@@ -62,11 +63,9 @@ class Answer:
         self.is_whole = self.parser is not None and self.parser.get_status_code() >= 200
 
 
-class RawClient:
-    """One TCP connection to the simulator."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
+class RawClient(HttpClient):
+    """One connection to the simulator, whose answers are shown byte by byte: many are broken on purpose, and what comes
+    before the break counts."""
 
     async def request(
         self, document: object = None, *, method: str = "POST", target: str = "/v1/messages", extra: str = ""
@@ -76,7 +75,7 @@ class RawClient:
             f"{method} {target} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nanthropic-version: 2023-06-01\r\n"
             f"{extra}content-length: {len(body)}\r\n\r\n"
         )
-        await self.stream.send_all(head.encode() + body)
+        await self.send(head.encode() + body)
 
     async def answer(self) -> Answer:
         """Read until the answer is whole or the connection ends."""
@@ -113,7 +112,8 @@ class RawClient:
 
 
 async def connect(simulator: Simulator) -> RawClient:
-    return RawClient(await trio.open_tcp_stream("127.0.0.1", simulator.port))
+    stream = await trio.open_tcp_stream("127.0.0.1", simulator.port)
+    return RawClient(stream, stream.socket)
 
 
 @pytest.fixture

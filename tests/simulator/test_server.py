@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from relay_trio.demo.http_client import Way
 from relay_trio.simulator import Simulator, SimulatorSettings, SpecError, open_simulator
 
 from .conftest import KEY, connect, message
@@ -33,9 +32,9 @@ SEEN_WITHIN_SECONDS = 0.05
         ("chunks=900,batch=1,pace=0.001", b"content_block_delta"),
     ],
 )
-@pytest.mark.parametrize("way", ["fin", "half close", "reset"])
+@pytest.mark.parametrize("way", list(Way))
 async def test_the_peers_close_is_seen_at_once_while_it_waits(
-    simulator: Simulator, spec: str, mark: bytes, way: str
+    simulator: Simulator, spec: str, mark: bytes, way: Way
 ) -> None:
     """In every phase, and however the peer leaves."""
     raw = await connect(simulator)
@@ -44,12 +43,7 @@ async def test_the_peers_close_is_seen_at_once_while_it_waits(
     if mark:
         await raw.receive_until(mark)
     left_at = time.monotonic()
-    if way == "half close":
-        await raw.stream.send_eof()
-    else:
-        if way == "reset":
-            raw.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raw.stream.socket.close()
+    raw.leave(way)
     await simulator.wait_idle()
     await simulator.wait_disconnected()
     record = simulator.truth.last
@@ -58,7 +52,7 @@ async def test_the_peers_close_is_seen_at_once_while_it_waits(
     assert record.peer_closed_at - left_at < SEEN_WITHIN_SECONDS
     assert record.closed_at - record.peer_closed_at < SEEN_WITHIN_SECONDS
     assert (record.closed_by, record.is_finished, simulator.open_connections) == ("client", False, 0)
-    await raw.stream.aclose()
+    raw.close()
 
 
 async def test_a_whole_answer_takes_the_time_of_its_tokens_and_counts_those_of_a_cut(simulator: Simulator) -> None:
@@ -66,7 +60,7 @@ async def test_a_whole_answer_takes_the_time_of_its_tokens_and_counts_those_of_a
     await raw.request(message("chunks=100,pace=0.01,tokens=3", stream=False))
     await simulator.wait_served(1)
     await trio.sleep(0.1)
-    await raw.stream.aclose()
+    raw.close()
     await simulator.wait_idle()
     record = simulator.truth.last
     assert record.usage is None
@@ -84,7 +78,7 @@ async def test_a_peer_that_does_not_read_stops_the_stream_and_the_count(simulato
     assert simulator.live_requests == 1
     generated = simulator.truth.last.tokens_generated
     assert generated < 50_000
-    await raw.stream.aclose()
+    raw.close()
     await simulator.wait_idle()
     assert simulator.truth.last.closed_by == "client"
     assert simulator.truth.last.output_tokens == 1
@@ -191,7 +185,7 @@ async def test_leaving_the_block_closes_everything_in_the_middle_of_an_answer() 
     assert simulator.open_connections == simulator.live_requests == 0
     assert simulator.truth.last.closed_by == "simulator"
     assert (await raw.answer()).ended in {"fin", "reset", "junk"}
-    await raw.stream.aclose()
+    raw.close()
 
 
 async def test_default_fault_rates_are_drawn_from_the_seed() -> None:
