@@ -24,7 +24,8 @@ class Call(Protocol[_Settings]):
         """Whether ``request`` goes through the whole body, so that the request for a large one is built in a thread."""
 
     def request(self, account: _Settings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
-        """The request for ``account``: its credential in, the client's out, everything else by allow-list.
+        """The request for ``account``. It has the account's credential in place of the client's; everything else
+        passes by allow-list.
 
         Raises:
             BadRequest: the client's request cannot be made one for this upstream.
@@ -34,11 +35,11 @@ class Call(Protocol[_Settings]):
         """The response headers that a client may see."""
 
     def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
-        """A reader for one answer.
+        """A new reader for one answer.
 
         Raises:
-            UpstreamProtocolError: the answer is in no form that was asked for.
+            UpstreamProtocolError: the answer is in no form that the request accepted.
         """
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
-        """Status and body in the client's dialect for an upstream's error; None where it passes as it came."""
+        """An upstream's error in the client's dialect, as status and body; None where the error passes as it came."""

@@ -1,4 +1,4 @@
-"""What a client asked, after authentication and the checks of its shape."""
+"""A client's request after authentication and the checks of its shape: what a call makes its upstream's request of."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
-    """A client's request after authentication and the structural checks.
+    """A client's request after authentication and the checks of its shape.
 
-    ``operation`` is the name of the route, which is what the request means: one path has many spellings. ``raw_path``
-    and ``query`` are the bytes of the request line, escapes untouched. Of an answer that lists models, only those that
-    ``is_listed`` are for the client.
+    ``operation`` is the operation's name, such as ``claude.messages``: one path has many spellings. ``raw_path`` and
+    ``query`` are the bytes of the request line, with their escapes. ``is_listed`` says of a model's name whether the
+    client can use it; None for an operation that does not list models.
     """
 
     operation: str

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from relay_trio.http import Headers, ResponseHead
 
 _OURS_ALONE = frozenset({b"content-length", b"content-encoding", b"content-type", b"retry-after"})
-"""Fields that describe the body or the wait, both of which may be ours."""
+"""Header fields about the body, which may be ours, and about the time to wait, which is the dialect's to express."""
 
 
 def plain_body(head: ResponseHead, body: bytes) -> bytes:
@@ -20,7 +20,7 @@ def plain_body(head: ResponseHead, body: bytes) -> bytes:
 
 
 def merged_headers(theirs: Headers, ours: Headers) -> Headers:
-    """The upstream's headers that say nothing of body or wait, and ours for the rest."""
+    """The upstream's headers, but for those in ``_OURS_ALONE``; then ours, but for those that the upstream has."""
     kept = [pair for pair in theirs if pair[0] not in _OURS_ALONE]
     names = {name for name, _ in kept}
     return [*kept, *(pair for pair in ours if pair[0] not in names)]

@@ -1,7 +1,8 @@
-"""The list of models, shortened to those that can be asked for here.
+"""The list of models that an upstream answers with, shortened to the models that the client can use here.
 
-An upstream lists everything its account may use. A client would choose from that, and be told that no account serves
-it, or that its key may not use it. So the list is held until it is whole, which is short, and goes on without those.
+An upstream lists everything that its account may use. A client that chose from that list could get a model that no
+account of the pool serves, or that its own key may not use. So the list, which is short, is held until it is whole, and
+is passed on without those models.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from relay_trio.errors import UpstreamError
 
 _LARGEST_BYTES = 4 * 1024 * 1024
-"""The longest known lists have a tenth of a megabyte."""
+"""The longest list that is accepted. The longest known ones have a tenth of a megabyte."""
 
 
 class ModelListFilter:
-    """Passes one document on as it came, unless it lists models that ``is_listed`` does not know.
+    """Passes one document on as it came, unless it lists models for which ``is_listed`` is false.
 
-    ``lists``: the member that is a list, and of its items the member that is the model's name, after the last slash.
+    ``lists`` maps the member of the document that is a list to the member of its items that is a model's name, such as
+    ``{"data": "id"}``. Of a name with slashes, only what follows the last one counts.
     """
 
     is_error_forwarded = False
@@ -42,10 +44,11 @@ class ModelListFilter:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the document was whole."""
+        """Whether the document is whole."""
         return self._scanner.is_whole
 
     def feed(self, data: bytes) -> bytes:
+        """Nothing until the document is whole; then the document, shortened or as it came."""
         if self._scanner.is_whole or self.error is not None:
             return b"" if self._is_altered else data
         self._held += data
@@ -60,7 +63,7 @@ class ModelListFilter:
         return self._shortened(bytes(self._held))
 
     def finish(self) -> UsageStats:
-        """A list costs nothing."""
+        """No usage: a list costs nothing."""
         return NO_USAGE
 
     def _shortened(self, whole: bytes) -> bytes:
@@ -80,5 +83,5 @@ class ModelListFilter:
         return json.dumps(document, indent=2, ensure_ascii=False).encode() if is_short else whole
 
     def _is_kept(self, item: object, name: str) -> bool:
-        told = item.get(name) if isinstance(item, dict) else None
-        return isinstance(told, str) and self._is_listed(told.rpartition("/")[2])
+        model = item.get(name) if isinstance(item, dict) else None
+        return isinstance(model, str) and self._is_listed(model.rpartition("/")[2])

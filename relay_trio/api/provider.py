@@ -1,4 +1,4 @@
-"""Who serves: one kind of upstream account."""
+"""A provider: the API of one vendor, as an account of it is used."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _Settings = TypeVar("_Settings", bound=AccountSettings)
 
 
 class Provider(Protocol[_Settings]):
-    """One upstream API, whose accounts have ``_Settings``."""
+    """One vendor's API. ``_Settings`` is what its accounts have in relay.toml."""
 
     name: str
 
     settings_class: type[_Settings]
-    """What its accounts have in relay.toml: every setting with its check, unit and description."""
+    """The settings of its accounts: each with its check, unit and description."""
 
     calls: Mapping[str, Call[_Settings]]
-    """How each operation that its accounts can be asked for is served: by operation, the provider's support matrix."""
+    """How its accounts serve each operation, by the operation's name: the provider's support matrix."""
 
     def describe_credential(self, account: _Settings) -> str:
         """What the account authenticates with, for an operator to read: ``key sk-ant-…9f2``. It holds no secret."""
@@ -36,14 +36,15 @@ class Provider(Protocol[_Settings]):
         """The account's credential where its settings hold it, and it never changes; else what resolves it."""
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
-        """What an answer with a status of 300 or more means. ``body`` may be cut; ``now`` is epoch seconds."""
+        """The verdict on an answer with a status of 300 or more. ``body`` may be cut; ``now`` is epoch seconds."""
 
     def request_id(self, head: ResponseHead) -> str:
         """The id by which the upstream's operator finds the call again; empty where its answers have none."""
 
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
-        """Where the price of ``model`` (the name in the request) stands: pairs of a price list's name and the model's
-        name in it, of which the first that the lists know counts. Empty: it has no price."""
+        """Where the price of ``model``, the name in the request, is found: pairs of a price list's name and the model's
+        name in that list, such as ``("aws", "amazon.nova-lite-v1:0")``. The first pair that the lists know counts.
+        Empty: the model has no price."""
 
     def probe_request(self, account: _Settings, credential: Credential) -> UpstreamRequest:
         """A request that costs no tokens and shows whether the credential is accepted."""

@@ -1,5 +1,5 @@
-"""``Retry-After`` as upstreams send it: seconds, an HTTP date, or nonsense (RFC 9110 section 10.2.3); and as clients
-may see it."""
+"""``Retry-After``: what upstreams send, which is seconds, an HTTP date or nonsense (RFC 9110 section 10.2.3), and what
+clients are sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 CLIENT_WAIT_MAX_SECONDS = 60.0
-"""Current SDKs obey any time to wait and would sleep as long as it says; older ones ignore those above 60 s."""
+"""The longest time that a client is asked to wait. Current SDKs sleep for any time that they are given; older ones
+ignore times above 60 s."""
 
 
 def retry_after_seconds(value: bytes | None, now: float) -> float | None:
@@ -28,5 +29,5 @@ def retry_after_seconds(value: bytes | None, now: float) -> float | None:
 
 
 def client_retry_after(seconds: float) -> bytes:
-    """Whole seconds, rounded up, capped for clients."""
+    """The header's value for a client: whole seconds, rounded up, at most ``CLIENT_WAIT_MAX_SECONDS``."""
     return str(math.ceil(min(seconds, CLIENT_WAIT_MAX_SECONDS))).encode()

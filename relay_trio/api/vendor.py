@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A provider, and the dialect of its own clients; None where they speak another vendor's."""
+    """A provider, and the dialect of its own clients; None where these use another vendor's dialect."""
 
     provider: Provider[Any]
     dialect: Dialect | None = None

@@ -1,8 +1,8 @@
 """What a failure of an upstream means for the request and for the account: one judge, and a table for each vendor.
 
-A vendor's provider reads the error's own name out of headers or body, and looks status and name up in its ``Table``.
-What follows from each meaning is the same for all of them, and is decided here alone: also the outcome that the ledger
-books when the answer is passed on to the client.
+A vendor's provider reads the error's own name out of headers or body, and looks status and name up in its
+``VerdictTable``. What follows from a meaning is the same for all vendors and is decided here alone. That includes the
+outcome that the ledger books when the answer is passed on to the client.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _IN_STREAM_COOLDOWN_SECONDS = 2.0
 
 
 class Meaning(Enum):
-    """What an error status says."""
+    """What an error status means."""
 
-    LIMITED = auto()  # the account is to be left alone for a while
+    LIMITED = auto()  # the account has to rest for a while
     UNPAID = auto()  # the account has run out of money
     CREDENTIAL_REFUSED = auto()  # the account's credential is wrong, or has run out
     FORBIDDEN = auto()  # a redirect, or a refusal that may be the request's own fault (a model this account lacks)
@@ -72,12 +72,12 @@ def verdict_in_stream(error: UpstreamError) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class VerdictTable:
     """What one vendor's statuses and error names mean.
 
-    ``cooldowns``: seconds that an account rests after these statuses where the upstream names no time. ``statuses``
-    and ``names`` are what differs from the common meaning of a status; a name counts before its status.
-    ``named_cooldown_seconds``: for a name that means LIMITED with another status.
+    ``cooldowns`` maps a status that means LIMITED to the seconds for which an account then rests where the upstream
+    names no time, such as ``{429: 10.0}``. ``statuses`` and ``names`` hold what differs from the common meaning of a
+    status; a name counts before its status. ``named_cooldown_seconds`` is the rest after a name that means LIMITED.
     """
 
     cooldowns: Mapping[int, float]
@@ -87,7 +87,7 @@ class Table:
     unpaid_cooldown_seconds: float = 300.0
 
     def meaning_of(self, status: int, name: str = "") -> Meaning:
-        """What an answer with ``status`` says, whose error has ``name`` (empty: none)."""
+        """The meaning of ``status``, with an error whose name is ``name``, such as ``ExpiredToken``; empty: no name."""
         if status in self.cooldowns:
             return Meaning.LIMITED
         found = self.names.get(name) or self.statuses.get(status)
@@ -100,7 +100,8 @@ class Table:
         return Meaning.FAILED if status >= 500 else Meaning.REJECTED
 
     def judge(self, status: int, name: str = "", retry_after: float | None = None) -> Verdict:
-        """The verdict. ``retry_after``: seconds for which the upstream asked to be left alone, or None."""
+        """The verdict. ``retry_after`` is the time after which the upstream would take requests again, in seconds;
+        None: it named none."""
         answered = f"the upstream answered {status}"
         match self.meaning_of(status, name):
             case Meaning.LIMITED:
@@ -116,7 +117,7 @@ class Table:
                 refused = UpstreamRefused("the upstream did not accept the account's credential")
                 return Verdict(refused, is_retryable=True, is_credential_refused=True, is_passed_through=False)
             case Meaning.FORBIDDEN:
-                # One 403 may be the request's own fault, so it does not disable the account.
+                # One 403 may be the request's own fault, so the account stays in use.
                 return Verdict(UpstreamRefused(answered), is_retryable=True, is_strike=True, is_passed_through=False)
             case Meaning.TIMED_OUT:
                 return Verdict(UpstreamTimeout("the model took too long"), is_retryable=True)

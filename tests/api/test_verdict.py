@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from relay_trio.api.verdict import Meaning, Table, verdict_in_stream, verdict_without_answer
+from relay_trio.api.verdict import Meaning, VerdictTable, verdict_in_stream, verdict_without_answer
 from relay_trio.errors import UpstreamError, UpstreamRateLimited
 from relay_trio.outcome import Phase
 
-TABLE = Table(
+TABLE = VerdictTable(
     cooldowns={429: 10.0},
     statuses={402: Meaning.UNPAID, 408: Meaning.TIMED_OUT, 424: Meaning.FAILED_ONCE},
     names={"Quota": Meaning.LIMITED, "Expired": Meaning.CREDENTIAL_REFUSED},

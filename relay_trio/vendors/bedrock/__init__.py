@@ -1,1 +1,1 @@
-"""The vendor folder ``bedrock``."""
+"""Amazon Bedrock, the clients of its runtime and its accounts."""

@@ -1,8 +1,8 @@
 """Where an AWS account's credential comes from: the configuration, or botocore's chain.
 
-The chain (environment, profiles with all that they can name, container and instance roles, single sign-on) is not
-written anew. It does its own blocking I/O, files and HTTP, so it is asked in a thread and only for what is used here:
-two keys and a token, with the time until which they are good.
+The chain is botocore's own: environment, profiles with all that they can name, container and instance roles, single
+sign-on. It does blocking I/O, files and HTTP, so it is called in a thread, and only for what is used here: two keys, a
+token, and the time until which they are good.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 _SESSION_NAME = "relay-trio"
 
 _READ_AGAIN_SECONDS = 3600.0
-"""Keys that do not say when they run out come from a file or the environment: read again, so that they can change."""
+"""How long keys without an expiry are used. They come from a file or the environment, and are then read again, so that
+an operator can change them."""
 
 
 def fixed_credential(account: BedrockSettings) -> Credential | None:
-    """The credential that stands in the configuration: a Bedrock API key as text, or ``AwsKeys``. None: ask the
-    chain."""
+    """The credential in the configuration: a Bedrock API key as text, or ``AwsKeys``. None: the chain has it."""
     if account.api_key is not None:
         return Credential(account.api_key.get_secret_value())
     keys = _configured_keys(account)
@@ -35,7 +35,7 @@ def fixed_credential(account: BedrockSettings) -> Credential | None:
 
 
 def chained_credential(account: BedrockSettings) -> Credential:
-    """The credential of now. Blocking: files, and HTTP to whatever the chain finds.
+    """The chain's credential of now. Blocks: it reads files, and calls whatever service the chain finds.
 
     Raises:
         UpstreamRefused: there is none. The message names the exception, and holds nothing of what was found.
@@ -85,7 +85,7 @@ def _assumed(session: Any, source: Any, account: BedrockSettings) -> Credential:
 
 
 def _expiry(found: Any) -> float:
-    """Until when ``found`` serves, epoch seconds. When refreshable credentials run out, botocore tells in no public
-    way."""
+    """Until when ``found`` is good, in epoch seconds. botocore has no public way to learn when credentials run out that
+    it can refresh."""
     moment: datetime | None = getattr(found, "_expiry_time", None)
     return time.time() + _READ_AGAIN_SECONDS if moment is None else moment.timestamp()

@@ -1,8 +1,8 @@
-"""Amazon Bedrock: requests signed and sent to the account's region, answers metered, errors judged.
+"""The provider of Amazon Bedrock: its signed requests, the readers of its answers, its verdicts and its credentials.
 
-Two kinds of client are served. Those of the Bedrock runtime are passed through byte for byte, path, body and frames;
-those of the Messages API are translated (``claude_bedrock``). Both go out with the account's own signature or API key:
-whatever the client proved itself with stays here, with every ``x-amz-`` header.
+Requests of the Bedrock runtime's own clients pass byte for byte: path, body and frames. Requests of other dialects are
+translated (``vendors/translations``). Both go out with the account's own signature or API key; what the client
+authenticated with stays here, and so does every ``x-amz-`` header.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from relay_trio.api.metering import UsageFold
 from relay_trio.api.pass_through import AllowList, PassThrough
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
-from relay_trio.api.verdict import Meaning, Table, Verdict
+from relay_trio.api.verdict import Meaning, Verdict, VerdictTable
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import (
     BadRequest,
@@ -58,8 +58,8 @@ _RESPONSE_HEADERS = AllowList(NEUTRAL_RESPONSE_HEADERS.names | {b"x-amzn-errorty
 
 _SIGNABLE_VALUE = re.compile(rb"[\x21-\x7e](?:[ \x21-\x7e]*[\x21-\x7e])?|")
 _SIGNABLE_QUERY = re.compile(rb"(?:[A-Za-z0-9._~=&-]|%[0-9A-F]{2})*")
-"""What AWS and we are sure to read alike. A signature that it reads differently would be refused, and the refusal held
-against the account for what a client wrote."""
+"""What AWS and the relay are sure to read alike. AWS would refuse a signature over anything that it reads differently,
+and that refusal would count against the account for what a client wrote."""
 
 _INVOKE_FIELDS = {
     **USAGE_FIELDS,
@@ -69,11 +69,11 @@ _INVOKE_FIELDS = {
     "prompt_tokens": "input_tokens",
     "completion_tokens": "output_tokens",
 }
-"""``usage`` of whole answers, in the models' own formats: Claude, Nova, and those that follow OpenAI."""
+"""Members of ``usage`` in whole answers, in the models' own formats: Claude's, Nova's, and those that follow OpenAI."""
 
-_VERDICTS = Table(
+_VERDICTS = VerdictTable(
     cooldowns={429: 5.0, 503: 2.0},
-    statuses={408: Meaning.TIMED_OUT, 424: Meaning.FAILED_ONCE},  # 424: the model failed, which another's may not
+    statuses={408: Meaning.TIMED_OUT, 424: Meaning.FAILED_ONCE},  # 424: the model failed this once
     names={
         "ServiceQuotaExceededException": Meaning.LIMITED,
         **dict.fromkeys(
@@ -92,7 +92,7 @@ def _passed(
     plane serves it.
 
     Raises:
-        BadRequest: something in it could not be signed so that AWS is sure to agree.
+        BadRequest: a header or the query could not be signed so that AWS is sure to agree.
     """
     headers = _REQUEST_HEADERS.of(checked.headers)
     if not all(_SIGNABLE_VALUE.fullmatch(value) for _, value in headers):
@@ -119,7 +119,7 @@ def _pass_through(
 def check_form(head: ResponseHead, *, is_stream: bool) -> None:
     """
     Raises:
-        UpstreamProtocolError: an encoding nobody asked for, or no event stream where one was asked for.
+        UpstreamProtocolError: the answer is compressed, or is no event stream where one was requested.
     """
     if header(head.headers, b"content-encoding") not in (None, b"identity"):
         raise UpstreamProtocolError("the upstream used a content-encoding, and none was asked for")
@@ -135,7 +135,7 @@ NATIVE_CALLS: Mapping[str, Call[BedrockSettings]] = {
     COUNT_TOKENS.name: _pass_through(NullReader),
     INFERENCE_PROFILES.name: _pass_through(NullReader, is_control=True),
 }
-"""What Bedrock's own clients can ask for."""
+"""The operations of Bedrock's own clients."""
 
 
 class Bedrock:
@@ -145,11 +145,11 @@ class Bedrock:
     settings_class = BedrockSettings
 
     def __init__(self, translations: Mapping[str, Call[BedrockSettings]] | None = None) -> None:
-        """``translations``: operations of other dialects that its accounts serve too."""
+        """``translations``: the calls for other dialects' operations, by the operation's name."""
         self.calls: Mapping[str, Call[BedrockSettings]] = {**NATIVE_CALLS, **(translations or {})}
 
     def describe_credential(self, account: BedrockSettings) -> str:
-        """Which key, pair or profile, and the role that is assumed with it."""
+        """The masked key or pair, or the profile, and the role that is assumed with it."""
         if account.api_key is not None:
             return f"key {masked(account.api_key.get_secret_value())}"
         if account.access_key_id is not None:
@@ -167,22 +167,23 @@ class Bedrock:
         return fixed_credential(account) or partial(chained_credential, account)
 
     def price_of(self, model: str) -> Sequence[tuple[str, str]]:
-        """AWS's list. A name without a dot was given by a Claude client and translated on the way: Anthropic's list
-        knows it, at the price without a region's premium."""
+        """AWS's price list. A name without a dot comes from a Claude client, and is translated on the way: Anthropic's
+        list has it, at the price without a region's premium."""
         return [("aws", model)] if "." in model else [("aws", model), ("anthropic", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
-        """By the exception's name where it has one (Bedrock API reference, "Common errors")."""
+        """The exception's name decides, where there is one (Bedrock API reference, "Common errors")."""
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
         return _VERDICTS.judge(head.status, exception_of(head), wait)
 
     def probe_request(self, account: BedrockSettings, credential: Credential) -> UpstreamRequest:
-        """An empty request for a model that there is not: free, on the host that serves, and authenticated first."""
+        """An empty request for a model that does not exist: it is free, it goes to the host that serves requests, and
+        AWS checks the credential first."""
         headers: Headers = [(b"content-type", b"application/json")]
         return signed_request(account, credential, "POST", b"/model/relay-trio-check/invoke", headers, b"{}")
 
     def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
-        """That there is no such model shows that the credential is good."""
+        """An error about the model shows that the credential is good."""
         return ProbeAnswer.ACCEPTED if exception_of(head) in _ACCEPTED_PROBES else probe_answer(head.status)
 
     def request_id(self, head: ResponseHead) -> str:
@@ -191,7 +192,7 @@ class Bedrock:
 
 
 def exception_of(head: ResponseHead) -> str:
-    """The name in ``x-amzn-errortype``, which a link may follow; empty where there is none."""
+    """The exception's name, from ``x-amzn-errortype``, where a link may follow it; empty where there is none."""
     return header_text(head.headers, b"x-amzn-errortype").partition(":")[0].strip()
 
 
@@ -204,8 +205,8 @@ def signed_request(
     body: bytes,
     address: BaseAddress | None = None,
 ) -> UpstreamRequest:
-    """One request for ``account``, with its signature or its API key. Of the client's headers nothing is in ``headers``
-    that was not put there on purpose. ``address``: where it goes, if not to the runtime."""
+    """One request for ``account``, with its signature or its API key. ``headers`` are all signed, so they hold only
+    what passed an allow-list. ``address``: where the request goes; None: to the runtime."""
     address = address or account.address
     if isinstance(credential.value, AwsKeys):
         url = f"{address.scheme}://{address.authority}{(address.prefix + target).decode('ascii')}"

@@ -1,7 +1,7 @@
 """Signing requests to AWS: botocore's SigV4 over exactly the target, the headers and the bytes that go out.
 
-botocore takes a tenth of a second to import, so it is imported by the first account that signs, when the account is
-made; a relay without one never does. Nothing else of botocore is used for a request: no client, no session, no I/O.
+botocore takes a tenth of a second to import, so the first account that signs imports it, when the account is made. A
+relay without such an account never imports it. A request uses nothing else of botocore: no client, no session, no I/O.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def signing() -> tuple[Any, Any, Any]:
 def signed_headers(
     keys: AwsKeys, region: str, method: str, url: str, headers: Headers, body: bytes
 ) -> list[tuple[bytes, bytes]]:
-    """``headers`` and those that prove them: ``x-amz-date``, ``x-amz-security-token``, ``authorization``.
+    """``headers`` and those of the signature: ``x-amz-date``, ``x-amz-security-token``, ``authorization``.
 
     ``url`` is scheme, host (with a port that is not the scheme's own) and target as they go out, escapes and all.
     Every header given is signed, and so is ``host``, which the transport adds. The body is hashed: 2 ms per megabyte.

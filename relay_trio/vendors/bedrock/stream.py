@@ -1,8 +1,8 @@
-"""Bedrock's event streams, metered as they pass: tokens, the end, and what the frames say about an error.
+"""The readers of Bedrock's event streams: usage, end and errors.
 
-Every frame's checksums are computed; few frames are looked into. A chunk of ``invoke-with-response-stream`` holds the
-model's own event in base64, and one that begins like a delta of Claude's text costs a search. Beside ``bytes`` stands
-``p``, padding of random length, which means nothing.
+The checksums of every frame are verified, and few frames are parsed. A chunk of ``invoke-with-response-stream`` holds
+the model's own event in base64; a chunk that begins like a delta of Claude's text costs one search. Beside ``bytes``, a
+chunk has ``p``, padding of random length without a meaning.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ CONVERSE_FIELDS = {
     "cacheWriteInputTokens": "cache_creation_tokens",
     "cacheReadInputTokens": "cache_read_tokens",
 }
-"""``usage`` of the Converse API. It has each cache figure twice; the twins with ``Count`` in their names are left."""
+"""Members of ``usage`` in the Converse API. It has each cache figure twice; those with ``Count`` in their names are
+ignored."""
 
 METRICS_FIELDS = {
     "inputTokenCount": "input_tokens",
@@ -41,22 +42,23 @@ METRICS_FIELDS = {
     "cacheWriteInputTokenCount": "cache_creation_tokens",
     "cacheReadInputTokenCount": "cache_read_tokens",
 }
-"""``amazon-bedrock-invocationMetrics``, in the last chunk of a stream of any model."""
+"""Members of ``amazon-bedrock-invocationMetrics``, in the last chunk of a stream of any model."""
 
 OWN_MEMBERS = "amazon-bedrock-"
-"""How the members begin that Bedrock adds to a model's own events."""
+"""The prefix of the members that Bedrock adds to a model's own events."""
 
 _METRICS = OWN_MEMBERS + "invocationMetrics"
 _GUARDRAIL_ACTION = OWN_MEMBERS + "guardrailAction"
-_LAST_WORDS = (OWN_MEMBERS + "trace", "totalOutputTextTokenCount", "completionReason", "stop_reason", "metadata")
-"""What only the last chunk has, of the answers that a guardrail gave in the model's place: those have no metrics."""
+_END_MEMBERS = (OWN_MEMBERS + "trace", "totalOutputTextTokenCount", "completionReason", "stop_reason", "metadata")
+"""Members of the last chunk alone, in answers that a guardrail gave in the model's place. These have no metrics."""
 
 _DELTA_OF_CLAUDE = b'"bytes":"eyJ0eXBlIjoiY29u'  # base64 of {"type":"con, as in content_block_delta
 _RATE_LIMITS = frozenset({"throttlingexception", "serviceunavailableexception", "toomanyrequestsexception"})
 
 
 def reported_error(frame: Frame) -> UpstreamError | None:
-    """The error that a frame tells, or None for an event. ``exception`` is modelled, ``error`` is not."""
+    """The error that a frame reports, or None for an event. Frames of the type ``exception`` are errors that the API
+    declares; frames of the type ``error`` are others."""
     kind = frame.headers.get(":message-type")
     if kind == "exception":
         name = str(frame.headers.get(":exception-type", ""))
@@ -71,13 +73,13 @@ def reported_error(frame: Frame) -> UpstreamError | None:
 
 
 def _is_overload(payload: bytes) -> bool:
-    """A model stream error may say that the model behind it was too busy."""
+    """Whether a model stream error says that the model behind it was too busy."""
     details = parsed_object(payload)
     return details is not None and details.get("originalStatusCode") in (429, 503, 529)
 
 
 def parsed_object(text: bytes) -> dict[str, Any] | None:
-    """``text`` as a JSON object, or None when it is none."""
+    """``text`` as a JSON object, or None where it is no object."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -86,7 +88,7 @@ def parsed_object(text: bytes) -> dict[str, Any] | None:
 
 
 def chunk_bytes(payload: bytes) -> bytes | None:
-    """The model's own event in the payload of a ``chunk``, or None when there is none that can be read."""
+    """The model's own event in the payload of a ``chunk``, or None where it cannot be read."""
     start = payload.find(b'"bytes":"')
     end = payload.find(b'"', start + 9)
     encoded: bytes | str = payload[start + 9 : end]
@@ -144,8 +146,8 @@ class _FrameReader:
 
 
 class InvokeStreamReader(_FrameReader):
-    """``invoke-with-response-stream``. Of Claude the events are folded, and the metrics, which repeat them, ignored; of
-    the other models the metrics are all there is."""
+    """Reads ``invoke-with-response-stream``. In a stream of Claude's, the events are folded, and the metrics, which
+    repeat them, are ignored. In a stream of another model, the metrics are the usage."""
 
     stream = INVOKE_STREAM
 
@@ -188,11 +190,11 @@ class InvokeStreamReader(_FrameReader):
 
 def _is_guardrails_last(chunk: dict[str, Any]) -> bool:
     is_guardrails = chunk.get(_GUARDRAIL_ACTION) == "INTERVENED"
-    return is_guardrails and any(chunk.get(name) is not None for name in _LAST_WORDS)
+    return is_guardrails and any(chunk.get(name) is not None for name in _END_MEMBERS)
 
 
 class ConverseStreamReader(_FrameReader):
-    """``converse-stream``: one ``metadata`` event, the last, has the usage."""
+    """Reads ``converse-stream``, whose last event, ``metadata``, has the usage."""
 
     stream = CONVERSE_STREAM
 

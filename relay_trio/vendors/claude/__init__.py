@@ -1,1 +1,1 @@
-"""The vendor folder ``claude``."""
+"""Anthropic: the Messages API, its clients and its accounts."""

@@ -1,8 +1,8 @@
-"""Anthropic's Messages API: requests out, answers metered, errors judged and told.
+"""The provider of Anthropic's own API: its requests, the readers of its answers, its verdicts and its credentials.
 
-Facts and their sources are in the wire notes of Anthropic's API reference (errors, streaming, rate limits) and in
-recorded streams; both generations of clients are served: ``x-api-key`` with version 2023-06-01 and ``Authorization:
-Bearer`` with 2026-10-21. The client's ``anthropic-version`` and ``anthropic-beta`` go upstream as sent.
+The sources are Anthropic's API reference (errors, streaming, rate limits) and recorded streams. Both generations of
+clients are served: those that send ``x-api-key`` with version 2023-06-01, and those that send ``Authorization: Bearer``
+with version 2026-10-21. The client's ``anthropic-version`` and ``anthropic-beta`` go upstream as they came.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relay_trio.api.credential import Credential, masked
 from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding, reader_for
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
-from relay_trio.api.verdict import Meaning, Table, Verdict
+from relay_trio.api.verdict import Meaning, Verdict, VerdictTable
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, target_of
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.settings import ClaudeSettings
@@ -38,7 +38,7 @@ _RESPONSE_HEADERS = AllowList(
     prefixes=(b"anthropic-ratelimit-",),
 )
 
-_VERDICTS = Table(cooldowns={429: 10.0, 503: 2.0, 529: 2.0}, statuses={402: Meaning.UNPAID})
+_VERDICTS = VerdictTable(cooldowns={429: 10.0, 503: 2.0, 529: 2.0}, statuses={402: Meaning.UNPAID})
 
 
 def _passed(account: ClaudeSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
@@ -65,7 +65,7 @@ class Claude:
     }
 
     def describe_credential(self, account: ClaudeSettings) -> str:
-        """Which key."""
+        """The masked key."""
         return f"key {masked(account.api_key.get_secret_value())}"
 
     def credential(self, account: ClaudeSettings) -> Credential:
@@ -73,12 +73,12 @@ class Claude:
         return Credential(account.api_key.get_secret_value())
 
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
-        """One page of the model list: authenticated, and free."""
+        """A request for one model of the list: it needs the credential, and is free."""
         headers = [(b"anthropic-version", b"2023-06-01"), (b"accept-encoding", b"identity")]
         return _request(account, credential, "GET", b"/v1/models?limit=1", headers, b"")
 
     def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
-        """By the status alone."""
+        """The status alone shows it."""
         return probe_answer(head.status)
 
     def request_id(self, head: ResponseHead) -> str:
@@ -89,7 +89,7 @@ class Claude:
         return [("anthropic", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
-        """By the status alone (Anthropic's API reference, "Errors")."""
+        """The status alone decides (Anthropic's API reference, "Errors")."""
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
         return _VERDICTS.judge(head.status, retry_after=wait)
 

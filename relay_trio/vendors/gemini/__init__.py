@@ -1,1 +1,1 @@
-"""The vendor folder ``gemini``."""
+"""Google's Gemini API, its clients and its accounts."""

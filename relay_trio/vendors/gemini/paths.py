@@ -1,4 +1,4 @@
-"""Paths and queries of the Gemini API and of Gemini on Vertex AI, which have one dialect and two address books.
+"""Paths and queries of the Gemini API and of Gemini on Vertex AI: one dialect, two families of paths.
 
 ::
 
@@ -6,8 +6,8 @@
     /v1beta1/projects/P/locations/L/publishers/google/models/MODEL:VERB              Vertex AI
     /v1beta1/publishers/google/models/MODEL:VERB                                     Vertex AI, express
 
-A request is read into ``GeminiPath`` and written in the form of the account that serves it. Project and location are
-the account's: what a client writes there is never looked at. The model keeps the escapes that it came with.
+A client's path is parsed into a ``GeminiPath``, and written for the service of the account that gets the request.
+Project and location are the account's: those in the client's path are ignored. The model keeps its escapes.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ _VERB = re.compile(rb"(?P<model>.+)(?::|%3[Aa])(?P<verb>[A-Za-z]+)", re.DOTALL)
 VERBS = frozenset({"generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"})
 
 _CREDENTIALS = frozenset({"key", "access_token", "oauth_token", "userproject"})
-"""Who asks, and who pays: the account's business. Google's system parameters may all begin with ``$``."""
+"""Parameters that hold a credential or name who pays: these are the account's to say. Each of Google's system
+parameters may begin with ``$``."""
 
 _HIDDEN_REQUESTS = ("$http", "$req", "$ct")
-"""Google's JavaScript client can put headers, method and body into the query."""
+"""How parameters begin in which Google's JavaScript client can hide headers, a method and a body."""
 
 _FORMATS = re.compile(r"(?:json|sse)?(?:;enum-encoding=[a-z]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class GeminiPath:
-    """``model`` with its escapes, empty for the list of models; ``verb`` is empty where nothing is asked of one."""
+    """``model`` has its escapes, and is empty for the list of models. ``verb``, such as ``generateContent``, is empty
+    for a request that lists or describes models."""
 
     version: str
     is_vertex: bool
@@ -74,22 +76,22 @@ def parse_path(raw_path: bytes) -> GeminiPath | None:
         if match is not None:
             model, verb = match["call"] or b"", ""
             parts = _VERB.fullmatch(model)
-            if parts is not None and (word := parts["verb"].decode()) in VERBS:
-                model, verb = parts["model"], word  # any other colon is a part of the name
+            if parts is not None and (found := parts["verb"].decode()) in VERBS:
+                model, verb = parts["model"], found  # any other colon is a part of the name
             return GeminiPath(match["version"].decode(), is_vertex, model, verb)
     return None
 
 
 def keys_in(query: bytes) -> list[str]:
-    """The values of ``key``: where browsers and curl put theirs."""
+    """The values of the parameter ``key``, where browsers and curl put their API key."""
     return [unquote_plus(value) for name, value in _parameters(query) if name.removeprefix("$") == "key" and value]
 
 
 def forwarded_query(query: bytes) -> bytes:
-    """``query`` as it came, without what says who asks.
+    """``query`` as it came, without the parameters in ``_CREDENTIALS``.
 
     Raises:
-        BadRequest: it asks for an answer in which tokens cannot be counted, or hides a request in itself.
+        BadRequest: a parameter would make the answer one whose tokens cannot be counted, or hides another request.
     """
     kept = []
     for part, (name, value) in zip(query.split(b"&"), _parameters(query), strict=True):

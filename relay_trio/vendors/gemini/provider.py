@@ -1,7 +1,7 @@
-"""The Gemini API: requests out, answers metered, errors judged. What it shares with Vertex AI is here too.
+"""The provider of the Gemini API, and what it shares with the provider of Vertex AI.
 
-Clients of either service are served: a path is rewritten where the account is at the other one (``paths``).
-Query and body go as they came, the query without what said who asks.
+Clients of both services are served: the path is rewritten where the account is at the other service (``paths``). The
+body goes as it came, and so does the query, without the client's credential.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from relay_trio.api.credential import Credential, masked
 from relay_trio.api.error_answers import plain_body
 from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding, reader_for
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
-from relay_trio.api.verdict import Meaning, Table, Verdict
+from relay_trio.api.verdict import Meaning, Verdict, VerdictTable
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamProtocolError
 from relay_trio.http import UpstreamRequest, header, header_text, is_event_stream, target_of
@@ -41,7 +41,7 @@ _RESPONSE_HEADERS = AllowList(frozenset({b"content-type", b"content-encoding", b
 _MODEL_LISTS = {"models": "name", "publisherModels": "name"}
 
 _ABOUT_THE_KEY = "API_KEY"
-_VERDICTS = Table(
+_VERDICTS = VerdictTable(
     cooldowns={429: 10.0, 503: 2.0},
     statuses={499: Meaning.FAILED_ONCE},  # Google's own call was cancelled
     # FAILED_PRECONDITION is about the account's billing or country.
@@ -61,11 +61,11 @@ _READERS: Mapping[str, Callable[[], AnswerReader]] = {
 _Settings = TypeVar("_Settings", bound=AccountSettings)
 
 Route = Callable[[_Settings, "CheckedRequest", Credential], tuple[bytes, tuple[bytes, bytes]]]
-"""How a provider's account is asked for something: the path, and the header that the account authenticates with."""
+"""How a request reaches an account: the path at its service, and the header field that it authenticates with."""
 
 
 def key_field(credential: Credential) -> tuple[bytes, bytes]:
-    """An API key in its header."""
+    """The header field with an API key."""
     return b"x-goog-api-key", str(credential.value).encode()
 
 
@@ -84,7 +84,7 @@ def _passed(
     """The client's request, byte for byte in query and body.
 
     Raises:
-        BadRequest: the query asks for what is not relayed.
+        BadRequest: the query has a parameter that is not relayed.
     """
     path, authorization = route(account, checked, credential)
     headers = [*_REQUEST_HEADERS.of(checked.headers), accept_encoding(checked), authorization]
@@ -111,14 +111,14 @@ def judge(head: ResponseHead, body: bytes) -> Verdict:
 
 
 def _name_of(status: int, error: dict[str, object]) -> str:
-    """The error's name where its status, 400, does not tell what it is about."""
+    """The error's name, where its status is 400, which means too much; else empty."""
     if status != 400:
         return ""
     return _ABOUT_THE_KEY if _is_about_the_key(error) else str(error.get("status"))
 
 
 def retry_delay(error: dict[str, object]) -> float | None:
-    """Seconds to wait by the error's ``RetryInfo``, a duration like ``34.4s``; None when it names none."""
+    """Seconds to wait, by the error's ``RetryInfo``, a duration such as ``34.4s``; None where it has none."""
     text = details_of(error, "RetryInfo").get("retryDelay")
     if not isinstance(text, str) or not text.endswith("s") or not text[:-1].replace(".", "", 1).isdecimal():
         return None
@@ -155,7 +155,7 @@ class Gemini:
     calls = calls_by(_route, (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS))
 
     def describe_credential(self, account: GeminiSettings) -> str:
-        """Which key."""
+        """The masked key."""
         return f"key {masked(account.api_key.get_secret_value())}"
 
     def credential(self, account: GeminiSettings) -> Credential:
@@ -163,12 +163,12 @@ class Gemini:
         return Credential(account.api_key.get_secret_value())
 
     def probe_request(self, account: AccountSettings, credential: Credential) -> UpstreamRequest:
-        """One page of the model list: authenticated, and free."""
+        """A request for one model of the list: it needs the credential, and is free."""
         headers: Headers = [(b"accept-encoding", b"identity"), key_field(credential)]
         return account.address.request("GET", b"/v1beta/models?pageSize=1", headers, b"")
 
     def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
-        """By the status alone."""
+        """The status alone shows it."""
         return probe_answer(head.status, PROBE_REFUSALS)
 
     def request_id(self, head: ResponseHead) -> str:
@@ -179,5 +179,5 @@ class Gemini:
         return [("google", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
-        """A key that is wrong or has run out is a 400 here."""
+        """The error's name decides where the status is 400: that is also how a wrong key is refused."""
         return judge(head, body)

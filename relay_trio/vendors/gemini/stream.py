@@ -1,9 +1,9 @@
-"""Usage, end and errors of Gemini's answers: server-sent events, one JSON array that grows, or one document.
+"""What Gemini's answers say: usage, end and errors, as server-sent events, as a JSON array, or as one document.
 
-``usageMetadata`` is a running snapshot, so the last one with a total replaces whatever was said before; it is not
-monotone, and parts may go missing in it. Thinking is outside of ``candidatesTokenCount``, the cache inside of
-``promptTokenCount``. There is no last event: an answer has ended when every candidate gave its finish reason, or when
-the prompt was blocked. Errors in mid-stream come as lines of JSON without ``data:``.
+- ``usageMetadata`` is a running snapshot: the last one with a total replaces all earlier ones. Its figures may fall,
+  and parts of it may go missing. Thinking is not in ``candidatesTokenCount``; the cache is in ``promptTokenCount``.
+- There is no last event: an answer has ended when every candidate has its finish reason, or the prompt was blocked.
+- An error in the middle of a stream comes as lines of JSON without ``data:``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _COUNTS = (
 )
 
 _TOTAL = b'"totalTokenCount"'
-_TELLING = (b'"finishReason"', b'"blockReason"', b'"error"', b'"functionCall"')
-"""An event with none of these says nothing but words and usage. Inside of words the quotes would be escaped; what a
-function is called with is JSON of the model's own making, which may hold any of it."""
+_MEMBERS_TO_PARSE = (b'"finishReason"', b'"blockReason"', b'"error"', b'"functionCall"')
+"""An event without these members holds only text and usage, so it need not be parsed unless it is the last one. (Text
+escapes its quotes. The arguments of a function call do not, hence the fourth: they may hold any of the others.)"""
 
 _FIRST_CANDIDATE = (b'"index": 0', b'"index":0')
 
@@ -39,16 +39,16 @@ _LIMITED = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 
 
 class GeminiUsage:
-    """The last usable ``usageMetadata``; ``metering.UsageFold`` for a provider that tells a sum and its parts."""
+    """Folds ``usageMetadata``, a sum and its parts: the last usable one is the record."""
 
     def __init__(self, *, needs_total: bool = True) -> None:
-        """``needs_total``: a record without a total is not one. Whole answers about embeddings have none."""
+        """``needs_total``: a ``usageMetadata`` without a total is ignored. That of embeddings never has one."""
         self._needs_total = needs_total
         self._counts: tuple[int, int, int] | None = None
         self._is_sound = True
 
     def overwrite(self, usage: object) -> bool:
-        """Take one ``usageMetadata`` as parsed from JSON; whether it was one."""
+        """Fold in one ``usageMetadata``, as parsed from JSON. Returns whether it replaced the record."""
         if not isinstance(usage, dict) or (self._needs_total and usage.get("totalTokenCount") is None):
             return False
         counts = [usage.get(name) for name in _COUNTS]
@@ -58,23 +58,23 @@ class GeminiUsage:
         if not all(count is None or _is_count(count) for count in counts):
             return True
         total, prompt, tools, cached, candidates, thoughts = (count or 0 for count in counts)
+        prompt += tools
         if counts[0] is None:
-            total = prompt + tools + candidates + thoughts
-        put_in = prompt + tools
-        if cached <= put_in <= total:
-            self._counts, self._is_sound = (put_in - cached, total - put_in, cached), True
+            total = prompt + candidates + thoughts
+        if cached <= prompt <= total:
+            self._counts, self._is_sound = (prompt - cached, total - prompt, cached), True
         return True
 
     def spoil(self) -> None:
-        """A later record could not be read."""
+        """A later ``usageMetadata`` could not be read: the record is unusable until the next one."""
         self._is_sound = False
 
     def stats(self, source: UsageSource) -> UsageStats:
         """The record, or ``NO_USAGE`` when nothing usable was seen."""
         if self._counts is None or not self._is_sound:
             return NO_USAGE
-        put_in, put_out, cached = self._counts
-        return UsageStats(input_tokens=put_in, output_tokens=put_out, cache_read_tokens=cached, source=source)
+        uncached, output, cached = self._counts
+        return UsageStats(input_tokens=uncached, output_tokens=output, cache_read_tokens=cached, source=source)
 
 
 def _is_count(count: object) -> bool:
@@ -82,10 +82,10 @@ def _is_count(count: object) -> bool:
 
 
 class GeminiFold:
-    """What the events of one stream say.
+    """What the events of one stream add up to.
 
-    An event that is only words and usage is kept until a newer one replaces it, and parsed if none does: nearly every
-    event has a usage, and only the last one counts.
+    An event that holds only text and usage is kept until a newer one replaces it, and is parsed only if none does:
+    nearly every event has a usage, and only the last one counts.
     """
 
     max_block_bytes = MAX_ELEMENT_BYTES
@@ -95,19 +95,19 @@ class GeminiFold:
         self._kept: bytes | None = None
         self._is_ending = False
         self._usage = GeminiUsage()
-        self._open: dict[object, bool] = {}  # candidates by index: whether the newest word of each was not its last
+        self._open: dict[object, bool] = {}  # by the candidate's index: whether its newest event was not its last
         self._is_blocked = False
         self._has_final_usage = False
         self._is_unsure = False
 
     @property
     def error(self) -> UpstreamError | None:
-        """The error that was told."""
+        """The error that an event reported."""
         return self._error  # an event with one is never kept
 
     @property
     def is_finished(self) -> bool:
-        """Whether every candidate has finished, or there will be none, or the end may have been in what was dropped."""
+        """Whether every candidate has finished, or there will be none, or the end may have been in a lost event."""
         self._parse_kept()
         return self._is_blocked or self._is_unsure or (bool(self._open) and not any(self._open.values()))
 
@@ -122,7 +122,7 @@ class GeminiFold:
             self.observe(_json_of(tail))
 
     def observe(self, event: bytes) -> None:
-        """Take one ``GenerateContentResponse``, or an error, as JSON."""
+        """Fold in one ``GenerateContentResponse``, or an error, as JSON."""
         if not self._is_ending and _is_plain(event):
             if _TOTAL in event:
                 self._kept = event
@@ -160,7 +160,7 @@ class GeminiFold:
             self._has_final_usage = self.is_finished
 
     def spoil(self) -> None:
-        """An event was too large to be read: its usage may have been the last, and its end the end."""
+        """An event was too large to be read: it may have held the last usage, and the end."""
         self._parse_kept()
         self._usage.spoil()
         self._is_unsure = True
@@ -171,28 +171,29 @@ class GeminiFold:
         return self._error is not None or (self.is_finished and (not tail or _is_whole(tail)))
 
     def stats(self) -> UsageStats:
-        """The record so far."""
+        """The usage so far."""
         self._parse_kept()
         is_exact = self._has_final_usage and self._error is None
         return self._usage.stats(UsageSource.EXACT if is_exact else UsageSource.PARTIAL)
 
 
 def _is_plain(event: bytes) -> bool:
-    """Whether an event has at most words of the first candidate, and usage."""
-    for word in _TELLING:
-        if word in event:
+    """Whether an event holds only text of the first candidate, and usage."""
+    for member in _MEMBERS_TO_PARSE:
+        if member in event:
             return False
     candidates = event.count(b'"index"')
     return not candidates or (candidates == 1 and any(first in event for first in _FIRST_CANDIDATE))
 
 
 def _is_reason(reason: object) -> bool:
-    """Names, or numbers where the client asked for those; the first of both says that there is none."""
+    """Whether ``reason`` names one. Reasons are names, or numbers where the client chose those; the first of either
+    kind stands for no reason."""
     return bool(reason) and not str(reason).endswith("_UNSPECIFIED")
 
 
 def _json_of(block: bytes) -> bytes:
-    """The data of one block; an error's lines are their own."""
+    """The JSON in one block: the data of its event, or the block itself, which is then an error's lines."""
     if block.startswith(b"data: ") and b"\n" not in block:
         return block[6:]
     event = parse_block(block)
@@ -200,7 +201,7 @@ def _json_of(block: bytes) -> bytes:
 
 
 def _is_whole(tail: bytes) -> bool:
-    """Whether an event that lacks nothing but its empty line."""
+    """Whether ``tail`` is an event that lacks only its blank line."""
     try:
         json.loads(_json_of(tail))
     except (ValueError, RecursionError):

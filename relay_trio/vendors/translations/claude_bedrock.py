@@ -1,7 +1,8 @@
-"""Claude clients served by Bedrock: the Messages API's request, stream and errors, to and from ``/model/{id}/invoke``.
+"""Claude's clients at Bedrock accounts: the Messages API's request, stream and errors, to and from
+``/model/{id}/invoke``.
 
-Both ends speak Claude's own JSON, so little is translated and the rest is left as the bytes it was: two members of the
-body are taken out and two put in; the events come out of their frames as they are, but for what Bedrock adds to them.
+Both ends speak Claude's own JSON, so little is translated and the rest stays the bytes that it was. Two members of the
+body are taken out and two are added. The events come out of their frames as they are, without Bedrock's additions.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
     from relay_trio.wire.event_stream import Frame
 
 _FIRST_VERSION = "bedrock-2023-05-31"
-"""What Bedrock calls ``anthropic-version: 2023-06-01``; later versions have one name everywhere."""
+"""Bedrock's name for ``anthropic-version: 2023-06-01``. Later versions have the same name everywhere."""
 
 _VERSION = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
 _BETA = re.compile(r"[0-9A-Za-z._-]{1,100}", re.ASCII)
 _NOT_FOR_BEDROCK = frozenset({"oauth-2025-04-20"})
-"""Betas about credentials of Anthropic's own API: Bedrock refuses the request for them."""
+"""Betas about credentials of Anthropic's own API. Bedrock would refuse a request that names one."""
 
 _TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([a-z0-9_]{1,64})"')
 _OWN = b'"' + OWN_MEMBERS.encode()
@@ -56,7 +57,7 @@ class ClaudeOnBedrock:
         return signed_request(account, credential, "POST", target, headers, invoke_body(checked))
 
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
-        """Only what Anthropic's API would send."""
+        """Only fields that Anthropic's API would send."""
         if head.status == 200 and checked.is_stream:
             return [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         return NEUTRAL_RESPONSE_HEADERS.of(head.headers)
@@ -73,16 +74,16 @@ class ClaudeOnBedrock:
 
 
 def invoke_target(account: BedrockSettings, checked: CheckedRequest) -> bytes:
-    """Path for the client's model, by the name that the account has for it. Escaped as AWS's own SDKs do it."""
-    assert checked.model is not None  # its routes need one
+    """The path for the client's model, by the account's own name for it, escaped as AWS's own SDKs escape it."""
+    assert checked.model is not None  # every route of the operation names one
     model_id = account.model_ids.get(checked.model, checked.model)
     call = "invoke-with-response-stream" if checked.is_stream else "invoke"
     return f"/model/{quote(model_id, safe='')}/{call}".encode()
 
 
 def invoke_body(checked: CheckedRequest) -> bytes:
-    """The client's body without ``model`` and ``stream``, with version and betas from its headers; every other member
-    is the text that it was.
+    """The client's body without ``model`` and ``stream``, and with version and betas from its headers. Every other
+    member stays the text that it was.
 
     Raises:
         BadRequest: a header that goes into the body is not what it should be.
@@ -121,8 +122,8 @@ def _betas(checked: CheckedRequest) -> list[str]:
 
 
 class SseTranslator:
-    """Frames in, server-sent events out, metered on the way. After damage or an error nothing more comes out, and the
-    client is told by its own dialect."""
+    """Reads frames and makes server-sent events of them. After damage or an error nothing more comes out; the client's
+    dialect then closes the stream."""
 
     is_error_forwarded = False
     position = Position(Form.EVENTS)  # an event comes out whole or not at all
@@ -178,7 +179,7 @@ class SseTranslator:
 
 
 def _without_own_members(event: bytes) -> bytes:
-    """``event`` on one line, without what only Bedrock's clients know."""
+    """``event`` on one line, without the members that Bedrock added."""
     members = parsed_object(event)
     if members is None:
         return b" ".join(event.split())
@@ -187,7 +188,7 @@ def _without_own_members(event: bytes) -> bytes:
 
 
 def _type(event: bytes) -> bytes:
-    """The event's own name for itself."""
+    """The name of the event, from its own member ``type``."""
     match = _TYPE.match(event)
     if match is not None:
         return match[1]
@@ -214,12 +215,13 @@ _UNNAMED = {400: "ValidationException", 404: "ResourceNotFoundException", 408: "
 
 
 def translated_error(exception: str, status: int, body: bytes) -> tuple[int, bytes]:
-    """Status and envelope of Anthropic's API for an error of Bedrock's; ``exception`` is empty where it had no name."""
+    """Status and body of Anthropic's API for an error of Bedrock's. ``exception`` is empty where the error has no
+    name."""
     details = parsed_object(body) or {}
     message = details.get("message") or details.get("Message")
     if details.get("originalStatusCode") in (429, 503, 529):
         exception = "ServiceUnavailableException"
-    told, kind = _STATUS_AND_TYPE.get(exception or _UNNAMED.get(status, ""), _OTHERS)
+    claude_status, kind = _STATUS_AND_TYPE.get(exception or _UNNAMED.get(status, ""), _OTHERS)
     if not isinstance(message, str) or not message:
         message = f"the upstream answered {status}"
-    return told, json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
+    return claude_status, json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()

@@ -1,7 +1,7 @@
-"""Access tokens for Vertex AI: from a command, from a file that somebody else renews, or by Google's own library.
+"""Access tokens for Vertex AI: from a command, from a file that something else renews, or by Google's own library.
 
-google-auth knows service accounts, workload identity and the metadata server; it does its own blocking I/O, so all of
-this is called in a thread. It comes with the extra ``vertex`` and is imported when first used.
+google-auth knows service accounts, workload identity and the metadata server. It does blocking I/O, so all of this is
+called in a thread. It comes with the extra ``vertex``, and is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 _ASK_AGAIN_SECONDS = 420.0
-"""Commands and files do not say until when a token is good. gcloud gives out tokens with five minutes left, and a
-token is renewed here two minutes before it is thought to run out: so it is asked for again after five."""
+"""How long a token of a command or a file is taken for good, as neither says. gcloud prints tokens that have at least
+five minutes left, and a token is renewed two minutes before this time is over: after five minutes."""
 
 _COMMAND_SECONDS = 30.0
 _SERVICE_SECONDS = 10.0
@@ -34,7 +34,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 def access_token(account: VertexSettings) -> Credential:
-    """The account's token of now. Blocking.
+    """The account's token of now. Blocks.
 
     Raises:
         UpstreamRefused: there is none; the message holds nothing of what was found.

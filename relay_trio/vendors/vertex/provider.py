@@ -1,7 +1,7 @@
-"""Gemini on Vertex AI: the same requests and answers as the Gemini API's, at another address, with other credentials.
+"""The provider of Gemini on Vertex AI: the Gemini API's requests and answers, at other paths, with other credentials.
 
-The address is made of the account's project and location; an account with an API key is in express mode, which has
-neither. What clients write for project and location is theirs alone.
+Host and path are made of the account's location and project. An account with an API key is in express mode, which has
+neither. Project and location in a client's path are ignored.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Vertex:
         self.calls: Mapping[str, Call[VertexSettings]] = {**native, **(translations or {})}
 
     def describe_credential(self, account: VertexSettings) -> str:
-        """Which key, or where the token comes from and the project that it is for."""
+        """The masked key, or where the token comes from and the project that it is for."""
         if account.api_key is not None:
             return f"key {masked(account.api_key.get_secret_value())}"
         return f"{token_source(account)}, project {account.project} in {account.location}"
@@ -71,7 +71,7 @@ class Vertex:
         return partial(access_token, account)
 
     def probe_request(self, account: VertexSettings, credential: Credential) -> UpstreamRequest:
-        """Counting a token with a model that there is not: free, and authenticated first."""
+        """A count of tokens with a model that does not exist: it is free, and Google checks the credential first."""
         path = parse_path(b"/v1/publishers/google/models/relay-trio-check:countTokens")
         assert path is not None
         headers: Headers = [
@@ -83,7 +83,7 @@ class Vertex:
         return account.address.request("POST", target, headers, _PROBE_BODY)
 
     def judge_probe(self, head: ResponseHead) -> ProbeAnswer:
-        """That there is no such model, in Google's format, shows that the credential is good."""
+        """An answer in Google's format that there is no such model shows that the credential is good."""
         if head.status == 404 and header_text(head.headers, b"content-type").startswith("application/json"):
             return ProbeAnswer.ACCEPTED
         return probe_answer(head.status, gemini.PROBE_REFUSALS)
@@ -96,5 +96,5 @@ class Vertex:
         return [("google", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
-        """As the Gemini API's. A token that is refused is resolved again."""
+        """The verdict is the Gemini API's. A refused token is resolved again."""
         return gemini.judge(head, body)

@@ -13,7 +13,7 @@ from relay_trio.api.credential import Credential, masked
 from relay_trio.api.metering import UsageFold
 from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding, reader_for
 from relay_trio.api.probe_answer import probe_answer
-from relay_trio.api.verdict import Table
+from relay_trio.api.verdict import VerdictTable
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamErrorEvent
 from relay_trio.http import header_text
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _REQUEST_HEADERS = AllowList(frozenset({b"content-type"}))
 _RESPONSE_HEADERS = AllowList(frozenset({b"content-type", b"content-encoding", b"content-length"}))
 _FIELDS = {"in": "input_tokens", "out": "output_tokens"}
-_VERDICTS = Table(cooldowns={429: 5.0})
+_VERDICTS = VerdictTable(cooldowns={429: 5.0})
 
 
 class _Fold:
