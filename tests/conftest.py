@@ -15,6 +15,8 @@ from types import CodeType
 import hypothesis
 import pytest
 
+from tests.support.recordings import Recording, foreign, ours
+
 END_TO_END = Path(__file__).parent / "e2e"
 
 hypothesis.settings.register_profile("fast", max_examples=20)
@@ -53,8 +55,14 @@ def names(code: CodeType | None, name: str) -> bool:
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of recorded provider traffic. It is other people's test data, so it is not in this project."""
+    """The folder of a foreign corpus. It is other people's test data, so it is not in this project."""
     place = Path(os.environ.get("RELAY_TRIO_CORPUS", Path(__file__).parents[2] / "shared" / "corpus"))
     if not place.is_dir():
         pytest.skip("corpus not found: set RELAY_TRIO_CORPUS")
     return place
+
+
+@pytest.fixture(scope="session", params=["ours", "foreign"])
+def recordings(request: pytest.FixtureRequest) -> list[Recording]:
+    """Those in the tree; and once more with the foreign corpus, where there is one."""
+    return list(ours()) if request.param == "ours" else foreign(request.getfixturevalue("corpus"))

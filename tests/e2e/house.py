@@ -116,16 +116,6 @@ class House:
             assert json.loads(line)["event"] != "defect", line
 
 
-@contextlib.contextmanager
-def case(name: object) -> Iterator[None]:
-    """One of many cases that share a relay: a failure inside says which one it was."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"in the case {name!r}")
-        raise
-
-
 async def until(condition: Callable[[], bool]) -> None:
     """Return once ``condition()`` holds, for what is nobody's event. Cancelled here: atomic."""
     while not condition():  # noqa: ASYNC110 -- the product announces none of what is waited for here

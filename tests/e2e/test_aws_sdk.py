@@ -30,7 +30,8 @@ from tests.e2e.bedrock_house import (
     events_of,
     open_bedrock_house,
 )
-from tests.e2e.house import KEY, OTHER_KEY, PROMPT, case
+from tests.e2e.house import KEY, OTHER_KEY, PROMPT
+from tests.support.cases import case
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

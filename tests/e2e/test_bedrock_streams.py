@@ -14,7 +14,6 @@ import trio
 import urllib3.exceptions
 from botocore.eventstream import EventStreamBuffer
 
-from tests.cuts import cuts
 from tests.e2e.bedrock_house import (
     aws_client,
     bedrock_account,
@@ -23,11 +22,11 @@ from tests.e2e.bedrock_house import (
     events_of,
     open_bedrock_house,
 )
-from tests.e2e.house import PROMPT, case
+from tests.e2e.house import PROMPT
 from tests.e2e.raw_client import message, open_raw, request
-from tests.e2e.scripted import End, Play, chunked, open_scripted, sized
-from tests.e2e.test_passthrough import tokens
-from tests.vendors.frames import CLAUDE, CONVERSE, chunk, exception, recordings
+from tests.e2e.scripted import End, Play, chunked, open_scripted
+from tests.support.cases import case
+from tests.vendors.frames import CLAUDE, CONVERSE, chunk, exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,46 +54,6 @@ def event_stream(pieces: Sequence[bytes], end: End = End.COMPLETE) -> Play:
 
 
 # --- recordings ---------------------------------------------------------------------------------------------------
-
-
-async def test_every_recording_arrives_as_it_was_sent_whole_and_cut(corpus: Path, folder: Path) -> None:
-    """Status, body and usage of each call of the runtime, by the path that was recorded."""
-    kinds = ("invoke-json", "invoke-with-response-stream", "converse-json", "converse-stream", "derived")
-    async with open_scripted() as upstream:
-        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url, models=["*"])) as house:
-            async with open_raw(house.port) as client:
-                for number, (name, meta, body, usage) in enumerate(recordings(corpus, *kinds, "count-tokens-json")):
-                    headers = [(n.lower(), v) for n, v in meta["response"]["headers"].items() if n != "content-length"]
-                    target = meta["request"]["path"]
-                    for pieces in cuts(body, drawn=2, seed=number):
-                        if len(pieces) == len(body) > 3000:
-                            continue
-                        with case(name):
-                            upstream.play = (chunked if "stream" in target else sized)(pieces, headers=headers)
-                            answer = await client.ask(request(BODY, target=target))
-                            assert (answer.status, answer.is_whole) == (200, True)
-                            assert answer.body == body
-                            assert upstream.requests[-1][0].startswith(f"POST {target} HTTP/1.1\r\n".encode())
-                            assert upstream.requests[-1][1] == BODY
-                            row = await house.row(answer.request_id)
-                            assert (row["outcome"], row["usage_source"]) == ("completed", "exact" if usage else "none")
-                            if usage:
-                                assert tokens(row) == usage
-
-
-async def test_recorded_errors_are_the_clients_to_read(corpus: Path, folder: Path) -> None:
-    async with open_scripted() as upstream:
-        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url, models=["*"])) as house:
-            async with open_raw(house.port) as client:
-                for name, meta, body, _ in recordings(corpus, "error"):
-                    status, headers = meta["response"]["status"], meta["response"]["headers"]
-                    with case(name):
-                        upstream.play = sized([body], status=status, headers=list(headers.items()))
-                        answer = await client.ask(request(BODY, target=meta["request"]["path"]))
-                        assert (answer.status, answer.body) == (status, body)
-                        assert answer.header(b"x-amzn-errortype") is not None
-                        assert answer.header(b"set-cookie") is None
-                        assert answer.header(b"x-amzn-requestid") == answer.request_id.encode()
 
 
 RAISED = (botocore.exceptions.EventStreamError, urllib3.exceptions.HTTPError)

@@ -14,9 +14,10 @@ from google.genai import errors
 
 from relay_trio.wire.json_array import JsonArrayElements
 from tests.e2e.google_house import CONTENTS, gemini_account, google_client
-from tests.e2e.house import KEY, case, open_house
+from tests.e2e.house import KEY, open_house
 from tests.e2e.raw_client import open_raw, request
 from tests.e2e.scripted import End, chunked, open_scripted
+from tests.support.cases import case
 from tests.vendors.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, event, pretty
 
 if TYPE_CHECKING:

@@ -3,73 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.cuts import cuts
-from tests.e2e.house import account, case, open_house
+from tests.e2e.house import account, open_house
 from tests.e2e.raw_client import RawClient, message, open_raw, request
-from tests.e2e.scripted import ScriptedUpstream, chunked, open_scripted, sized, stream
+from tests.e2e.scripted import ScriptedUpstream, open_scripted, sized, stream
+from tests.support.cases import case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.e2e.house import House, Row
-
-ALLOWED = ("content-type", "cache-control", "retry-after", "x-should-retry", "anthropic-ratelimit-")
-_FRAMING = {"content-length", "transfer-encoding", "content-encoding", "connection"}
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One recorded exchange and the tokens that it must be booked with."""
-
-    name: str
-    kind: str
-    status: int
-    target: str
-    request_body: bytes
-    headers: list[tuple[str, str]]
-    body: bytes
-    is_gzip: bool
-    usage: dict[str, int] | None
-
-    @property
-    def expected_headers(self) -> set[tuple[bytes, bytes]]:
-        return {(n.encode(), v.encode("latin-1")) for n, v in self.headers if n.startswith(ALLOWED)}
-
-
-def recordings(corpus: Path) -> Iterator[Recording]:
-    """Every recorded Anthropic exchange."""
-    expected = json.loads((corpus / "expected_usage.json").read_text())["recordings"]
-    for row in json.loads((corpus / "recordings" / "INDEX.json").read_text()):
-        if not row["name"].startswith("anthropic/"):
-            continue
-        stem = corpus / "recordings" / row["name"]
-        meta = json.loads(stem.with_suffix(".meta.json").read_text())
-        answer = meta["response"]
-        body = meta["request"]["body"]
-        if not isinstance(body, dict):  # some were not recorded
-            body = {"model": "claude-sim", "messages": []}
-        yield Recording(
-            name=row["name"],
-            kind=row["kind"],
-            status=answer["status"],
-            target=meta["request"]["path"],
-            request_body=json.dumps(body).encode(),
-            headers=[(n.lower(), v) for n, v in answer["headers"].items() if n.lower() not in _FRAMING],
-            body=stem.with_suffix(".body").read_bytes(),
-            is_gzip="content-encoding-gzip" in row["tags"],
-            usage=expected[row["name"]],
-        )
-
-
-def tokens(row: Row) -> dict[str, int]:
-    """The ledger's figures under the corpus' names."""
-    names = ("input", "output", "cache_creation", "cache_read", "total")
-    return {name: row[f"{name}_tokens"] for name in names}
 
 
 async def relayed(house: House, client: RawClient, upstream: ScriptedUpstream, data: bytes) -> tuple[bytes, Row]:
@@ -78,85 +23,6 @@ async def relayed(house: House, client: RawClient, upstream: ScriptedUpstream, d
     assert answer.status == 200, answer.body
     assert answer.is_whole
     return answer.body, await house.row(answer.request_id)
-
-
-async def test_every_recording_arrives_as_it_was_sent_whole_and_cut(corpus: Path, folder: Path) -> None:
-    """Status, body, allow-listed headers and usage, with either framing, in drawn pieces."""
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
-            replayed: dict[str, Recording] = {}
-            for number, recording in enumerate(recordings(corpus)):
-                if recording.status != 200:
-                    continue
-                for pieces in cuts(recording.body, drawn=3, seed=number):
-                    if len(pieces) == len(recording.body):
-                        continue  # byte by byte: below
-                    replayed[await _replay(client, upstream, recording, pieces)] = recording
-        _check_rows(await house.rows(), replayed)
-
-
-async def _replay(client: RawClient, upstream: ScriptedUpstream, recording: Recording, pieces: list[bytes]) -> str:
-    headers = list(recording.headers)
-    if recording.is_gzip:
-        headers.append(("content-encoding", "gzip"))
-    make = sized if recording.kind != "sse" and len(pieces) % 2 else chunked
-    upstream.play = make(pieces, headers=headers)
-    data = request(
-        recording.request_body, target=recording.target, headers=("accept-encoding: gzip, deflate, br, zstd",)
-    )
-    answer = await client.ask(data)
-    assert answer.status == 200, (recording.name, answer.body)
-    assert answer.is_whole, recording.name
-    assert answer.body == recording.body, recording.name
-    assert recording.expected_headers <= set(answer.headers), recording.name
-    assert answer.header(b"content-encoding") == (b"gzip" if recording.is_gzip else None)
-    foreign = {name for name, _ in recording.expected_headers} | {
-        b"request-id", b"x-request-id", b"x-relay-attempts", b"server-timing", b"date",
-        b"content-length", b"transfer-encoding", b"content-encoding",
-    }  # fmt: skip
-    assert {name for name, _ in answer.headers} <= foreign, recording.name
-    assert upstream.requests[-1][1] == recording.request_body, "the request's body was altered"
-    return answer.request_id
-
-
-def _check_rows(rows: list[Row], replayed: dict[str, Recording]) -> None:
-    assert len(rows) == len(replayed)
-    for row in rows:
-        recording = replayed[row["request_id"]]
-        with case(recording.name):
-            assert row["outcome"] == "completed"
-            assert row["usage_source"] == ("none" if recording.usage is None else "exact")
-            if recording.usage is not None:
-                assert tokens(row) == recording.usage
-
-
-async def test_recorded_errors_keep_type_and_message_and_get_our_id(corpus: Path, folder: Path) -> None:
-    """An upstream's refusal is the client's to read; only the id in it is ours."""
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
-            errors = [recording for recording in recordings(corpus) if recording.kind == "error"]
-            assert errors
-            for recording in errors:
-                upstream.play = sized([recording.body], status=recording.status, headers=recording.headers)
-                answer = await client.ask(request(recording.request_body, target=recording.target))
-                assert answer.status == recording.status
-                assert answer.is_whole
-                theirs = json.loads(recording.body)["error"]
-                assert {name: answer.error[name] for name in theirs} == theirs
-                assert (await house.row(answer.request_id))["code"] == "SH"
-
-
-async def test_streams_sent_byte_by_byte_arrive_as_they_were_sent(corpus: Path, folder: Path) -> None:
-    """Every possible cut at once, on the shortest streams and one compressed message."""
-    streams = sorted((r for r in recordings(corpus) if r.kind == "sse"), key=lambda r: len(r.body))[:2]
-    [message_, *_] = [r for r in recordings(corpus) if r.is_gzip]
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
-            replayed: dict[str, Recording] = {}
-            for recording in [*streams, message_]:
-                pieces = [recording.body[at : at + 1] for at in range(len(recording.body))]
-                replayed[await _replay(client, upstream, recording, pieces)] = recording
-        _check_rows(await house.rows(), replayed)
 
 
 async def test_a_multibyte_character_is_cut_everywhere_and_arrives_whole(folder: Path) -> None:

@@ -11,9 +11,10 @@ import anthropic
 import pytest
 import trio
 
-from tests.e2e.house import KEY, PROMPT, account, case, open_house
+from tests.e2e.house import KEY, PROMPT, account, open_house
 from tests.e2e.raw_client import envelope_error, message, open_raw, request
 from tests.e2e.scripted import End, open_scripted, stream
+from tests.support.cases import case
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from relay_trio.http import BaseAddress
-from tests.e2e.house import ACCOUNT_KEYS, CANARIES, KEY, OTHER_KEY, PROMPT, account, case, open_house
+from tests.e2e.house import ACCOUNT_KEYS, CANARIES, KEY, OTHER_KEY, PROMPT, account, open_house
 from tests.e2e.raw_client import RawClient, ask, message, open_raw, request
 from tests.e2e.scripted import open_scripted, sized
+from tests.support.cases import case
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relay_trio.errors import RelayError
 from relay_trio.http import ResponseHead, header
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.vendors.registry import PROVIDERS
 from tests.support.vendor_samples import ClientCall
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from relay_trio.api.checked_request import CheckedRequest
 
 OURS = Path(__file__).parents[1] / "recordings"
@@ -109,7 +113,7 @@ def _texts(headers: list[tuple[bytes, bytes]]) -> list[list[str]]:
     return [[name.decode(), value.decode("latin-1")] for name, value in headers]
 
 
-def _fields(headers: list[list[str]]) -> list[tuple[bytes, bytes]]:
+def _fields(headers: Iterable[Sequence[str]]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
 
 
@@ -138,6 +142,53 @@ def _read(path: Path) -> Recording:
         ends=document["ends"],
         usage=usage_of(document["usage"], is_exact=document["ends"] == "complete"),
     )
+
+
+# --- the foreign corpus -------------------------------------------------------------------------------------------
+
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_UNRECORDED: dict[str, object] = {"model": "claude-sim", "messages": [], "contents": [{"parts": [{"text": "a"}]}]}
+"""In place of a body that the corpus does not have."""
+
+
+def foreign(corpus: Path) -> list[Recording]:
+    """What a corpus holds of the operations that a provider of the registry serves."""
+    expected = json.loads((corpus / "expected_usage.json").read_text())["recordings"]
+    found = []
+    for row in json.loads((corpus / "recordings" / "INDEX.json").read_text()):
+        provider, _, name = row["name"].partition("/")
+        stem = corpus / "recordings" / row["name"]
+        meta = json.loads(stem.with_suffix(".meta.json").read_text())
+        asked, answered = meta["request"], meta["response"]
+        fields = [field for field in _fields(list(answered["headers"].items())) if field[0] not in _FRAMING]
+        document = asked["body"] if isinstance(asked["body"], dict) else _UNRECORDED
+        body = b"" if asked["method"] == "GET" else json.dumps(document).encode()
+        is_gzip = header(fields, b"content-encoding") == b"gzip"
+        accepted = [(b"accept-encoding", b"gzip, deflate, br")] if is_gzip else []
+        call = ClientCall(asked["method"], asked["path"], accepted, body)
+        operation = _operation_at(provider, call)
+        if operation is not None:
+            found.append(
+                Recording(
+                    provider=provider,
+                    name=name,
+                    operation=operation,
+                    call=call,
+                    head=ResponseHead(answered["status"], fields),
+                    body=stem.with_suffix(".body").read_bytes(),
+                    usage=usage_of(expected[row["name"]]),
+                )
+            )
+    return found
+
+
+def _operation_at(provider: str, call: ClientCall) -> str | None:
+    """The operation that ``call`` is, if ``provider`` serves it."""
+    try:
+        operation = call.match.operation.name
+    except RelayError:
+        return None
+    return operation if provider in PROVIDERS and operation in PROVIDERS[provider].calls else None
 
 
 def usage_of(counts: dict[str, int] | None, *, is_exact: bool = True) -> UsageStats:

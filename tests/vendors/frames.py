@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from relay_trio.wire.event_stream import encode_frame
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _JSON = {":content-type": "application/json"}
 
@@ -58,15 +55,3 @@ CONVERSE = [
         },
     ),
 ]
-
-
-def recordings(corpus: Path, *kinds: str) -> list[tuple[str, dict[str, Any], bytes, dict[str, int] | None]]:
-    """Name, meta, body and expected usage of every recording of Bedrock of these kinds."""
-    expected = json.loads((corpus / "expected_usage.json").read_text())["recordings"]
-    found = []
-    for row in json.loads((corpus / "recordings" / "INDEX.json").read_text()):
-        if row["name"].startswith("bedrock/") and row["kind"] in kinds:
-            stem = corpus / "recordings" / row["name"]
-            meta = json.loads(stem.with_suffix(".meta.json").read_text())
-            found.append((row["name"], meta, stem.with_suffix(".body").read_bytes(), expected[row["name"]]))
-    return found

@@ -24,11 +24,13 @@ from relay_trio.usage import UsageSource
 from relay_trio.vendors.registry import PROVIDERS, VENDORS
 from tests.cuts import cuts
 from tests.recordings.record import exchange
-from tests.support.recordings import ours, ours_of
+from tests.support.cases import case
+from tests.support.recordings import foreign, ours, ours_of
 from tests.support.vendor_samples import call_of, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.call import Call
@@ -129,8 +131,12 @@ def kind_of(recording: Recording) -> str:
 @every(GOOD)
 def test_an_answer_is_the_same_at_any_cut(recording: Recording) -> None:
     """Bytes out are bytes in where nothing is translated; usage, end and error are what was served."""
+    check_at_any_cut(recording)
+
+
+def check_at_any_cut(recording: Recording, drawn: int = 4) -> None:
     outs = set()
-    for pieces in cuts(recording.body, drawn=4):
+    for pieces in cuts(recording.body, drawn=drawn):
         reader = new_reader(recording)
         outs.add(fed(reader, pieces))
         assert reader.finish() == recording.usage
@@ -441,3 +447,50 @@ def test_a_model_has_a_place_in_the_price_list(recording: Recording) -> None:
     assert recording.checked.model is not None
     pairs = PROVIDERS[recording.provider].price_of(recording.checked.model)
     assert all(name and model == recording.checked.model for name, model in pairs)
+
+
+# --- a foreign corpus, where there is one -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def corpus_recordings(corpus: Path) -> list[Recording]:
+    found = foreign(corpus)
+    assert {each.provider for each in found} == set(PROVIDERS)
+    assert len(found) > 100
+    return found
+
+
+def test_every_answer_of_a_corpus_is_the_same_at_any_cut(corpus_recordings: list[Recording]) -> None:
+    for recording in corpus_recordings:
+        if recording.is_good:
+            with case(recording.id):
+                check_at_any_cut(recording, drawn=2)
+
+
+def test_no_stream_of_a_corpus_is_complete_before_its_end(corpus_recordings: list[Recording]) -> None:
+    """At every edge of an event and beside it."""
+    for recording in corpus_recordings:
+        if recording.is_good and recording.is_stream and not recording.is_gzip:
+            for at in drawn_cuts(recording):
+                reader = new_reader(recording)
+                fed(reader, [recording.body[:at]])
+                with case((recording.id, at)):
+                    assert not reader.is_complete or not recording.body[at:].strip()
+
+
+def test_every_answer_of_a_corpus_is_read_compressed(corpus_recordings: list[Recording]) -> None:
+    for recording in corpus_recordings:
+        if recording.is_good and not recording.is_gzip and asks_for_gzip(recording.provider, recording.operation):
+            with case(recording.id):
+                reader = call_for(recording).answer(compressed(recording, b"gzip"), recording.call.checked(GZIP))
+                fed(reader, [gzip.compress(recording.body, 1)])
+                assert reader.finish() == recording.usage
+
+
+def test_the_refusals_of_a_corpus_blame_nobody(corpus_recordings: list[Recording]) -> None:
+    """All of them are about what was asked."""
+    for recording in corpus_recordings:
+        if not recording.is_good:
+            with case(recording.id):
+                verdict = PROVIDERS[recording.provider].judge(recording.head, recording.body, 0.0)
+                assert (verdict.is_strike, verdict.is_passed_through) == (False, True)

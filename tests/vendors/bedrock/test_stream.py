@@ -19,7 +19,7 @@ from relay_trio.vendors.bedrock.stream import (
 )
 from relay_trio.wire.event_stream import EventStreamDecoder
 from tests.cuts import cuts
-from tests.vendors.frames import CLAUDE, CONVERSE, METRICS, chunk, event, exception, recordings
+from tests.vendors.frames import CLAUDE, CONVERSE, METRICS, chunk, event, exception
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,41 +40,6 @@ def fed(meter: AnswerReader, *pieces: bytes) -> AnswerReader:
     for piece in pieces:
         assert meter.feed(piece) is piece
     return meter
-
-
-@pytest.mark.parametrize(
-    ("kind", "meter"),
-    [
-        ("invoke-with-response-stream", InvokeStreamReader),
-        ("derived", InvokeStreamReader),
-        ("converse-stream", ConverseStreamReader),
-    ],
-)
-def test_every_recorded_stream_gives_its_usage_and_its_end_at_any_cut(
-    corpus: Path, kind: str, meter: type[AnswerReader]
-) -> None:
-    streams = recordings(corpus, kind)
-    assert len(streams) >= 4
-    for name, _, body, usage in streams:
-        for pieces in cuts(body, drawn=4):
-            metered = fed(meter(), *pieces)
-            assert metered.finish() == exact(usage), name
-            assert metered.is_complete, name
-            assert not metered.position.is_mid_event, name
-            assert metered.error is None, name
-
-
-@pytest.mark.parametrize(
-    ("kind", "meter"), [("invoke-with-response-stream", InvokeStreamReader), ("converse-stream", ConverseStreamReader)]
-)
-def test_no_recorded_stream_is_complete_without_its_last_frame(
-    corpus: Path, kind: str, meter: type[AnswerReader]
-) -> None:
-    for name, _, body, _ in recordings(corpus, kind):
-        last = EventStreamDecoder()
-        edges = [at for at in range(1, len(body) + 1) if last.feed(body[at - 1 : at])]
-        for edge in [*edges[:-1], *(at - 5 for at in edges), *(at - 1 for at in edges)]:
-            assert not fed(meter(), body[:edge]).is_complete, (name, edge)
 
 
 def test_metrics_that_repeat_claudes_usage_are_not_added() -> None:

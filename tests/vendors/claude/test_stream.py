@@ -26,7 +26,6 @@ from tests.cuts import cuts
 from tests.support.vendor_calls import build_request, new_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from relay_trio.api.answer_reader import AnswerReader
@@ -53,16 +52,6 @@ def build(settings: ClaudeSettings, asked: CheckedRequest) -> UpstreamRequest:
     return build_request(CLAUDE, settings, asked, credential)
 
 
-def recorded(corpus: Path, kind: str) -> Iterator[tuple[str, bytes, UsageStats | None]]:
-    expected = json.loads((corpus / "expected_usage.json").read_text())["recordings"]
-    for row in json.loads((corpus / "recordings" / "INDEX.json").read_text()):
-        if row["name"].startswith("anthropic/") and row["kind"] == kind:
-            body = (corpus / "recordings" / f"{row['name']}.body").read_bytes()
-            if "content-encoding-gzip" in row["tags"]:
-                body = gzip.decompress(body)
-            yield row["name"], body, exact(expected[row["name"]])
-
-
 def exact(expected: dict[str, int] | None) -> UsageStats | None:
     if expected is None:
         return None
@@ -81,35 +70,6 @@ def metered(meter: AnswerReader, pieces: list[bytes]) -> UsageStats:
     for piece in pieces:
         meter.feed(piece)
     return meter.finish()
-
-
-def test_every_recorded_stream_gives_its_usage_at_any_cut(corpus: Path) -> None:
-    streams = list(recorded(corpus, "sse"))
-    assert len(streams) >= 10
-    for name, body, usage in streams:
-        for pieces in cuts(body):
-            meter = SseReader(ClaudeFold())
-            assert metered(meter, pieces) == usage, name
-            assert meter.is_complete, name
-            assert not meter.position.is_mid_event, name
-
-
-def test_every_recorded_message_gives_its_usage_at_any_cut(corpus: Path) -> None:
-    messages = list(recorded(corpus, "json"))
-    assert len(messages) >= 3
-    for name, body, usage in messages:
-        for pieces in cuts(body):
-            assert metered(new_message_reader(), pieces) == (usage or NO_USAGE), name
-
-
-def test_every_recorded_message_still_compressed_gives_its_usage(corpus: Path) -> None:
-    for name, body, usage in recorded(corpus, "json"):
-        for pieces in cuts(gzip.compress(body), drawn=3):
-            head = ResponseHead(200, [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")])
-            meter = new_reader(CLAUDE, head, incoming((b"accept-encoding", b"gzip")))
-            for piece in pieces:
-                meter.feed(piece)
-            assert meter.finish() == (usage or NO_USAGE), name
 
 
 def test_every_stream_of_other_test_suites_gives_its_usage(corpus: Path) -> None:

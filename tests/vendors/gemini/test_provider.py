@@ -15,7 +15,7 @@ from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused, UpstreamRejected
 from relay_trio.http import ResponseHead, UpstreamRequest, header
 from relay_trio.outcome import Phase, Word
-from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.usage import NO_USAGE, UsageStats
 from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.provider import Gemini, retry_delay
 from relay_trio.vendors.gemini.settings import GeminiSettings
@@ -179,29 +179,6 @@ def metered(operation: str, body: bytes, head: ResponseHead = JSON, *headers: tu
         assert meter.is_complete
         usage = meter.finish()
     return usage
-
-
-def test_every_recorded_answer_has_its_usage(corpus: Path) -> None:
-    expected = json.loads((corpus / "expected_usage.json").read_text())["recordings"]
-    operations = {
-        "json": gemini.GENERATE.name, "countTokens": gemini.COUNT_TOKENS.name, "embedContent": gemini.EMBED.name,
-        "batchEmbedContents": gemini.BATCH_EMBED.name,
-    }  # fmt: skip
-    seen = 0
-    for row in json.loads((corpus / "recordings" / "INDEX.json").read_text()):
-        if not row["name"].startswith(("gemini/", "vertex/")) or row["kind"] not in operations:
-            continue
-        usage = metered(operations[row["kind"]], (corpus / "recordings" / f"{row['name']}.body").read_bytes())
-        told = expected[row["name"]]
-        if told is None:
-            assert usage == NO_USAGE, row["name"]
-        else:
-            assert usage == UsageStats(told["input"], told["output"], 0, told["cache_read"], UsageSource.EXACT), row[
-                "name"
-            ]
-            assert usage.total_tokens == told["total"], row["name"]
-        seen += 1
-    assert seen >= 20
 
 
 def test_a_large_answer_is_scanned_for_its_usage_as_it_passes() -> None:

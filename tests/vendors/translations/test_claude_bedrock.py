@@ -19,11 +19,10 @@ from relay_trio.vendors.claude.stream import ClaudeFold
 from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
 from relay_trio.wire.sse import EventBlocks, parse_block
 from tests.cuts import cuts
-from tests.vendors.bedrock.test_stream import exact
-from tests.vendors.frames import CLAUDE, CLAUDE_EVENTS, chunk, event, exception, recordings
+from tests.vendors.frames import CLAUDE, CLAUDE_EVENTS, chunk, event, exception
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.support.recordings import Recording
 
 
 def asked(
@@ -172,24 +171,24 @@ def test_an_events_name_cannot_bring_a_line_of_its_own(name: str) -> None:
     assert stream.count(b"\n") == 3
 
 
-def test_every_recorded_stream_of_claude_is_translated_with_its_usage(corpus: Path) -> None:
+def test_every_recorded_stream_of_claude_is_translated_with_its_usage(recordings: list[Recording]) -> None:
     streams = [
-        found
-        for found in recordings(corpus, "invoke-with-response-stream", "derived")
-        if "anthropic" in found[1]["request"]["path"]
+        each
+        for each in recordings
+        if each.operation == "bedrock.invoke_stream" and each.ends == "complete" and "anthropic" in each.call.target
     ]
-    assert len(streams) >= 6
-    for name, _, body, usage in streams:
-        for pieces in cuts(body, drawn=4):
+    assert len(streams) >= 4
+    for recording in streams:
+        for pieces in cuts(recording.body, drawn=4):
             translator, stream = fed(*pieces)
-            assert translator.finish() == exact(usage), name
-            assert translator.is_complete, name
-            assert b"amazon-bedrock" not in stream, name
+            assert translator.finish() == recording.usage, recording.id
+            assert translator.is_complete, recording.id
+            assert b"amazon-bedrock" not in stream, recording.id
             native = SseReader(ClaudeFold())
             native.feed(stream)
-            assert native.finish() == exact(usage), name
-            assert native.is_complete, name
-            assert events_of(stream)[-1] == ("message_stop", {"type": "message_stop"}), name
+            assert native.finish() == recording.usage, recording.id
+            assert native.is_complete, recording.id
+            assert events_of(stream)[-1] == ("message_stop", {"type": "message_stop"}), recording.id
 
 
 def test_no_stream_is_complete_before_its_last_byte() -> None:
