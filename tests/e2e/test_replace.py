@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from pydantic import SecretStr
 
 from relay_trio.config import ConfigError, Settings
 from relay_trio.keys.store import open_key_store
@@ -141,3 +142,57 @@ async def test_a_key_of_the_ledger_keeps_its_name(folder: Path) -> None:
         key = type(house.relay.settings.key[0]).model_validate({"name": "team-x", "secret": NEW_KEY})
         with pytest.raises(ConfigError, match=r"key\[0\]\.name must be unique"):
             await house.relay.replace(house.relay.settings.model_copy(update={"key": (key,)}))
+
+
+async def test_a_larger_or_smaller_body_may_be_sent(folder: Path) -> None:
+    """Whatever bound a body meets on its way is of the settings that count now."""
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        upstream.play = ANSWER
+        large = message(stream=False, metadata={"user_id": "x" * 200_000})
+        for most, status in ((100_000, 413), (300_000, 200), (1024, 413)):
+            await house.relay.replace(changed(house, server={"max_body_bytes": most}))
+            assert (await ask(house.port, request(large))).status == status
+        unsized = b"%x\r\n%b\r\n0\r\n\r\n" % (len(large), large)
+        chunked = request(framing="transfer-encoding: chunked", headers=("content-type: application/json",)) + unsized
+        await house.relay.replace(changed(house, server={"max_body_bytes": 300_000}))
+        assert (await ask(house.port, chunked)).status == 200
+
+
+async def test_requests_leave_by_the_way_that_the_settings_say(folder: Path) -> None:
+    """Under another name, and through a proxy."""
+    async with (
+        open_scripted() as upstream,
+        open_scripted() as proxy,
+        open_house(folder, [account("one", upstream.base_url)]) as house,
+    ):
+        upstream.play = proxy.play = ANSWER
+        body = request(message(stream=False))
+        await ask(house.port, body)
+        await house.relay.replace(changed(house, upstream={"user_agent": "another/1"}))
+        await ask(house.port, body)
+        assert [b"user-agent: another/1\r\n" in head for head, _ in upstream.requests] == [False, True]
+        await house.relay.replace(changed(house, upstream={"proxy": SecretStr(f"http://127.0.0.1:{proxy.port}")}))
+        await ask(house.port, body)
+        assert len(upstream.requests) == 2
+        assert proxy.requests[0][0].startswith(f"POST {upstream.base_url}/v1/messages HTTP/1.1\r\n".encode())
+
+
+async def test_operators_need_the_token_that_the_settings_say(folder: Path) -> None:
+    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        port = int(house.bound.admin_url.rpartition(":")[2])
+        look = request(method="GET", target="/debug/invariants", key=None)
+        assert (await ask(port, look)).status == 200
+        await house.relay.replace(changed(house, admin={"token": SecretStr("t")}))
+        assert (await ask(port, look)).status == 401
+
+
+async def test_a_drain_lasts_as_long_as_the_settings_say_when_it_begins(folder: Path) -> None:
+    async with open_holding() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+        await house.relay.replace(changed(house, server={"drain_seconds": 0.0}))
+        async with open_raw(house.port) as client:
+            await client.send(request(message()))
+            await until(lambda: len(upstream.requests) == 1)
+            house.drain.begin()
+            answer = await client.read_answer()
+            assert answer is not None
+            assert answer.status == 529
