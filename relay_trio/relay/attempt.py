@@ -169,9 +169,9 @@ class Attempt:
         """Copy the answer to the response channel, to its end. Cancelled here: as ``run``."""
         account, record, sender, row = self._account, self._record, self._sender, self._record.row
         call = account.call_for(self._checked)
-        meter = call.answer(response.head, self._checked)
+        reader = call.answer(response.head, self._checked)
         data = await response.receive_some()  # the answer begins with its first byte: up to here another may be tried
-        record.meter, record.provider = meter, account.provider
+        record.reader, record.provider = reader, account.provider
         record.phase = Phase.DATA
         record.first_byte()
         self._announce(account.note_success())
@@ -182,7 +182,7 @@ class Attempt:
             return UpstreamIdle(f"the upstream sent nothing for {idle_seconds:g} seconds")
 
         while data:
-            data = meter.feed(data)
+            data = reader.feed(data)
             row.sent_bytes += len(data)
             row.chunks += 1
             while not sender.has_room:
@@ -190,15 +190,15 @@ class Attempt:
                 await sender.progress()
             if data:
                 sender.write(data)
-            if not meter.is_error_forwarded and meter.error is not None:
+            if not reader.is_error_forwarded and reader.error is not None:
                 break  # nothing more comes out of it: the client gets the error now, whatever the upstream goes on with
             limit.rearm(idle_seconds, went_idle)
             data = await response.receive_some()
         record.end_is_seen()
-        if meter.error is not None:
-            self._note(verdict_in_stream(meter.error))
-            raise meter.error
-        if not meter.is_complete:
+        if reader.error is not None:
+            self._note(verdict_in_stream(reader.error))
+            raise reader.error
+        if not reader.is_complete:
             raise UpstreamTruncated("the upstream ended its stream without the last event of its dialect")
 
     # --- what is reported -----------------------------------------------------------------------------------------

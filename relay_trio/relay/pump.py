@@ -227,13 +227,13 @@ class _Stages:
 
     def failed(self, error: RelayError) -> StreamFailed:
         """The end of an answer that had begun: with an error event, unless the upstream's own went out already."""
-        meter = self._record.meter
-        if meter is None:
+        reader = self._record.reader
+        if reader is None:
             return StreamFailed(error)
-        if meter.error is error and meter.is_error_forwarded:
+        if reader.error is error and reader.is_error_forwarded:
             return StreamFailed(error, is_error_forwarded=True)
         return StreamFailed(
-            error, self._request.dialect.closing_event(error, self._request.client_request.id, meter.position)
+            error, self._request.dialect.closing_event(error, self._request.client_request.id, reader.position)
         )
 
     # --- L ---------------------------------------------------------------------------------------------------------

@@ -51,9 +51,9 @@ class RequestRecord:
         """Whether the client was sent the head of its answer."""
         self.attempt_account: Account | None = None
         """The account of the upstream attempt that lives now: set exactly while its slot is held."""
-        self.meter: AnswerReader | None = None
+        self.reader: AnswerReader | None = None
         self.provider: Provider[Any] | None = None
-        """Whose answer the meter reads, and whose prices it has."""
+        """Whose answer is read, and whose prices it has."""
         self.opened_at = trio.current_time()
         self.end_seen_at: float | None = None
         """When the end was known: the disconnect, the deadline, the last byte."""
@@ -122,7 +122,7 @@ class RequestRecord:
         """The tokens of the answer, now also in the row, with their price. Nothing is read any more."""
         if not self._is_usage_settled:
             self._is_usage_settled = True
-            self.row.usage = self.meter.finish() if self.meter is not None else NO_USAGE
+            self.row.usage = self.reader.finish() if self.reader is not None else NO_USAGE
             self.row.cost_usd = self._cost_usd()
         return self.row.usage
 

@@ -1,6 +1,6 @@
 """The top-level members of one JSON object, found without building it.
 
-Two callers need a few members of a body that may be 32 MB: the structural check of a client's request, and the meter
+Two callers need a few members of a body that may be 32 MB: the structural check of a client's request, and the reader
 of a whole answer. ``json.loads`` on such bodies holds the event loop for seconds when they are made of brackets, so
 this scanner goes over the bytes once, in whatever pieces they come, skips strings at the speed of the regular
 expression engine, and stops at fixed limits: nesting depth, structural tokens, bytes of a captured value.

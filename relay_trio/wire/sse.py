@@ -121,15 +121,3 @@ def parse_block(block: bytes) -> Event | None:
     if not data:
         return None
     return Event(event or "message", "\n".join(data))
-
-
-class EventParser:
-    """``feed(bytes) -> events``: both layers together, for readers of every event."""
-
-    def __init__(self, max_block_bytes: int = MAX_BLOCK_BYTES) -> None:
-        self._blocks = EventBlocks(max_block_bytes)
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes, in order."""
-        events = (parse_block(block) for block in self._blocks.feed(data))
-        return [event for event in events if event is not None]

@@ -169,7 +169,7 @@ async def test_the_account_of_an_attempt_is_known_exactly_while_its_slot_is_held
 async def test_the_usage_is_what_the_meter_saw_however_it_ended() -> None:
     office, seen = Office(), UsageStats(3, 4, source=UsageSource.PARTIAL)
     with pytest.raises(ZeroDivisionError), office.record("req_1") as cut:
-        cut.meter = Seen(seen)
+        cut.reader = Seen(seen)
         raise ZeroDivisionError
     with office.record("req_2") as unmetered:
         unmetered.ended(COMPLETED)
@@ -181,7 +181,7 @@ async def test_the_cost_is_known_when_the_request_is_settled() -> None:
     office = Office()
     with office.record() as record:
         record.row.model, record.row.started_at = "claude-3-7-sonnet-20250219", 1_780_000_000.0
-        record.meter = Seen(UsageStats(1000, 100, source=UsageSource.EXACT))
+        record.reader = Seen(UsageStats(1000, 100, source=UsageSource.EXACT))
         record.provider = provider_named("anthropic")
         record.ended(COMPLETED)
     assert [row.cost_usd for row in office.settled] == [pytest.approx((1000 * 3 + 100 * 15) / 1e6)]
@@ -204,7 +204,7 @@ async def test_no_error_of_the_price_lists_loses_a_row(model: Any, started_at: f
     office = Office()
     with office.record() as record:
         record.row.model, record.row.started_at = model, started_at
-        record.meter = Seen(UsageStats(tokens, source=UsageSource.EXACT))
+        record.reader = Seen(UsageStats(tokens, source=UsageSource.EXACT))
         record.provider = provider_named("anthropic")
         record.ended(COMPLETED)
     assert [(row.cost_usd, row.usage.input_tokens) for row in office.settled] == [(None, tokens)]

@@ -16,8 +16,9 @@ from zlib import crc32
 from relay_trio.wire.event_stream import EventStreamDecoder, RawFrames, encode_frame, parse_frame
 from relay_trio.wire.json_array import JsonArrayElements
 from relay_trio.wire.json_members import JsonLimitError, MemberScanner
-from relay_trio.wire.sse import EventBlocks, EventParser, parse_block
+from relay_trio.wire.sse import EventBlocks, parse_block
 from relay_trio.wire.wire_error import WireError
+from tests.support.sse import sse_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +33,12 @@ def sse(wire: bytes, cut: Cut) -> None:
     assert b"".join(cut(wire)) == wire
     for limit in (24, 1 << 20):
         assert _sse(cut(wire), limit) == _sse([wire], limit)
-    events = EventParser().feed(wire)
+    events = sse_events(wire)
     lines = "".join(
         f"event: {event.event}\n" + "".join(f"data: {line}\n" for line in event.data.split("\n")) + "\n"
         for event in events
     )
-    assert EventParser().feed(lines.encode()) == events
+    assert sse_events(lines.encode()) == events
 
 
 def _sse(pieces: list[bytes], limit: int) -> object:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_trio.wire.json_array import JsonArrayElements
-from relay_trio.wire.sse import EventParser
 from relay_trio.wire.wire_error import WireError
 from tests.cuts import cuts
+from tests.support.sse import sse_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def streams_of(corpus: Path) -> list[list[bytes]]:
     for place in ("recordings/gemini/sse-*.body", "recordings/vertex/sse-*.body", "firebase-gemini/*success*.txt"):
         for file in sorted(corpus.glob(place)):
             wire = file.read_bytes() + b"\n\n"
-            found.append([event.data.encode() for event in EventParser().feed(wire)])
+            found.append([event.data.encode() for event in sse_events(wire)])
     fixtures = sorted(corpus.glob("vercel-ai-fixtures/google/*.chunks.txt"))
     found += [file.read_bytes().splitlines() for file in fixtures]
     return [chunks for chunks in found if chunks and all(chunk.startswith(b"{") for chunk in chunks)]

@@ -10,16 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.wire.sse import Event, EventBlocks, EventParser, parse_block
+from relay_trio.wire.sse import Event, EventBlocks, parse_block
 from tests.cuts import cuts
+from tests.support.sse import sse_events
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def events_of(pieces: list[bytes], max_block_bytes: int = 65536) -> list[Event]:
-    parser = EventParser(max_block_bytes)
-    return [event for piece in pieces for event in parser.feed(piece)]
 
 
 def test_every_vector_of_the_web_platform_tests_gives_its_events_at_any_cut(corpus: Path) -> None:
@@ -29,30 +25,30 @@ def test_every_vector_of_the_web_platform_tests_gives_its_events_at_any_cut(corp
         wire = base64.b64decode(vector["wire_b64"])
         expected = [Event(event["event"], event["data"]) for event in vector["events"]]
         for pieces in cuts(wire):
-            assert events_of(pieces) == expected, vector["name"]
+            assert sse_events(*pieces) == expected, vector["name"]
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
 def test_each_end_of_line_gives_the_same_events(newline: bytes) -> None:
     wire = newline.join([b"event: a", b"data: 1", b"data: 2", b"", b": comment", b"data: 3", b"", b""])
     for pieces in cuts(wire):
-        assert events_of(pieces) == [Event("a", "1\n2"), Event("message", "3")]
+        assert sse_events(*pieces) == [Event("a", "1\n2"), Event("message", "3")]
 
 
 @given(st.lists(st.sampled_from([b"data: x", b"event: e", b"", b":c", b"id: 1", b"data", b"\xff", b"data:\xf0\x9f"])))
 def test_any_cut_of_any_lines_gives_the_same_events(lines: list[bytes]) -> None:
     for newline in (b"\n", b"\r\n", b"\r"):
         wire = b"".join(line + newline for line in lines)
-        whole = events_of([wire])
+        whole = sse_events(wire)
         for pieces in cuts(wire, drawn=3):
-            assert events_of(pieces) == whole
+            assert sse_events(*pieces) == whole
 
 
 @given(st.binary(max_size=200))
 def test_garbage_never_raises_and_is_split_invariant(wire: bytes) -> None:
-    whole = events_of([wire], max_block_bytes=20)
+    whole = sse_events(wire, max_block_bytes=20)
     for pieces in cuts(wire, drawn=3):
-        assert events_of(pieces, max_block_bytes=20) == whole
+        assert sse_events(*pieces, max_block_bytes=20) == whole
 
 
 def test_an_oversized_block_is_dropped_and_counted_and_the_next_one_is_read() -> None:

@@ -11,8 +11,8 @@ from relay_trio.api.position import WHOLE, Form, Position
 from relay_trio.errors import ErrorKind, NotFound, NoUsableAccount, UpstreamError
 from relay_trio.http import ResponseHead
 from relay_trio.vendors.claude.dialect import ClaudeDialect
-from relay_trio.wire.sse import EventParser
 from tests.support.client_requests import client_head
+from tests.support.sse import sse_events
 
 DIALECT = ClaudeDialect()
 BROKE = UpstreamError("it broke")
@@ -60,7 +60,7 @@ def test_a_whole_or_compressed_answer_has_no_place_for_an_error() -> None:
 def test_an_error_in_the_middle_of_an_event_turns_that_event_into_the_error() -> None:
     cut = b'event: content_block_delta\ndata: {"type":"content_bl'
     chunk = DIALECT.closing_event(BROKE, "req_1", Position(Form.EVENTS, is_mid_event=True))
-    (event,) = EventParser().feed(cut + chunk)
+    (event,) = sse_events(cut + chunk)
     assert event.event == "error"
     assert "it broke" in event.data
 

@@ -11,8 +11,8 @@ import trio
 
 from relay_trio.simulator import Simulator, SimulatorSettings, Usage, open_simulator, text_of
 from relay_trio.simulator.vendors.gemini.forms import MALFORMED, MALFORMED_ELEMENTS
-from relay_trio.wire.sse import EventParser
 from tests.simulator.conftest import RawClient, connect
+from tests.support.sse import sse_events
 
 if TYPE_CHECKING:
     from tests.simulator.conftest import Answer
@@ -41,7 +41,7 @@ def documents(answer: Answer) -> list[dict[str, Any]]:
     """What a stream of either form held, as far as it came."""
     if (answer.header(b"content-type") or b"").startswith(b"application/json"):
         return list(json.loads(answer.body))
-    return [json.loads(event.data) for event in EventParser().feed(answer.body)]
+    return [json.loads(event.data) for event in sse_events(answer.body)]
 
 
 def text(answers: list[dict[str, Any]]) -> str:
