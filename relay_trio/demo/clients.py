@@ -148,7 +148,7 @@ class DemoClient:
             self._close()
 
     async def _wait_admitted(self, request_id: str) -> None:
-        """Look again and again: a client is not told when the relay has its request. Cancelled here: atomic."""
+        """Look again and again: nothing shows a client when the relay has its request. Cancelled here: atomic."""
         with trio.move_on_after(_ADMISSION_SECONDS):
             while True:
                 if self._is_admitted(request_id):

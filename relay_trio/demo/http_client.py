@@ -11,7 +11,7 @@
     client.close()  FIN      client.reset()  RST      client.close_sending()  half-close      or it is cancelled
 
 It sends the bytes that it is given, so it can say what no HTTP library would. It reads by h11, which forgives little.
-How an answer ends is told by values, because every end is one that somebody tests.
+How an answer ends is a value and no exception, because every end is one that somebody tests.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class _Figures:
 
 
 class AccountTable:
-    """Figures of the requests that ended, by account; ``settled`` is told of each."""
+    """Figures of the requests that ended, by account; ``settled`` takes each."""
 
     def __init__(self) -> None:
         self._figures: defaultdict[str, _Figures] = defaultdict(_Figures)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until told to stop; the exit status."""
+    """Run until a signal stops it; the exit status."""
     settings = _settings(arguments)
     try:
         trio.run(_serve, settings)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(settings: SimulatorSettings) -> None:
-    """Serve until a signal comes. If cancelled, destroys: every connection is closed."""
+    """Serve until a signal comes. Cancelled here: destroys; every connection is closed."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_simulator(settings) as simulator:
             print(f"simulator: {simulator.base_url}", flush=True)

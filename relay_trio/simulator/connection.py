@@ -1,10 +1,10 @@
 """One TCP connection: a task that reads at all times, a task that answers, and what each end of it means.
 
     _serve   takes requests one by one and performs their answers
-    _read    never stops: while an answer waits for its next token, the peer's FIN is seen here, at that moment,
+    _read    never stops: while an answer waits for its next token, the client's FIN is seen here, at that moment,
              and cancels ``_serve``
 
-A FIN of the peer counts as its departure even though TCP would let it wait for the rest: that is what an HTTP client
+A FIN of the client counts as its departure even though TCP would let it wait for the rest: that is what an HTTP client
 that hangs up looks like. Sends go straight to the socket, so a paced chunk costs one system call.
 """
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 _RECEIVE_BYTES = 65536
 _MAX_PIPELINED = 16
 _RESET_WAIT_SECONDS = 1.0
-"""A reset throws away what the peer's kernel has not taken yet; this long it may take it, so that faults are exact."""
+"""A reset throws away what the client's kernel has not taken yet: it has so long to take it, and faults are exact."""
 _LINGER_SECONDS = 1.0
-"""After an early answer, unread request bytes would turn the close into a reset that destroys the answer."""
+"""After an early answer, unread request bytes would make the close a reset that destroys the answer."""
 
 
 class Connection:
@@ -44,7 +44,7 @@ class Connection:
     def __init__(self, sock: socket.socket, number: int, settings: SimulatorSettings) -> None:
         self.number = number
         self.bytes_sent = 0
-        self.peer_closed_at: float | None = None
+        self.client_closed_at: float | None = None
         self.is_closed = False
         self.served = 0
         self._sock = sock
@@ -55,9 +55,9 @@ class Connection:
         self._scope = trio.CancelScope()
 
     async def run(self, answer: Callable[[Connection, Request], Awaitable[bool]]) -> None:
-        """Serve until either side ends the connection; ``answer`` tells whether it may go on.
+        """Serve until either side ends the connection; ``answer`` returns whether it may go on.
 
-        If cancelled, destroys: the connection is closed.
+        Cancelled here: destroys; the connection is closed.
         """
         try:
             async with trio.open_nursery() as nursery:
@@ -69,7 +69,7 @@ class Connection:
             self.close()
 
     async def _serve(self, answer: Callable[[Connection, Request], Awaitable[bool]]) -> None:
-        """Answer one request after another. If cancelled, destroys: the answer in progress is cut."""
+        """Answer one request after another. Cancelled here: destroys; the answer in progress is cut."""
         idle_seconds = self._settings.keep_alive_seconds
         while not self.is_closed:
             if not self._requests and not self._reader.is_broken:
@@ -85,7 +85,7 @@ class Connection:
             try:
                 goes_on = await answer(self, request)
             except OSError:
-                self._peer_left()
+                self._client_left()
                 return
             if not goes_on:
                 if request.is_too_large and not self.is_closed:
@@ -93,7 +93,7 @@ class Connection:
                 return
 
     async def _read(self) -> None:
-        """Read until the peer is gone. If cancelled, safe to retry: nothing that was read is lost."""
+        """Read until the client is gone. Cancelled here: safe to retry; nothing that was read is lost."""
         sock = self._sock
         while True:
             try:
@@ -106,7 +106,7 @@ class Connection:
             except OSError:
                 data = b""
             if not data:
-                self._peer_left()
+                self._client_left()
                 return
             reader = self._reader
             reader.feed(data)
@@ -123,16 +123,16 @@ class Connection:
             if self._requests or reader.is_broken:
                 self._arrived.set()
 
-    def _peer_left(self) -> None:
-        if self.peer_closed_at is None:
-            self.peer_closed_at = time.monotonic()
+    def _client_left(self) -> None:
+        if self.client_closed_at is None:
+            self.client_closed_at = time.monotonic()
         self._scope.cancel()
 
     def _say_continue(self) -> None:
         try:
             self._sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         except OSError:
-            self._peer_left()
+            self._client_left()
 
     def _reject(self) -> None:
         with contextlib.suppress(OSError):
@@ -143,9 +143,9 @@ class Connection:
         """Hand all of ``data`` to the kernel; ``bytes_sent`` counts what it took. Returns at once when there is room.
 
         Raises:
-            OSError: the peer is gone, or the connection was closed here.
+            OSError: the client is gone, or the connection was closed here.
 
-        If cancelled, destroys: some of ``data`` was sent, and ``bytes_sent`` says how much.
+        Cancelled here: destroys; some of ``data`` was sent, and ``bytes_sent`` says how much.
         """
         sent = self._send_nowait(data)
         if sent == len(data):
@@ -174,12 +174,12 @@ class Connection:
             self._sock.close()
 
     async def reset(self) -> None:
-        """End the connection with RST, once the peer's kernel holds what was sent (at most a second).
+        """End the connection with RST, once the client's kernel holds what was sent (at most a second).
 
-        If cancelled, destroys: the connection must be closed by its owner.
+        Cancelled here: destroys; the connection must be closed by its owner.
         """
         with trio.move_on_after(_RESET_WAIT_SECONDS):
-            while self._unsent_bytes():  # noqa: ASYNC110  # the kernel tells nobody when it has sent
+            while self._unsent_bytes():  # noqa: ASYNC110  # the kernel reports to nobody that it has sent
                 await trio.sleep(0.001)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
@@ -189,9 +189,9 @@ class Connection:
         return int(struct.unpack("i", answer)[0])
 
     async def _linger(self) -> None:
-        """Let the peer read an early answer while the rest of its request is thrown away (at most a second).
+        """Let the client read an early answer while the rest of its request is thrown away (at most a second).
 
-        If cancelled, destroys: the connection is closed by its owner.
+        Cancelled here: destroys; the connection is closed by its owner.
         """
         try:
             self._sock.shutdown(socket.SHUT_WR)

@@ -33,14 +33,14 @@ async def perform(
     has_body: bool,
     is_last: bool,
 ) -> bool:
-    """Send the whole answer; tell whether the connection may serve another request.
+    """Send the whole answer; return whether the connection may serve another request.
 
     ``on_head`` is called when the head was handed to the kernel. ``has_body`` False (a HEAD request) sends no body.
 
     Raises:
-        OSError: the peer is gone.
+        OSError: the client is gone.
 
-    If cancelled, destroys: some, all or none of the answer was sent, and the connection must be closed.
+    Cancelled here: destroys; some, all or none of the answer was sent, and the connection must be closed.
     """
     if script.delay:
         await trio.sleep(script.delay)
@@ -68,7 +68,7 @@ async def perform(
 
 
 async def _generate(script: Script, plan: Plan, record: ServedRequest) -> None:
-    """The time that an answer takes when it is not streamed. If cancelled, the tokens made until then are counted."""
+    """The time that an answer takes without a stream. Cancelled here: destroys; tokens made by then are counted."""
     started = trio.current_time()
     seconds = script.generation_steps * plan.pace
     try:
@@ -80,7 +80,7 @@ async def _generate(script: Script, plan: Plan, record: ServedRequest) -> None:
 
 
 async def _send_frames(script: Script, plan: Plan, outbox: Outbox, record: ServedRequest) -> None:
-    """The body's frames, each paced one at its time. If cancelled, destroys: sent frames are in the record."""
+    """The body's frames, each paced one at its time. Cancelled here: destroys; sent frames are in the record."""
     is_chunked = script.framing is Framing.CHUNKED
     pace, jitter, uniform = plan.pace, plan.jitter, plan.rng.uniform
     interval, batch_bytes = script.byte_interval, script.batch_bytes
@@ -101,7 +101,7 @@ async def _send_frames(script: Script, plan: Plan, outbox: Outbox, record: Serve
 
 
 async def _end(ending: Ending, connection: Connection) -> bool:
-    """End the connection as ``ending`` says. If cancelled, destroys: the caller closes it."""
+    """End the connection as ``ending`` says. Cancelled here: destroys; the caller closes it."""
     if ending is Ending.STALL:
         await trio.sleep_forever()
     if ending is Ending.RESET:
@@ -137,7 +137,7 @@ class Outbox:
         self.size += len(data)
         if frame is None:
             return
-        end = self.size - (2 if data is frame.chunk else 0)  # a chunk's own CR LF tells a reader nothing new
+        end = self.size - (2 if data is frame.chunk else 0)  # a chunk's own CR LF adds nothing that a reader needs
         if frame.usage is not None:
             known = end - len(frame.content) + frame.known_after_bytes
             self._marks.append((known, partial(self._note_usage, frame.usage)))
@@ -148,9 +148,9 @@ class Outbox:
         """Send what is queued, byte by byte when there is an ``interval`` in seconds.
 
         Raises:
-            OSError: the peer is gone.
+            OSError: the client is gone.
 
-        If cancelled, destroys: what was sent is noted, the rest is lost.
+        Cancelled here: destroys; what was sent is noted, the rest is lost.
         """
         if not self._parts:
             return

@@ -20,7 +20,7 @@ class Dialect(Protocol):
     """What a fault must know of a provider's stream format."""
 
     def error_event(self, kind: str) -> Frame:
-        """An error inside a stream; ``kind`` is the dialect's word, empty for the usual one."""
+        """An error inside a stream; ``kind`` is the dialect's name for it, empty for the usual one."""
 
     def malformed(self, kind: str) -> Frame:
         """Bytes that break the format, in the way named ``kind``; empty for all ways at once."""
@@ -33,7 +33,7 @@ class Dialect(Protocol):
 
 
 def retry_after(text: str) -> bytes | None:
-    """The header's value for the word or the literal ``text``; None for ``none``."""
+    """The header's value for a name or the literal ``text``; None for ``none``."""
     if text == "none":
         return None
     if text in {"date", "past"}:
@@ -95,7 +95,7 @@ def connection_close(script: Script) -> None:
 
 
 def junk(script: Script) -> None:
-    script.raw_head = b"SSH-2.0-OpenSSH_9.2p1 not what you asked for\r\n\x00\x01\x02\x03\r\n"
+    script.raw_head = b"SSH-2.0-OpenSSH_9.2p1 not what you expect\r\n\x00\x01\x02\x03\r\n"
     script.frames = ()
     script.framing = Framing.CLOSE
 
@@ -188,7 +188,7 @@ def gzip_bomb(script: Script, megabytes: int) -> None:
 
 
 def cut_bytes(script: Script, count: int, ending: Ending) -> None:
-    """``count`` body bytes, then ``ending``. A clean one of a body with a length tells the shorter length."""
+    """``count`` body bytes, then ``ending``. A clean one announces the shorter length, where the body has a length."""
     script.frames = _first_bytes(script.frames, count)
     if ending is Ending.COMPLETE:
         script.length = min(script.length, count)

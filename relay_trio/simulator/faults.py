@@ -6,7 +6,7 @@ Written ``name`` or ``name:argument``; several are joined by ``+`` and applied i
 STATUS[:[RETRY_AFTER][/TYPE]]
     300 to 599. RETRY_AFTER goes into the header as written, or is ``date`` (in 10 s), ``past``, ``junk``, ``none``;
     A vendor that has it in the body writes it there.
-    429 says 1 unless told otherwise, the others say none. TYPE is the error's name in the dialect, if not the usual
+    429 has 1 unless another is written, the others have none. TYPE is the error's name in the dialect, if not the usual
     one of STATUS: ``429:none/ModelNotReadyException``.
 html:STATUS  big_error:STATUS/BYTES
     an error whose body is not the dialect's
@@ -30,7 +30,7 @@ huge_event:MEGABYTES
 error_event:N[/TYPE]
     after N events an error event and a clean end
 gzip  gzip_bomb:MEGABYTES
-    compressed though nobody asked; as much white space, compressed
+    compressed though the client accepts no encoding; as much white space, compressed
 early_hints  continues:N  endless_continue
     103; N times 100; 100 for ever
 huge_headers:BYTES  many_headers:N  bad_header  odd_headers
@@ -40,7 +40,7 @@ trailers  http10  connection_close
 junk  split
     not HTTP; two answers in one
 wrong_length[:N]
-    content-length wrong by N (100 unless told)
+    content-length wrong by N (100 unless written)
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Fault:
 
     @property
     def status(self) -> int | None:
-        """The status that this fault answers with in the dialect's own words, or None."""
+        """The status that this fault answers with as the dialect writes errors, or None."""
         return int(self.name) if self.name.isdecimal() else None
 
     @property
@@ -88,7 +88,7 @@ class Fault:
 
     @property
     def kind(self) -> str:
-        """The dialect's word for a status fault; empty for the usual one."""
+        """The dialect's name for a status fault; empty for the usual one."""
         return self.argument.partition("/")[2]
 
     def apply(self, script: Script, rng: Random, dialect: Dialect) -> None:

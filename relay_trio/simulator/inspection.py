@@ -1,7 +1,7 @@
 """The simulator's own routes, for a simulator in another process: ``GET /sim/truth``, ``POST /sim/reset``.
 
 Sums over all records since the last reset, and one line for each client that left in mid-answer: monotonic time,
-the request's tag and id, so that whoever hung up can tell how long it took to be seen here.
+the request's tag and id, so that whoever hung up knows how long it took until it was seen here.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def totals(truth: Truth, *, live_requests: int, open_connections: int) -> dict[s
     records = truth.records
     usage = truth.usage()
     departures = [
-        {"at": record.peer_closed_at, "tag": record.tag, "request_id": record.request_id}
+        {"at": record.client_closed_at, "tag": record.tag, "request_id": record.request_id}
         for record in records
-        if record.peer_closed_at is not None
+        if record.client_closed_at is not None
     ]
     return {
         "requests": len(records),

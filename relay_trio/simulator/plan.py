@@ -20,7 +20,7 @@ It may stand, each overriding those before it, in
 | ``tokens`` | tokens per delta |
 | ``chars`` | characters per text delta |
 | ``input``, ``cache_creation``, ``cache_read`` | tokens, in place of those computed from the request |
-| ``delta_input`` | input tokens told at the end, as after server tools; overrides what the start told |
+| ``delta_input`` | input tokens reported at the end, as after server tools; overrides those of the start |
 | ``delta_usage`` | at the end, ``all`` fields, or only ``output`` or ``thoughts``, where a vendor has these |
 | ``usage`` | ``normal``, or nonsense: ``missing``, ``null``, ``negative``, ``huge``, ``string``, ``decreasing`` |
 | ``batch`` | bytes that unpaced events may share in one send; 1 sends each alone |

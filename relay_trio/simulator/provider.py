@@ -38,7 +38,7 @@ class Provider(Dialect, Protocol):
     name: str
 
     def serves(self, request: Request) -> bool:
-        """Whether ``request`` may be for this provider; ``vendors.registry`` says who gets what several serve."""
+        """Whether ``request`` may be for this provider; ``vendors.registry`` settles who answers what several serve."""
 
     def read(self, request: Request) -> Call:
         """Understand ``request`` as far as it goes. Never raises."""

@@ -1,7 +1,7 @@
 """What one answer puts on the wire, before anyone sends it: plain values that providers write and faults rewrite.
 
 A provider describes its answer as a ``Script``: status, headers and ``Frame``s. A fault is a function that changes the
-script. ``delivery`` then performs it on a socket and tells ``truth`` what really left. So a provider knows nothing of
+script. ``delivery`` then sends it and notes in ``truth`` what really left. So a provider knows nothing of
 sockets, a fault nothing of dialects, and the delivery nothing of either.
 """
 
@@ -69,14 +69,14 @@ def frame(
 class Ending(Enum):
     """What happens after the last frame, or in place of the head."""
 
-    COMPLETE = "complete"  # as HTTP wants it
+    COMPLETE = "complete"  # as HTTP requires
     CLOSE = "close"  # FIN, whatever HTTP still expects
     RESET = "reset"  # RST
     STALL = "stall"  # silence on an open socket
 
 
 class Framing(Enum):
-    """How the body's end is told."""
+    """What marks the body's end."""
 
     CHUNKED = "chunked"
     LENGTH = "length"
@@ -136,7 +136,7 @@ class Script:
 
 
 def whole(status: int, headers: Headers, body: bytes, *, usage: Usage | None = None, member: str = "") -> Script:
-    """A script for a body that is known in full: one frame, with its length. ``member`` of the JSON tells ``usage``."""
+    """A script for a body that is known in full: one frame, with its length. ``member`` of its JSON is ``usage``."""
     frames = [replace(frame(body, usage=usage, is_last=True), usage_bytes=_member_end(body, member))]
     return Script(status, headers, frames, framing=Framing.LENGTH, length=len(body))
 

@@ -47,7 +47,7 @@ async def open_simulator(settings: SimulatorSettings | None = None) -> AsyncIter
         OSError: the port is taken.
         SpecError: ``settings.faults`` cannot be read.
 
-    If cancelled, destroys: everything is closed, and nothing of it runs on.
+    Cancelled here: destroys; everything is closed, and nothing of it runs on.
     """
     simulator = Simulator(settings or SimulatorSettings())
     simulator.accept()
@@ -152,7 +152,7 @@ class Simulator:
         """Return once ``condition()`` holds; looked at again whenever a connection or a request begins or ends, or a
         head was sent.
 
-        If cancelled, safe to retry: nothing changes.
+        Cancelled here: safe to retry; nothing changes.
         """
         while not condition():
             await self._waiters.park()
@@ -161,19 +161,19 @@ class Simulator:
     async def wait_idle(self) -> None:
         """Return once no request is being answered, which is at once if none has arrived yet.
 
-        If cancelled, safe to retry: nothing changes.
+        Cancelled here: safe to retry; nothing changes.
         """
         await self.wait_until(lambda: self.live_requests == 0)
 
     async def wait_served(self, count: int) -> None:
         """Return once ``count`` requests have arrived since the truth was cleared.
 
-        If cancelled, safe to retry: nothing changes.
+        Cancelled here: safe to retry; nothing changes.
         """
         await self.wait_until(lambda: len(self.truth.records) >= count)
 
     async def wait_disconnected(self) -> None:
-        """Return once no connection is open. If cancelled, safe to retry: nothing changes."""
+        """Return once no connection is open. Cancelled here: safe to retry; nothing changes."""
         await self.wait_until(lambda: not self._connections)
 
     def _notify(self) -> None:
@@ -183,7 +183,7 @@ class Simulator:
     # --- serving --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Accept and serve. Never returns; if cancelled, destroys: all connections are closed."""
+        """Accept and serve. Never returns. Cancelled here: destroys; all connections are closed."""
         async with trio.open_nursery() as nursery:
             while True:
                 await self._listening.wait()
@@ -207,7 +207,7 @@ class Simulator:
                 nursery.start_soon(self._serve, connection)
 
     async def _serve(self, connection: Connection) -> None:
-        """One connection from accept to close. If cancelled, destroys: it is closed."""
+        """One connection from accept to close. Cancelled here: destroys; it is closed."""
         try:
             await connection.run(self._answer)
         finally:
@@ -215,7 +215,7 @@ class Simulator:
             self._notify()
 
     async def _answer(self, connection: Connection, request: Request) -> bool:
-        """Answer one request; tell whether the connection goes on. If cancelled, destroys: the answer is cut."""
+        """Answer one request; return whether the connection goes on. Cancelled here: destroys; the answer is cut."""
         has_body = request.method != "HEAD"
         limit = self.settings.requests_per_connection
         is_last = not request.is_kept_alive or (limit is not None and connection.served >= limit)
@@ -234,14 +234,14 @@ class Simulator:
         try:
             goes_on = await perform(script, plan, connection, record, self._notify, has_body=has_body, is_last=is_last)
         except OSError:
-            connection.peer_closed_at = connection.peer_closed_at or time.monotonic()
+            connection.client_closed_at = connection.client_closed_at or time.monotonic()
             raise
         finally:
             self.live_requests -= 1
             record.closed_at = time.monotonic()
-            record.peer_closed_at = connection.peer_closed_at
+            record.client_closed_at = connection.client_closed_at
             if not goes_on:
-                record.closed_by = "simulator" if connection.peer_closed_at is None else "client"
+                record.closed_by = "simulator" if connection.client_closed_at is None else "client"
             self._notify()
         return goes_on
 

@@ -1,4 +1,4 @@
-"""What every simulated model says, and how words are counted: one text for all providers, so that answers compare."""
+"""The text of every simulated model, and how words are counted: one text for all vendors, so that answers compare."""
 
 from __future__ import annotations
 

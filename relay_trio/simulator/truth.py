@@ -28,8 +28,8 @@ class ServedRequest:
     the dialect's terminal event, or the whole body of an answer that is not a stream, was handed to the kernel.
     ``tokens_generated`` counts what was paced out, sent or not: after a disconnect, the waste. ``status`` is None until
     the head was sent. ``sent_bytes``: those after the head, chunk framing included. ``closed_by``: who ended the
-    connection with this request, None when it lives on. ``peer_closed_at``: when the peer's FIN or RST was seen, if it
-    came while the request was live.
+    connection with this request, None when it lives on. ``client_closed_at``: when the client's FIN or RST was seen, if
+    it came while the request was live.
     """
 
     request_id: str
@@ -52,7 +52,7 @@ class ServedRequest:
     head_sent_at: float | None = None
     closed_at: float | None = None
     closed_by: Literal["client", "simulator"] | None = None
-    peer_closed_at: float | None = None
+    client_closed_at: float | None = None
 
     @property
     def input_tokens(self) -> int:

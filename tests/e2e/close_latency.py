@@ -123,9 +123,9 @@ class Bench:
             await self._until(lambda: request_id in self._settled)
             if moment in (Moment.HEAD, Moment.CHUNKS, Moment.MID_WRITE):
                 record = self._simulator.truth.tagged(request_id)[0]
-                await self._until(lambda: record.peer_closed_at is not None)
-                assert record.peer_closed_at is not None
-                cell.closed.append((record.peer_closed_at - left_at) * 1000)
+                await self._until(lambda: record.client_closed_at is not None)
+                assert record.client_closed_at is not None
+                cell.closed.append((record.client_closed_at - left_at) * 1000)
             cell.settled.append((self._settled[request_id] - left_at) * 1000)
         cell.never += limit.cancelled_caught
         if way is Way.HALF_CLOSE:

@@ -498,8 +498,8 @@ def _departures(sent: Sequence[StormSent], simulator: Simulator) -> dict[str, li
     found: defaultdict[str, list[float]] = defaultdict(list)
     for record in simulator.truth.records:
         request = left.get(record.tag) if not record.is_finished else None
-        if request is not None and request.left_at is not None and record.peer_closed_at is not None:
-            late = (record.peer_closed_at - max(request.left_at, record.opened_at)) * 1000
+        if request is not None and request.left_at is not None and record.client_closed_at is not None:
+            late = (record.client_closed_at - max(request.left_at, record.opened_at)) * 1000
             if late > 0:  # else it was closed for another reason, before
                 found[f"{request.moment.name} {request.way.name}"].append(late)
     return dict(found)

@@ -89,13 +89,13 @@ def test_cancelled_anywhere_the_record_is_the_fold_of_the_bytes_taken(room: int,
         connection, record = FakeConnection(room), served()
         with run.target():
             await perform_on(connection, record, spec)
-        usage, told = folded(connection.taken), record.usage
+        usage, reported = folded(connection.taken), record.usage
         if usage is None:
-            assert told is None
+            assert reported is None
         else:
-            assert told is not None
-            assert (usage.input_tokens, usage.output_tokens) == (told.input_tokens, told.output_tokens)
-            assert (usage.source is UsageSource.EXACT) == (told.output_tokens == 5)
+            assert reported is not None
+            assert (usage.input_tokens, usage.output_tokens) == (reported.input_tokens, reported.output_tokens)
+            assert (usage.source is UsageSource.EXACT) == (reported.output_tokens == 5)
         assert (record.status == 200) == (b"\r\n\r\n" in connection.taken)
         assert not record.is_finished or b"message_stop" in connection.taken
         assert record.tokens_generated >= connection.taken.count(b"text_delta")

@@ -21,19 +21,24 @@ async def test_the_truth_is_told_in_sums_without_credentials(simulator: Simulato
     await other.stream.aclose()
     await simulator.wait_idle()
     answer = await client.ask(method="GET", target="/sim/truth")
-    told = answer.json()
+    totals = answer.json()
     assert KEY.encode() not in answer.body
-    assert (told["requests"], told["live_requests"], told["finished"], told["cut_by_client"]) == (3, 0, 2, 1)
-    assert told["statuses"] == {"200": 2, "529": 1}
-    assert told["usage"] == {
+    assert (totals["requests"], totals["live_requests"], totals["finished"], totals["cut_by_client"]) == (
+        3,
+        0,
+        2,
+        1,
+    )
+    assert totals["statuses"] == {"200": 2, "529": 1}
+    assert totals["usage"] == {
         "input_tokens": 12,
         "output_tokens": 4,
         "cache_creation_tokens": 0,
         "cache_read_tokens": 0,
         "total_tokens": 16,
     }
-    assert told["tokens_generated"] == 6
-    assert [departure["tag"] for departure in told["departures"]] == ["gone"]
+    assert totals["tokens_generated"] == 6
+    assert [departure["tag"] for departure in totals["departures"]] == ["gone"]
 
 
 async def test_the_truth_can_be_reset_from_outside(simulator: Simulator, client: RawClient) -> None:

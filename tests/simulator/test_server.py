@@ -47,10 +47,10 @@ async def test_the_peers_close_is_seen_at_once_while_it_waits(
     await simulator.wait_idle()
     await simulator.wait_disconnected()
     record = simulator.truth.last
-    assert record.peer_closed_at is not None
+    assert record.client_closed_at is not None
     assert record.closed_at is not None
-    assert record.peer_closed_at - left_at < SEEN_WITHIN_SECONDS
-    assert record.closed_at - record.peer_closed_at < SEEN_WITHIN_SECONDS
+    assert record.client_closed_at - left_at < SEEN_WITHIN_SECONDS
+    assert record.closed_at - record.client_closed_at < SEEN_WITHIN_SECONDS
     assert (record.closed_by, record.is_finished, simulator.open_connections) == ("client", False, 0)
     raw.close()
 

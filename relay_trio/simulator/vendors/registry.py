@@ -1,6 +1,6 @@
 """Every vendor that the simulator has: one line for each.
 
-A request is for the last of them that says so; the first takes what is for nobody else.
+A request goes to the last vendor that serves it; the first serves all that no other does.
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ VENDORS = (
 
 
 def new_providers(settings: SimulatorSettings) -> list[Provider]:
-    """Every vendor's, in the order in which they are to be asked whether a request is theirs."""
+    """Every vendor's, the first one that serves a request is to answer it."""
     return [make(settings) for vendor in reversed(VENDORS) for make in vendor.providers]

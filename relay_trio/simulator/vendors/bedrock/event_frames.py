@@ -50,7 +50,7 @@ def _header(name: str, value: str) -> bytes:
 
 
 def _frame(total: int, headers: int, rest: bytes) -> bytes:
-    """``rest`` behind a prelude that says ``total`` and ``headers``, with both checksums right for what is there."""
+    """``rest`` behind a prelude with the lengths ``total`` and ``headers``; both checksums are right."""
     prelude = struct.pack(">II", total, headers)
     data = prelude + _checksum(prelude) + rest
     return data + _checksum(data)

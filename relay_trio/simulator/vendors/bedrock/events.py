@@ -1,7 +1,7 @@
 """Bedrock's answers as bytes, made from Claude's: the same composition, event by event, in Amazon's envelopes.
 
 Layout after recorded streams: an invocation's events are base64 in ``chunk`` frames and the last one adds the metrics;
-Converse has events of its own and tells usage once, in ``metadata``. Both pad most payloads with ``p``; neither pings.
+Converse has events of its own and reports usage once, in ``metadata``. Both pad most payloads with ``p``; none pings.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def invoke_frames(message_id: str, model: str, made: Composition, plan: Plan) ->
             counts = metrics(made, plan)
             if counts is not None:
                 document[METRICS] = counts
-            yield frame(chunk(document), usage=claude_events.told(made.end, plan), is_last=True)
+            yield frame(chunk(document), usage=claude_events.reported(made.end, plan), is_last=True)
         elif piece is not claude_events.PING:
             yield frame(chunk(claude_events.document_of(piece)), usage=piece.usage)
 
@@ -71,7 +71,7 @@ def metrics(made: Composition, plan: Plan) -> dict[str, Any] | None:
 
 
 def converse_frames(made: Composition, plan: Plan) -> Iterator[Frame]:
-    """The events of one conversation's answer, in order; ``metadata`` is the last, and the one that tells usage."""
+    """The events of one conversation's answer, in order; ``metadata`` is the last, and the one with the usage."""
     for piece in claude_events.stream_frames("", "", made, plan):
         if piece.is_paced:
             yield _paced_event(piece)
@@ -81,7 +81,7 @@ def converse_frames(made: Composition, plan: Plan) -> Iterator[Frame]:
     counts = converse_usage(made, plan)
     if counts is not None:
         metadata["usage"] = counts
-    yield frame(converse_event("metadata", metadata), usage=claude_events.told(made.end, plan), is_last=True)
+    yield frame(converse_event("metadata", metadata), usage=claude_events.reported(made.end, plan), is_last=True)
 
 
 def converse_event(kind: str, document: dict[str, Any]) -> bytes:
@@ -97,7 +97,7 @@ def _paced_event(piece: Frame) -> Frame:
 
 
 def _translated(event: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """A Claude event in Converse's words; None for what has none there, as the start of a text."""
+    """A Claude event as Converse has it; None for one that it has not, such as the start of a text."""
     match event["type"]:
         case "message_start":
             return "messageStart", {"role": "assistant"}

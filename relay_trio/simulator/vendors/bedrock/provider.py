@@ -147,14 +147,14 @@ class Bedrock(InvokeStream):
 
     def _profiles(self, request: Request) -> dict[str, Any]:
         query = parse_qs(request.query.decode("latin-1"))
-        wanted = query.get("type", ["SYSTEM_DEFINED"])[0]
-        if wanted not in {"SYSTEM_DEFINED", "APPLICATION"}:
+        named = query.get("type", ["SYSTEM_DEFINED"])[0]
+        if named not in {"SYSTEM_DEFINED", "APPLICATION"}:
             raise Invalid("Value at 'type' must satisfy enum value set: [SYSTEM_DEFINED, APPLICATION]")
         limit, start = query.get("maxResults", ["1000"])[0], query.get("nextToken", ["0"])[0]
         if not limit.isdecimal() or not start.isdecimal() or not 1 <= int(limit) <= 1000:
             raise Invalid("Value at 'maxResults' or 'nextToken' failed to satisfy constraint")
         listed = [_profile(region, model) for region in _REGIONS for model in self._own.models]
-        listed = listed if wanted == "SYSTEM_DEFINED" else []
+        listed = listed if named == "SYSTEM_DEFINED" else []
         end = int(start) + int(limit)
         page: dict[str, Any] = {"inferenceProfileSummaries": listed[int(start) : end]}
         return page if end >= len(listed) else {**page, "nextToken": str(end)}

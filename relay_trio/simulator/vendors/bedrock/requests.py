@@ -86,7 +86,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def claude_message(document: dict[str, Any] | None, model: str) -> dict[str, Any]:
-    """The body of an invocation as the message request that it is; what it says is still to be checked.
+    """The body of an invocation as the message request that it is; its content is still to be checked.
 
     Raises:
         Invalid: the model or the stream is named in the body, or the version is not.
@@ -193,7 +193,7 @@ def _tool_choice(choice: object) -> dict[str, Any] | None:
 
 
 def counted_message(document: dict[str, Any] | None, model: str) -> dict[str, Any]:
-    """The message whose tokens are asked for.
+    """The message whose tokens are to be counted.
 
     Raises:
         Invalid: the input is neither an invocation nor a conversation.

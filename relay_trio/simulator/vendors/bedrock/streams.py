@@ -34,7 +34,7 @@ class InvokeStream:
     event = "chunk"
 
     def error_event(self, kind: str) -> Frame:
-        """See ``effects.Dialect``; a word that is not some ``...Exception`` is the code of an unmodelled error.
+        """See ``effects.Dialect``; a name that is not some ``...Exception`` is the code of an unmodelled error.
 
         Raises:
             SpecError: clients of this stream know no exception of that name.

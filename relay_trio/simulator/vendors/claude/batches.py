@@ -1,4 +1,4 @@
-"""Message batches: as much of the API as a pass-through route can be told from. Done after a set time, in memory."""
+"""Message batches: as much of the API as shows that a route passes it through. Done after a set time, in memory."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def stream_frames(message_id: str, model: str, made: Composition, plan: Plan) ->
     """The events of one message, in order."""
     opening = _usage_json(made.start, plan, split=True)
     shell = _message(message_id, model, [], None, opening)
-    yield event("message_start", {"type": "message_start", "message": shell}, usage=told(made.start, plan))
+    yield event("message_start", {"type": "message_start", "message": shell}, usage=reported(made.start, plan))
     for index, (block, deltas, closing) in enumerate(_parts(made, plan)):
         yield event("content_block_start", {"type": "content_block_start", "index": index, "content_block": block})
         if index == 0:
@@ -64,7 +64,7 @@ def stream_frames(message_id: str, model: str, made: Composition, plan: Plan) ->
     document: dict[str, Any] = {"type": "message_delta", "delta": delta}
     if usage is not None:
         document["usage"] = usage
-    yield event("message_delta", document, usage=told(made.end, plan))
+    yield event("message_delta", document, usage=reported(made.end, plan))
     yield MESSAGE_STOP
 
 
@@ -151,7 +151,7 @@ def whole_message(message_id: str, model: str, made: Composition, plan: Plan) ->
 
 def whole_usage(made: Composition, plan: Plan) -> Usage | None:
     """What a reader of the whole message knows."""
-    return told(made.end, plan)
+    return reported(made.end, plan)
 
 
 def _message(
@@ -210,8 +210,8 @@ def _delta_usage_json(made: Composition, plan: Plan) -> dict[str, Any] | None:
     return fields
 
 
-def told(usage: Usage, plan: Plan) -> Usage | None:
-    """Nonsense tells nothing; decreasing numbers do."""
+def reported(usage: Usage, plan: Plan) -> Usage | None:
+    """What a reader knows: nothing of nonsense, but decreasing numbers count."""
     return usage if plan.usage in {"normal", "decreasing"} else None
 
 

@@ -146,12 +146,12 @@ class Claude:
 
     def _models(self, request: Request) -> dict[str, Any]:
         listed = [_model(name) for name in self._own.models]
-        wanted = unquote(request.path.decode("latin-1")).removeprefix("/v1/models").strip("/")
-        if wanted:
-            name, _ = split_model(wanted)
+        named = unquote(request.path.decode("latin-1")).removeprefix("/v1/models").strip("/")
+        if named:
+            name, _ = split_model(named)
             if self._settings.accepts_unknown_models or name in self._own.models:
-                return _model(wanted)
-            raise Invalid(f"model: {wanted}", status=404)
+                return _model(named)
+            raise Invalid(f"model: {named}", status=404)
         query = parse_qs(request.query.decode("latin-1"))
         names = list(self._own.models)
         start = names.index(query["after_id"][0]) + 1 if query.get("after_id", [""])[0] in names else 0

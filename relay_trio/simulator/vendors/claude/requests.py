@@ -110,12 +110,12 @@ def compose(document: dict[str, Any], plan: Plan, counted: InputTokens) -> Compo
     room = max(1, document["max_tokens"] // per_delta)
     thinking = min(plan.thinking, room - 1) if _wants_thinking(document) else 0
     tool = _forced_tool(document)
-    wanted = max(1, plan.chunks)
-    visible = min(wanted, room - thinking)
+    planned = max(1, plan.chunks)
+    visible = min(planned, room - thinking)
     pieces: tuple[str, ...] = ()
     if tool is not None:
         pieces = _pieces(json.dumps(example(tool.get("input_schema"))), visible)
-    stop_reason = "tool_use" if tool is not None else "max_tokens" if visible < wanted else "end_turn"
+    stop_reason = "tool_use" if tool is not None else "max_tokens" if visible < planned else "end_turn"
     output = (thinking + (len(pieces) if tool is not None else visible)) * plan.tokens
     tokens = [
         computed if given is None else given

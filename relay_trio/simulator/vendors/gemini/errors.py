@@ -1,4 +1,4 @@
-"""Google's errors: the envelope, its status words, what is said about credentials. Retry delays are in the body."""
+"""Google's errors: the envelope, its statuses, what it answers about credentials. Retry delays are in the body."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def no_credential(*, is_vertex: bool) -> Refused:
 
 
 def wrong_key(*, is_vertex: bool) -> Refused:
-    """An API key that nobody knows: a 400, which no other provider says."""
+    """An API key that nobody knows: a 400, which no other provider answers."""
     details = _error_info("API_KEY_INVALID", is_vertex=is_vertex)
     return Refused("API key not valid. Please pass a valid API key.", details=details)
 

@@ -1,7 +1,7 @@
 """Gemini's answers as JSON texts: the chunks of a stream, and the one body of an answer that is not streamed.
 
-Both are made from one ``Composition``. ``usageMetadata`` is a running snapshot, told with every chunk; on Vertex the
-chunks before the last tell a ``trafficType`` only. Layout after recordings: a space after colons, none after commas.
+Both are made from one ``Composition``. ``usageMetadata`` is a running snapshot, sent with every chunk; on Vertex the
+chunks before the last hold a ``trafficType`` only. Layout after recordings: a space after colons, none after commas.
 How chunks become bytes is a matter of ``forms``.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = "CiQBjz1rXnNpbXVsYXRlZC1zaWduYXR1cmUtb2YtYS10aG91Z2h0"
 _RECEDES_BY = 7
-"""How much more output a chunk tells than is true, in an answer whose counts decrease."""
+"""How much more output a chunk reports than is true, in an answer whose counts decrease."""
 _TRAFFIC_ONLY = '"usageMetadata": {"trafficType": "ON_DEMAND"},'
 _encode = json.JSONEncoder(separators=(",", ": "), ensure_ascii=False).encode
 
@@ -32,7 +32,7 @@ class Composition:
     """What one answer will hold: numbers of deltas, the function call if any, and the prompt's tokens.
 
     ``text`` deltas are spent on ``call`` when there is one: it comes in one piece. ``hidden_thoughts`` are counted
-    and not shown. ``prompt`` holds ``cached`` and not ``tool_use``; the last chunk tells ``end_prompt`` in its place.
+    and not shown. ``prompt`` holds ``cached`` and not ``tool_use``; the last chunk reports ``end_prompt`` in its place.
     ``tokens`` are those of one delta.
     """
 
@@ -55,7 +55,7 @@ class Composition:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who answers: what every chunk says about itself."""
+    """Who answers: what stands in every chunk."""
 
     model: str
     response_id: str
@@ -91,16 +91,16 @@ def stream_chunks(made: Composition, plan: Plan, source: Source) -> Iterator[Chu
             candidates += steps * tokens
         is_last = position == count - 1
         if source.is_vertex and not is_last:
-            told, usage = "" if plan.usage == "missing" else _TRAFFIC_ONLY, None
+            reported, usage = "" if plan.usage == "missing" else _TRAFFIC_ONLY, None
         else:
             counts = (
                 _end_counts(made, plan)
                 if is_last
                 else _running_counts(made, plan, candidates, thoughts, is_first=position == 0)
             )
-            told, usage = _told_text(counts, plan.usage, source.is_vertex)
+            reported, usage = _reported_text(counts, plan.usage, source.is_vertex)
         head = _head(part, made.finish_reason if is_last else "", source.is_vertex)
-        yield Chunk(f"{head}{told}{tail}", unpaid + steps * tokens, usage, steps > 0, is_last)
+        yield Chunk(f"{head}{reported}{tail}", unpaid + steps * tokens, usage, steps > 0, is_last)
         unpaid = 0
 
 
@@ -173,7 +173,7 @@ def whole_answer(made: Composition, plan: Plan, source: Source) -> tuple[dict[st
         parts.append(_text_fields(text_of(made.text, plan.chars), kind))
     candidate = {"content": {"parts": parts, "role": "model"}, "finishReason": made.finish_reason, "index": 0}
     document: dict[str, Any] = {"candidates": [candidate]}
-    fields, usage = tell(_end_counts(made, plan), plan.usage, source.is_vertex)
+    fields, usage = report(_end_counts(made, plan), plan.usage, source.is_vertex)
     if fields is not None:
         document["usageMetadata"] = fields
     return document | _about(source), usage
@@ -182,7 +182,7 @@ def whole_answer(made: Composition, plan: Plan, source: Source) -> tuple[dict[st
 # --- usage --------------------------------------------------------------------------------------------------------
 
 _NONSENSE: dict[str, object] = {"negative": -5, "huge": 1e300, "string": "many", "null": None}
-Told = tuple[dict[str, Any] | None, Usage | None]
+Reported = tuple[dict[str, Any] | None, Usage | None]
 """``usageMetadata`` as sent, None when it is left out; and what its reader knows."""
 
 
@@ -197,7 +197,7 @@ class Counts(NamedTuple):
 
 
 def _end_counts(made: Composition, plan: Plan) -> Counts:
-    """As the last chunk and the whole answer tell them."""
+    """As the last chunk and the whole answer report them."""
     thoughts = (made.thoughts + made.hidden_thoughts) * made.tokens
     candidates = 0 if plan.delta_usage == "thoughts" else made.text * made.tokens
     return Counts(made.end_prompt, made.tool_use, made.cached, candidates, thoughts)
@@ -209,7 +209,7 @@ def _running_counts(made: Composition, plan: Plan, candidates: int, thoughts: in
     return Counts(made.prompt, 0 if is_first else made.tool_use, made.cached, candidates, thoughts)
 
 
-def tell(counts: Counts, kind: str, is_vertex: bool) -> Told:
+def report(counts: Counts, kind: str, is_vertex: bool) -> Reported:
     """``counts`` in Google's fields and in our columns; ``kind`` is the plan's ``usage``.
 
     As in all of Google's JSON, a count of zero is left out.
@@ -238,7 +238,7 @@ def tell(counts: Counts, kind: str, is_vertex: bool) -> Told:
 
 
 @lru_cache(maxsize=8192)
-def _told_text(counts: Counts, kind: str, is_vertex: bool) -> tuple[str, Usage | None]:
-    """The same as a piece of a chunk: answers of one length tell the same numbers again and again."""
-    fields, usage = tell(counts, kind, is_vertex)
+def _reported_text(counts: Counts, kind: str, is_vertex: bool) -> tuple[str, Usage | None]:
+    """The same as a piece of a chunk: answers of one length report the same numbers again and again."""
+    fields, usage = report(counts, kind, is_vertex)
     return "" if fields is None else f'"usageMetadata": {_encode(fields)},', usage

@@ -1,4 +1,4 @@
-"""Gemini's catalogue of models, and embeddings: what is asked of a model besides generating."""
+"""Gemini's catalogue of models, and embeddings: what a model does besides generating."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def embed(requests: Sequence[object]) -> tuple[list[dict[str, Any]], int]:
     """An embedding for each ``EmbedContentRequest``, and the tokens of all. The same content gives the same values.
 
     Raises:
-        Refused: there is no content, or the size asked for is none.
+        Refused: there is no content, or the size is not one that there is.
     """
     if not requests:
         raise Refused("* BatchEmbedContentsRequest.requests: at least one request is required\n")

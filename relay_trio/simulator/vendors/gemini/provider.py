@@ -163,8 +163,8 @@ class GeminiArrays(Gemini):
 
 
 def _counted(call: Call, plan: Plan, target: Target) -> dict[str, Any]:
-    asked = get(call.document, "generateContentRequest") or call.document
-    tokens = count_tokens(check_contents(asked if isinstance(asked, dict) else None))
+    given = get(call.document, "generateContentRequest") or call.document
+    tokens = count_tokens(check_contents(given if isinstance(given, dict) else None))
     tokens = tokens if plan.input is None else plan.input
     document: dict[str, Any] = {"totalTokens": tokens}
     if target.is_vertex:
@@ -175,14 +175,14 @@ def _counted(call: Call, plan: Plan, target: Target) -> dict[str, Any]:
 
 def _embedded(call: Call, plan: Plan, request_id: str, target: Target) -> Script:
     is_batch = target.verb == "batchEmbedContents"
-    asked = get(call.document, "requests") if is_batch else [call.document]
-    embeddings, tokens = models.embed(asked if isinstance(asked, list) else [])
+    given = get(call.document, "requests") if is_batch else [call.document]
+    embeddings, tokens = models.embed(given if isinstance(given, list) else [])
     tokens = tokens if plan.input is None else plan.input
-    fields, usage = events.tell(events.Counts(tokens), plan.usage, target.is_vertex)
+    fields, usage = events.report(events.Counts(tokens), plan.usage, target.is_vertex)
     document: dict[str, Any] = {"embeddings": embeddings} if is_batch else {"embedding": embeddings[0]}
     if fields is not None:
         if not target.is_vertex:
-            fields.pop("totalTokenCount")  # observed: only Vertex tells it here
+            fields.pop("totalTokenCount")  # observed: only Vertex reports it here
         document["usageMetadata"] = fields
     return _answer(request_id, document, usage)
 
@@ -194,7 +194,7 @@ def _answer(request_id: str, document: object, usage: Usage | None = None) -> Sc
 
 
 def _headers(request_id: str) -> Headers:
-    """Google's, and the id by which the truth finds the record: Google tells ids in bodies only (``responseId``)."""
+    """Google's, and the id by which the truth finds the record: Google has ids in bodies only (``responseId``)."""
     return [
         (b"request-id", request_id.encode()),
         (b"vary", b"Origin, X-Origin, Referer"),

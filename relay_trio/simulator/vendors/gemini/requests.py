@@ -34,7 +34,7 @@ _ROLES = frozenset({None, "", "user", "model", "function", "tool"})
 _SERVER_TOOLS = ("googleSearch", "googleSearchRetrieval", "codeExecution", "urlContext")
 _TOKENS_PER_PART = 2
 _TOOL_USE_TOKENS = 102
-"""What a tool that runs at Google adds to the prompt, told as ``toolUsePromptTokenCount``."""
+"""What a tool that runs at Google adds to the prompt, reported as ``toolUsePromptTokenCount``."""
 _CACHED_TOKENS = 594
 """The size of every cached content that a request names."""
 
@@ -89,7 +89,7 @@ def is_ours(request: Request) -> bool:
 
 
 def is_array(request: Request) -> bool:
-    """Whether a stream is asked for without ``alt=sse``: the answer is then one JSON array."""
+    """Whether ``request`` is for a stream without ``alt=sse``: the answer is then one JSON array."""
     target = read_target(request)
     is_stream = target is not None and target.verb == "streamGenerateContent"
     query = _query(request)
@@ -196,12 +196,12 @@ def compose(document: dict[str, Any], plan: Plan) -> Composition:
     """What the answer will hold. ``maxOutputTokens`` bounds the deltas, thinking first, shown or not."""
     settings = get(document, "generationConfig")
     per_delta = max(1, plan.tokens)
-    wanted = max(1, plan.chunks)
+    planned = max(1, plan.chunks)
     limit = get(settings, "maxOutputTokens")
-    room = wanted + plan.thinking if limit is None else max(1, limit // per_delta)
+    room = planned + plan.thinking if limit is None else max(1, limit // per_delta)
     is_thinking, is_shown = _thinking(get(settings, "thinkingConfig"))
     thinking = min(plan.thinking, room - 1) if is_thinking else 0
-    visible = min(wanted, room - thinking)
+    visible = min(planned, room - thinking)
     cached = _CACHED_TOKENS if get(document, "cachedContent") else 0
     if plan.cache_read is not None:
         cached = plan.cache_read
@@ -215,7 +215,7 @@ def compose(document: dict[str, Any], plan: Plan) -> Composition:
         hidden_thoughts=0 if is_shown else thinking,
         text=visible,
         call=_forced_call(document),
-        finish_reason="MAX_TOKENS" if visible < wanted else "STOP",
+        finish_reason="MAX_TOKENS" if visible < planned else "STOP",
         prompt=prompt,
         end_prompt=end_prompt,
         cached=cached,
@@ -225,7 +225,7 @@ def compose(document: dict[str, Any], plan: Plan) -> Composition:
 
 
 def _thinking(config: object) -> tuple[bool, bool]:
-    """Whether the model thinks, and whether it shows it: it does not think unless the request speaks of it."""
+    """Whether the model thinks, and whether it shows it: it thinks only if the request configures its thinking."""
     is_thinking = isinstance(config, dict) and get(config, "thinkingBudget") != 0
     return is_thinking, get(config, "includeThoughts") is True
 

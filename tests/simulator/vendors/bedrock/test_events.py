@@ -148,8 +148,8 @@ def test_nonsense_for_usage_tells_nothing(usage: str, value: object) -> None:
     assert documents[-1].get(METRICS, {"inputTokenCount": ...})["inputTokenCount"] == value
     frames, found = conversed(f"usage={usage}")
     assert usages(frames) == []
-    for told in (found[-1][1], json.loads(whole_conversation(*composed(f"usage={usage}")))):
-        counts = told.get("usage", dict.fromkeys(("inputTokens", "totalTokens", "cacheReadInputTokens"), ...))
+    for reported in (found[-1][1], json.loads(whole_conversation(*composed(f"usage={usage}")))):
+        counts = reported.get("usage", dict.fromkeys(("inputTokens", "totalTokens", "cacheReadInputTokens"), ...))
         assert {counts[name] for name in ("inputTokens", "totalTokens", "cacheReadInputTokens")} == {value}
 
 

@@ -79,14 +79,14 @@ async def test_the_body_is_cut_at_and_inside_frames(simulator: Simulator, verb: 
 @pytest.mark.parametrize("verb", STREAMS)
 async def test_usage_counts_once_its_frame_was_sent_whole(simulator: Simulator, verb: str) -> None:
     total = len(_frames((await alone(simulator, verb)).body))
-    told = []
+    reported = []
     for count in range(total + 1):
         await alone(simulator, verb, f"fault=close_after_events:{count}")
-        told.append((simulator.truth.last.output_tokens, simulator.truth.last.is_finished))
+        reported.append((simulator.truth.last.output_tokens, simulator.truth.last.is_finished))
     if verb.startswith("invoke"):
-        assert told == [(0, False), *[(1, False)] * (total - 2), (5, False), (5, True)]
+        assert reported == [(0, False), *[(1, False)] * (total - 2), (5, False), (5, True)]
     else:
-        assert told == [*[(0, False)] * total, (5, True)]
+        assert reported == [*[(0, False)] * total, (5, True)]
 
 
 @pytest.mark.parametrize("verb", STREAMS)

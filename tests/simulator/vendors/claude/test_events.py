@@ -67,11 +67,11 @@ def test_each_frame_is_one_event_and_its_chunk_is_http_framing() -> None:
 def test_the_frames_tell_the_usage_that_their_bytes_hold(usage: str) -> None:
     frames, events, whole = made(f"usage={usage},delta_input=99")
     start, end = [frame.usage for frame in frames if frame.usage is not None]
-    told = events[0][1]["message"]["usage"]
-    assert (start.input_tokens, start.output_tokens) == (told["input_tokens"], told["output_tokens"])
+    reported = events[0][1]["message"]["usage"]
+    assert (start.input_tokens, start.output_tokens) == (reported["input_tokens"], reported["output_tokens"])
     assert (start.cache_creation_tokens, start.cache_read_tokens) == (22, 33)
-    told = events[-2][1]["usage"]
-    assert (end.input_tokens, end.output_tokens) == (told["input_tokens"], told["output_tokens"]) == (99, 3)
+    reported = events[-2][1]["usage"]
+    assert (end.input_tokens, end.output_tokens) == (reported["input_tokens"], reported["output_tokens"]) == (99, 3)
     assert (start.output_tokens > end.output_tokens) == (usage == "decreasing")
     assert whole["usage"]["input_tokens"] == 99
 

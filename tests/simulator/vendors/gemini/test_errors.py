@@ -56,9 +56,9 @@ def test_vertex_speaks_of_tokens() -> None:
     assert (wrong.status, wrong.details[0]["metadata"]["service"]) == (401, "aiplatform.googleapis.com")
 
 
-@pytest.mark.parametrize(("given", "told"), [(b"7", "7s"), (b"34.4", "34.4s"), (b"-5", "-5s"), (b"soon", "soon")])
-def test_a_delay_is_told_in_seconds(given: bytes, told: str) -> None:
-    assert delay_details(503, given)[0]["retryDelay"] == told
+@pytest.mark.parametrize(("given", "reported"), [(b"7", "7s"), (b"34.4", "34.4s"), (b"-5", "-5s"), (b"soon", "soon")])
+def test_a_delay_is_told_in_seconds(given: bytes, reported: str) -> None:
+    assert delay_details(503, given)[0]["retryDelay"] == reported
 
 
 def test_a_date_becomes_the_seconds_until_then() -> None:

@@ -91,9 +91,13 @@ def test_thoughts_come_first_are_signed_and_counted_outside_the_candidates() -> 
     assert [parts(document)[0].get("thought") for document in documents] == [True, True, None, None, None]
     assert ["thoughtSignature" in parts(document)[0] for document in documents] == [False, False, True, False, False]
     assert parts(whole)[0] == {"text": thinking_of(2), "thought": True}
-    told = documents[-1]["usageMetadata"]
-    assert (told["promptTokenCount"], told["candidatesTokenCount"], told["thoughtsTokenCount"]) == (11, 6, 4)
-    assert told["totalTokenCount"] == 21
+    counts = documents[-1]["usageMetadata"]
+    assert (counts["promptTokenCount"], counts["candidatesTokenCount"], counts["thoughtsTokenCount"]) == (
+        11,
+        6,
+        4,
+    )
+    assert counts["totalTokenCount"] == 21
     assert usage == chunks[-1].usage == Usage(11, 10)
     assert sum(chunk.tokens for chunk in chunks) == 10
 
@@ -121,9 +125,9 @@ def test_a_call_comes_in_one_piece_before_an_empty_end() -> None:
 def test_every_chunk_tells_the_usage_that_its_bytes_hold(spec: str, fields: dict[str, Any]) -> None:
     chunks, documents, whole, usage = made(spec, **fields)
     for chunk, document in zip(chunks, documents, strict=True):
-        told = document["usageMetadata"]
-        assert chunk.usage == fold(told)
-        assert told["totalTokenCount"] == chunk.usage.total_tokens
+        counts = document["usageMetadata"]
+        assert chunk.usage == fold(counts)
+        assert counts["totalTokenCount"] == chunk.usage.total_tokens
     assert usage == fold(whole["usageMetadata"]) == chunks[-1].usage
 
 
@@ -162,7 +166,7 @@ def test_vertex_counts_in_the_last_chunk_only() -> None:
     ("usage", "value"), [("null", None), ("negative", -5), ("huge", 1e300), ("string", "many"), ("missing", ...)]
 )
 def test_nonsense_for_usage_tells_nothing(usage: str, value: object, is_vertex: bool) -> None:
-    chunks, documents, whole, told = made(f"usage={usage}", is_vertex=is_vertex)
-    assert {chunk.usage for chunk in chunks} == {told} == {None}
+    chunks, documents, whole, counts = made(f"usage={usage}", is_vertex=is_vertex)
+    assert {chunk.usage for chunk in chunks} == {counts} == {None}
     for document in (documents[-1], whole):
         assert document.get("usageMetadata", {"promptTokenCount": ...})["promptTokenCount"] == value

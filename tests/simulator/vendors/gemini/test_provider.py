@@ -60,8 +60,12 @@ async def test_every_route_gives_the_same_text_and_the_truth_has_its_usage(
     assert (answer.status, answer.ended) == (200, "whole")
     answers = [answer.json()] if verb == "generateContent" else documents(answer)
     assert text(answers) == text_of(7)
-    told = answers[-1]["usageMetadata"]
-    assert (told["promptTokenCount"], told["cachedContentTokenCount"], told["candidatesTokenCount"]) == (9, 3, 7)
+    counts = answers[-1]["usageMetadata"]
+    assert (counts["promptTokenCount"], counts["cachedContentTokenCount"], counts["candidatesTokenCount"]) == (
+        9,
+        3,
+        7,
+    )
     record = simulator.truth.last
     assert record.usage == Usage(6, 7, 0, 3)
     assert (record.model, record.credential, record.is_stream) == (

@@ -55,11 +55,11 @@ async def with_async_sdk(simulator: Simulator, use: Callable[[Any], Awaitable[An
 
 def used(answer: types.GenerateContentResponse) -> Usage:
     """What the SDK reports, in our columns."""
-    told = answer.usage_metadata
-    assert told is not None
-    cached = told.cached_content_token_count or 0
-    prompt = (told.prompt_token_count or 0) + (told.tool_use_prompt_token_count or 0)
-    return Usage(prompt - cached, (told.candidates_token_count or 0) + (told.thoughts_token_count or 0), 0, cached)
+    counts = answer.usage_metadata
+    assert counts is not None
+    cached = counts.cached_content_token_count or 0
+    prompt = (counts.prompt_token_count or 0) + (counts.tool_use_prompt_token_count or 0)
+    return Usage(prompt - cached, (counts.candidates_token_count or 0) + (counts.thoughts_token_count or 0), 0, cached)
 
 
 def folded(chunks: Iterator[types.GenerateContentResponse]) -> tuple[str, Usage, str]:
