@@ -19,7 +19,7 @@ from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamProtocolError
 from relay_trio.http import ResponseHead
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 TEXT = b"data: hello\n\n" * 20
 

@@ -11,7 +11,7 @@ from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.position import WHOLE
 from relay_trio.errors import UpstreamProtocolError
 from relay_trio.usage import NO_USAGE
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 LIST = b'{ "models": [ {"name": "models/a", "x": 1},\n {"name": "models/b"} ], "nextPageToken": "t\xc3\xa4" }\n'
 

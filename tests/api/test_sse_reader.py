@@ -6,7 +6,7 @@ from relay_trio.api.position import Form, Position
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 STREAM = b"data: one\n\nevent: two\r\ndata: 2\r\n\r\ndata: end\n\n"
 BLOCKS = [b"data: one", b"event: two\ndata: 2", b"data: end"]

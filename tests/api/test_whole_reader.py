@@ -10,7 +10,7 @@ import pytest
 from relay_trio.api.metering import UsageFold
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 USAGE = {"in": 3, "out": 4}
 FOUND = UsageStats(3, 4, source=UsageSource.EXACT)

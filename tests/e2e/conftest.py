@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
-from tests.e2e.house import House, account, open_house
+from tests.support.socket_harness import Harness, account, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,8 +30,8 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def relay(simulator: Simulator, folder: Path) -> AsyncIterator[House]:
+async def relay(simulator: Simulator, folder: Path) -> AsyncIterator[Harness]:
     """A relay with the accounts ``one`` and ``two`` on the simulator; at rest when the test is over."""
     accounts = [account("one", simulator.base_url), account("two", simulator.base_url, number=1)]
-    async with open_house(folder, accounts) as house:
-        yield house
+    async with open_harness(folder, accounts) as harness:
+        yield harness

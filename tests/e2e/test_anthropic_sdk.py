@@ -15,14 +15,14 @@ import anthropic
 import pytest
 import trio
 
-from tests.e2e.house import KEY, OTHER_KEY, PROMPT, account, open_house
+from tests.support.socket_harness import KEY, OTHER_KEY, PROMPT, account, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from relay_trio.simulator import ServedRequest, Simulator
-    from tests.e2e.house import House, Row
+    from tests.support.socket_harness import Harness, Row
 
     Call = Callable[[anthropic.Anthropic], object]
 
@@ -128,7 +128,7 @@ CALLS: dict[str, Call] = {
 }
 
 
-async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulator: Simulator, relay: House) -> None:
+async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulator: Simulator, relay: Harness) -> None:
     """Directly, then through the relay; SDK, ledger and simulator agree on every token."""
     with _client(simulator.base_url) as direct, _client(relay.url) as through:
         for name, call in CALLS.items():
@@ -197,7 +197,7 @@ def raised(call: Call, client: anthropic.Anthropic) -> tuple[Raised, str]:
 async def test_errors_are_of_the_same_class_and_status(call: Any, simulator: Simulator, folder: Path) -> None:
     """Statuses that are the request's fault or everybody's: class, status, type and message are the upstream's."""
     accounts = [account("one", simulator.base_url), account("two", simulator.base_url, number=1)]
-    async with open_house(folder, accounts, breaker={"enabled": False}) as relay:
+    async with open_harness(folder, accounts, breaker={"enabled": False}) as relay:
         with _client(simulator.base_url) as direct, _client(relay.url) as through:
             for status in (400, 404, 405, 409, 413, 422, 429, 500, 502, 503, 504, 529):
                 failing = partial(call, model=f"claude-sim:fault={status}")
@@ -215,7 +215,9 @@ async def test_errors_are_of_the_same_class_and_status(call: Any, simulator: Sim
                 assert seen.status == 200
 
 
-async def test_a_request_that_the_upstream_refuses_is_refused_in_its_words(simulator: Simulator, relay: House) -> None:
+async def test_a_request_that_the_upstream_refuses_is_refused_in_its_words(
+    simulator: Simulator, relay: Harness
+) -> None:
     """Validation is the upstream's: the relay only looks for the model."""
     with _client(simulator.base_url) as direct, _client(relay.url) as through:
         for more in ({"max_tokens": 0}, {"messages": []}, {"messages": [{"role": "nobody", "content": "x"}]}):
@@ -228,7 +230,7 @@ async def test_a_request_that_the_upstream_refuses_is_refused_in_its_words(simul
             assert (row["outcome"], row["code"]) == ("rejected_request", "SH")
 
 
-async def test_errors_of_the_relay_itself_have_the_sdks_classes(relay: House) -> None:
+async def test_errors_of_the_relay_itself_have_the_sdks_classes(relay: Harness) -> None:
     """A bad key, a model the key may not use, a route that is not there."""
     for url, key, call, kind, status in (
         (relay.url, "rt_wrong", create, anthropic.AuthenticationError, 401),
@@ -247,7 +249,7 @@ async def test_errors_of_the_relay_itself_have_the_sdks_classes(relay: House) ->
 
 async def test_the_sdks_retries_wait_as_long_as_our_retry_after_says(simulator: Simulator, folder: Path) -> None:
     """One account, told to wait a second: the SDK's second attempt comes after that and succeeds."""
-    async with open_house(folder, [account("one", simulator.base_url)]) as relay:
+    async with open_harness(folder, [account("one", simulator.base_url)]) as relay:
         simulator.plan_next("fault=429:1")
         with anthropic.Anthropic(base_url=relay.url, api_key=KEY, max_retries=2) as client:
             began = trio.current_time()
@@ -258,7 +260,7 @@ async def test_the_sdks_retries_wait_as_long_as_our_retry_after_says(simulator: 
         assert rows[0]["outcome"] == "upstream_rate_limited"
 
 
-async def test_the_sdk_does_not_retry_what_cannot_help(simulator: Simulator, relay: House) -> None:
+async def test_the_sdk_does_not_retry_what_cannot_help(simulator: Simulator, relay: Harness) -> None:
     """A refusal that is the request's fault is asked once, even with retries on."""
     with anthropic.Anthropic(base_url=relay.url, api_key=KEY, max_retries=2) as client:
         for model in ("claude-sim:fault=400", "a b"):
@@ -270,7 +272,7 @@ async def test_the_sdk_does_not_retry_what_cannot_help(simulator: Simulator, rel
 # --- batches ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_lives_its_whole_life_at_one_account(simulator: Simulator, relay: House) -> None:
+async def test_a_batch_lives_its_whole_life_at_one_account(simulator: Simulator, relay: Harness) -> None:
     """Created, found, listed, read, cancelled, deleted: always at the account that has it."""
     for url in (simulator.base_url, relay.url):
         with _client(url) as client:
@@ -299,7 +301,7 @@ def _batch_life(client: anthropic.Anthropic) -> None:
 # --- leaving ------------------------------------------------------------------------------------------------------
 
 
-async def test_closing_the_stream_midway_is_booked_as_a_disconnect(simulator: Simulator, relay: House) -> None:
+async def test_closing_the_stream_midway_is_booked_as_a_disconnect(simulator: Simulator, relay: Harness) -> None:
     """The upstream is closed, the slot is back, and what was seen is in the ledger as partial."""
     model = "claude-sim:chunks=2000,pace=0.01,input=31,cache_read=5"
     with _client(relay.url) as client:
@@ -329,7 +331,7 @@ def _leave_midway(client: anthropic.Anthropic, model: str) -> list[str]:
 # --- the asynchronous client --------------------------------------------------------------------------------------
 
 
-async def test_the_asynchronous_client_sees_the_same(simulator: Simulator, relay: House) -> None:
+async def test_the_asynchronous_client_sees_the_same(simulator: Simulator, relay: Harness) -> None:
     """On trio, ten at a time."""
     seen: list[object] = []
     for url in (simulator.base_url, relay.url):
@@ -362,7 +364,9 @@ async def _async_stream(client: anthropic.AsyncAnthropic, results: list[object])
 @pytest.mark.filterwarnings(
     "ignore:Async generator:ResourceWarning"
 )  # the SDK leaves its own generators to the collector
-async def test_the_asynchronous_client_raises_the_same_and_may_be_cancelled(simulator: Simulator, relay: House) -> None:
+async def test_the_asynchronous_client_raises_the_same_and_may_be_cancelled(
+    simulator: Simulator, relay: Harness
+) -> None:
     """Status errors, an error event, and trio's cancellation, which the relay sees as a disconnect."""
     async with anthropic.AsyncAnthropic(base_url=relay.url, api_key=KEY, max_retries=0) as client:
         with pytest.raises(anthropic.BadRequestError):
@@ -388,7 +392,7 @@ async def _async_stream_of(client: anthropic.AsyncAnthropic, model: str) -> None
 
 
 async def test_many_clients_at_once_share_the_slots_and_every_token_is_booked(
-    simulator: Simulator, relay: House
+    simulator: Simulator, relay: Harness
 ) -> None:
     """Forty streams over eight slots: nobody fails, the sum of the ledger is the sum of what was served."""
     async with anthropic.AsyncAnthropic(base_url=relay.url, api_key=KEY, max_retries=0) as client:
@@ -405,7 +409,7 @@ async def test_many_clients_at_once_share_the_slots_and_every_token_is_booked(
     assert {row["account"] for row in rows} == {"one", "two"}
 
 
-async def test_the_clients_own_request_id_is_kept_beside_ours(relay: House) -> None:
+async def test_the_clients_own_request_id_is_kept_beside_ours(relay: Harness) -> None:
     """``x-request-id`` of the client is echoed and booked; ``request-id`` stays ours."""
     with _client(relay.url) as client:
         call = partial(

@@ -20,7 +20,7 @@ import trio
 from relay_trio.keys.access_pairs import AccessKeyPair
 from relay_trio.simulator import SimulatorSettings, open_simulator
 from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings
-from tests.e2e.bedrock_house import (
+from tests.support.aws_clients import (
     PAIR,
     REGION,
     aws_client,
@@ -28,17 +28,17 @@ from tests.e2e.bedrock_house import (
     claude_client,
     client_pair,
     events_of,
-    open_bedrock_house,
+    open_bedrock_harness,
 )
-from tests.e2e.house import KEY, OTHER_KEY, PROMPT
 from tests.support.cases import case
+from tests.support.socket_harness import KEY, OTHER_KEY, PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from relay_trio.simulator import ServedRequest, Simulator
-    from tests.e2e.house import House, Row
+    from tests.support.socket_harness import Harness, Row
 
     Call = Callable[[Any], Any]
 
@@ -57,9 +57,9 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def relay(simulator: Simulator, folder: Path) -> AsyncIterator[House]:
-    async with open_bedrock_house(folder, bedrock_account("one", simulator.base_url, model_ids=NAMES)) as house:
-        yield house
+async def relay(simulator: Simulator, folder: Path) -> AsyncIterator[Harness]:
+    async with open_bedrock_harness(folder, bedrock_account("one", simulator.base_url, model_ids=NAMES)) as harness:
+        yield harness
 
 
 # --- the calls ----------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def truth(served: ServedRequest) -> tuple[int, ...]:
 
 
 async def test_every_call_of_boto3_shows_the_same_and_its_numbers_are_everybodys(
-    simulator: Simulator, relay: House
+    simulator: Simulator, relay: Harness
 ) -> None:
     """Directly, then through the relay."""
     pair = await client_pair(relay)
@@ -166,7 +166,7 @@ async def test_every_call_of_boto3_shows_the_same_and_its_numbers_are_everybodys
                     assert row["usage_source"] == "exact"
 
 
-async def test_the_request_id_that_boto3_shows_is_the_ledgers(relay: House) -> None:
+async def test_the_request_id_that_boto3_shows_is_the_ledgers(relay: Harness) -> None:
     with aws_client(relay.url, await client_pair(relay)) as client:
         answer = await trio.to_thread.run_sync(partial(client.converse, modelId=MODEL, messages=CONVERSED))
     assert answer["ResponseMetadata"]["RequestId"] == (await relay.row())["request_id"]
@@ -211,7 +211,7 @@ def bedrock_client(url: str, pair: AccessKeyPair | None) -> anthropic.AnthropicB
 
 
 @pytest.mark.parametrize("is_signing", [True, False], ids=["signature", "api key"])
-async def test_anthropic_bedrock_shows_the_same(is_signing: bool, simulator: Simulator, relay: House) -> None:
+async def test_anthropic_bedrock_shows_the_same(is_signing: bool, simulator: Simulator, relay: Harness) -> None:
     pair = await client_pair(relay) if is_signing else None
     with bedrock_client(simulator.base_url, SIMULATORS) as direct, bedrock_client(relay.url, pair) as through:
         for call, model in ((create, MODEL), (streamed, MODEL), (create, ARN), (streamed, ARN)):
@@ -225,7 +225,7 @@ async def test_anthropic_bedrock_shows_the_same(is_signing: bool, simulator: Sim
 
 
 async def test_claudes_client_served_by_bedrock_sees_what_claude_itself_would_send(
-    simulator: Simulator, relay: House
+    simulator: Simulator, relay: Harness
 ) -> None:
     """The same simulated model, natively and translated: events, final message and tokens."""
     native = "claude-sim:input=31,cache_creation=7,cache_read=5,chunks=6"
@@ -264,7 +264,7 @@ def code_of(call: Call, client: Any) -> tuple[int, str]:
     return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
-async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, relay: House) -> None:
+async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, relay: Harness) -> None:
     pair = await client_pair(relay)
     with aws_client(simulator.base_url, SIMULATORS) as direct, aws_client(relay.url, pair) as through:
         for status in (400, 404, 408, 413, 424, 429, 500, 503):
@@ -276,7 +276,7 @@ async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, 
                 relay.relay.core.admission.accounts[0].health.succeed()
 
 
-async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(simulator: Simulator, relay: House) -> None:
+async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(simulator: Simulator, relay: Harness) -> None:
     """A status of 4xx is not the client's fault by itself: the verdict decides what is booked."""
     pair = await client_pair(relay)
     with aws_client(relay.url, pair) as client:
@@ -295,7 +295,7 @@ async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(simulator: 
             relay.relay.core.admission.accounts[0].health.succeed()
 
 
-async def test_errors_of_the_relay_have_boto3s_classes(relay: House) -> None:
+async def test_errors_of_the_relay_have_boto3s_classes(relay: Harness) -> None:
     """A wrong secret, a stranger's pair, another region, a model the key may not use, no such model."""
     pair = await client_pair(relay)
     narrow_key = await relay.relay.ring.find("cfg_narrow")
@@ -326,14 +326,14 @@ async def test_errors_of_bedrock_have_the_classes_that_claudes_client_knows(fold
         name = {"claude-sim": f"anthropic.claude-sim-v1:0:fault={status}:none"}
         place = folder / str(status)
         place.mkdir()
-        async with open_bedrock_house(place, bedrock_account("one", simulator.base_url, model_ids=name)) as house:
-            with claude_client(house) as client:
+        async with open_bedrock_harness(place, bedrock_account("one", simulator.base_url, model_ids=name)) as harness:
+            with claude_client(harness) as client:
                 for call in (create, streamed):
                     with pytest.raises(kind) as raised:
                         await trio.to_thread.run_sync(call, client, "claude-sim")
                     assert raised.value.status_code == told
                     assert raised.value.body["request_id"].startswith("req_")  # type: ignore[index]
-                    house.relay.core.admission.accounts[0].health.succeed()
+                    harness.relay.core.admission.accounts[0].health.succeed()
 
 
 async def test_an_account_with_an_api_key_or_a_temporary_pair_is_served_too(folder: Path) -> None:
@@ -349,6 +349,6 @@ async def test_an_account_with_an_api_key_or_a_temporary_pair_is_served_too(fold
         for number, proof in enumerate(({"api_key": "ABSK-canary"}, temporary)):
             place = folder / str(number)
             place.mkdir()
-            async with open_bedrock_house(place, bedrock_account("one", simulator.base_url, **proof)) as house:
-                with aws_client(house.url, await client_pair(house)) as client:
+            async with open_bedrock_harness(place, bedrock_account("one", simulator.base_url, **proof)) as harness:
+                with aws_client(harness.url, await client_pair(harness)) as client:
                     await trio.to_thread.run_sync(converse_stream, client)

@@ -14,25 +14,25 @@ import trio
 import urllib3.exceptions
 from botocore.eventstream import EventStreamBuffer
 
-from tests.e2e.bedrock_house import (
+from tests.support.aws_clients import (
     aws_client,
     bedrock_account,
     claude_client,
     client_pair,
     events_of,
-    open_bedrock_house,
+    open_bedrock_harness,
 )
-from tests.e2e.house import PROMPT
-from tests.e2e.raw_client import message, open_raw, request
-from tests.e2e.scripted import End, Play, chunked, open_scripted
+from tests.support.bedrock_frames import CLAUDE, CONVERSE, chunk, exception
 from tests.support.cases import case
-from tests.vendors.frames import CLAUDE, CONVERSE, chunk, exception
+from tests.support.raw_client import message, open_raw, request
+from tests.support.scripted_upstream import End, Play, chunked, open_scripted
+from tests.support.socket_harness import PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tests.e2e.raw_client import RawAnswer
+    from tests.support.raw_client import RawAnswer
 
 HEADERS = [("content-type", "application/vnd.amazon.eventstream"), ("x-amzn-bedrock-content-type", "application/json")]
 MODEL = "anthropic.claude-sim-v1:0"
@@ -97,8 +97,8 @@ async def test_a_cut_native_stream_raises_in_boto3(call: Any, frames: list[bytes
     """At every edge of a frame, where boto3 by itself notices nothing, and inside each."""
     whole = b"".join(frames)
     async with open_scripted() as upstream:
-        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url)) as house:
-            with aws_client(house.url, await client_pair(house)) as client:
+        async with open_bedrock_harness(folder, bedrock_account("one", upstream.base_url)) as harness:
+            with aws_client(harness.url, await client_pair(harness)) as client:
                 upstream.play = event_stream([whole])
                 assert len(await trio.to_thread.run_sync(call, client)) == len(frames), "the control"
                 for at in points(frames):
@@ -106,7 +106,7 @@ async def test_a_cut_native_stream_raises_in_boto3(call: Any, frames: list[bytes
                     with case(at):
                         error = await trio.to_thread.run_sync(failure_of, partial(call, client))
                         assert isinstance(error, RAISED), repr(error)
-            rows = await house.rows()
+            rows = await harness.rows()
             assert {row["code"] for row in rows[1:]} == {"SD"}
 
 
@@ -115,8 +115,8 @@ async def test_a_cut_translated_stream_raises_in_claudes_client(end: End, folder
     whole = b"".join(INVOKE)
     async with open_scripted() as upstream:
         account = bedrock_account("one", upstream.base_url, models=["*"])
-        async with open_bedrock_house(folder, account) as house:
-            with claude_client(house) as client:
+        async with open_bedrock_harness(folder, account) as harness:
+            with claude_client(harness) as client:
                 upstream.play = event_stream([whole])
                 assert await trio.to_thread.run_sync(failure_of, partial(_final, client)) is None, "the control"
                 for at in points(INVOKE):
@@ -125,7 +125,7 @@ async def test_a_cut_translated_stream_raises_in_claudes_client(end: End, folder
                         for read in (_final, _plain):
                             error = await trio.to_thread.run_sync(failure_of, partial(read, client))
                             assert isinstance(error, anthropic.APIError), repr(error)
-            rows = await house.rows()
+            rows = await harness.rows()
             assert {row["code"] for row in rows[1:]} == {"SD"}
 
 
@@ -153,10 +153,10 @@ async def test_a_stream_that_dies_between_frames_gets_an_exception_and_no_end(ca
     """boto3's own parser reads the frame; the framing is left open all the same."""
     frames = CLAUDE if call.startswith("invoke") else CONVERSE
     async with open_scripted() as upstream:
-        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url)) as house:
+        async with open_bedrock_harness(folder, bedrock_account("one", upstream.base_url)) as harness:
             for end in End:
                 upstream.play = event_stream(frames[:2], end)
-                answer = await ask(house.port, f"/model/{MODEL}/{call}")
+                answer = await ask(harness.port, f"/model/{MODEL}/{call}")
                 assert answer.body.startswith(b"".join(frames[:2]))
                 assert not answer.is_whole
                 buffer = EventStreamBuffer()
@@ -167,11 +167,11 @@ async def test_a_stream_that_dies_between_frames_gets_an_exception_and_no_end(ca
 async def test_the_upstreams_own_exception_passes_once_and_the_stream_ends_as_it_did(folder: Path) -> None:
     frames = [*CLAUDE[:2], exception("throttlingException")]
     async with open_scripted() as upstream:
-        async with open_bedrock_house(folder, bedrock_account("one", upstream.base_url)) as house:
+        async with open_bedrock_harness(folder, bedrock_account("one", upstream.base_url)) as harness:
             upstream.play = event_stream(frames)
-            answer = await ask(house.port, f"/model/{MODEL}/invoke-with-response-stream")
+            answer = await ask(harness.port, f"/model/{MODEL}/invoke-with-response-stream")
             assert (answer.body, answer.is_whole) == (b"".join(frames), True)
-            row = await house.row()
+            row = await harness.row()
             assert (row["outcome"], row["code"]) == ("upstream_rate_limited", "SD")
             assert (row["usage_source"], row["input_tokens"]) == ("partial", 10)
 
@@ -181,12 +181,12 @@ async def test_an_exception_in_a_translated_stream_is_told_at_once(folder: Path)
     frames = [*INVOKE[:2], exception("modelStreamErrorException"), *INVOKE[2:]]
     async with open_scripted() as upstream:
         account = bedrock_account("one", upstream.base_url, models=["*"])
-        async with open_bedrock_house(folder, account) as house:
+        async with open_bedrock_harness(folder, account) as harness:
             for pieces in ([b"".join(frames)], frames):
                 upstream.play = event_stream(pieces)
-                answer = await ask(house.port, "/v1/messages", message(MODEL))
+                answer = await ask(harness.port, "/v1/messages", message(MODEL))
                 assert not answer.is_whole
                 assert answer.body.count(b"event: error\n") == 1
                 assert b"content_block_delta" not in answer.body
-                row = await house.row(answer.request_id)
+                row = await harness.row(answer.request_id)
                 assert (row["outcome"], row["code"]) == ("upstream_error", "SD")

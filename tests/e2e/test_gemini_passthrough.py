@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.http import is_event_stream
-from tests.cuts import cuts
-from tests.e2e.google_house import CONTENTS, gemini_account
-from tests.e2e.house import ACCOUNT_KEYS, KEY, open_house
-from tests.e2e.raw_client import ask, open_raw, request
-from tests.e2e.scripted import chunked, open_scripted, sized
 from tests.support.cases import case
+from tests.support.cuts import cuts
+from tests.support.google_clients import CONTENTS, gemini_account
+from tests.support.raw_client import ask, open_raw, request
+from tests.support.scripted_upstream import chunked, open_scripted, sized
+from tests.support.socket_harness import ACCOUNT_KEYS, KEY, open_harness
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.house import House
     from tests.support.recordings import Recording
+    from tests.support.socket_harness import Harness
 
 BODY = json.dumps({"contents": CONTENTS}).encode()
 
@@ -34,8 +34,8 @@ async def test_every_recorded_stream_arrives_in_the_other_form_too(recordings: l
     """The events of streams as one array, in drawn pieces: the same usage."""
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)]) as house,
-        open_raw(house.port) as client,
+        open_harness(folder, [gemini_account("one", upstream.base_url)]) as harness,
+        open_raw(harness.port) as client,
     ):
         for recording in recordings:
             if recording.provider not in ("gemini", "vertex") or not is_whole_stream_of_events(recording):
@@ -49,7 +49,7 @@ async def test_every_recorded_stream_arrives_in_the_other_form_too(recordings: l
                 answer = await client.ask(request(recording.call.body, target=target))
                 with case(recording.id):
                     assert (answer.body, answer.is_whole) == (body, True)
-                    row = await house.row(answer.request_id)
+                    row = await harness.row(answer.request_id)
                     assert (row["outcome"], row["usage_source"]) == ("completed", "exact")
                     assert {name: row[name] for name in recording.tokens} == recording.tokens
 
@@ -75,10 +75,10 @@ TARGETS = (
 
 async def test_a_key_in_the_query_is_nowhere_but_there(folder: Path) -> None:
     """Not upstream, not in the ledger (its pages too), the log, an error or an admin page; on good and bad paths,
-    while it runs and after. The house looks for canaries in ledger and log."""
+    while it runs and after. The harness looks for canaries in ledger and log."""
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], breaker={"enabled": False}) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], breaker={"enabled": False}) as harness,
     ):
         seen: list[bytes] = []
         for target in TARGETS:
@@ -89,28 +89,28 @@ async def test_a_key_in_the_query_is_nowhere_but_there(folder: Path) -> None:
                     data = request(
                         BODY if method == "POST" else b"", method=method, target=f"{target}?{query}", key=None
                     )
-                    answer = await ask(house.port, data)
+                    answer = await ask(harness.port, data)
                     seen += [answer.body, repr(answer.headers).encode()]
         assert len(upstream.requests) >= 40
         for head, _ in upstream.requests:
             assert KEY.encode() not in head
             assert b"key=" not in head
             assert f"\r\nx-goog-api-key: {ACCOUNT_KEYS[0]}\r\n".encode() in head
-        house.assert_no_canary(*seen)
-        await _look_while_one_runs(house)
+        harness.assert_no_canary(*seen)
+        await _look_while_one_runs(harness)
 
 
-async def _look_while_one_runs(house: House) -> None:
+async def _look_while_one_runs(harness: Harness) -> None:
     """The admin pages, while a request with its key in the query hangs in the relay."""
     head = f"POST /v1/models/g:generateContent?key={KEY} HTTP/1.1\r\nhost: relay\r\ncontent-length: 9\r\n\r\n"
-    port = int(house.bound.admin_url.rpartition(":")[2])
-    async with open_raw(house.port) as client:
+    port = int(harness.bound.admin_url.rpartition(":")[2])
+    async with open_raw(harness.port) as client:
         await client.send(head.encode())
         with trio.fail_after(5):
-            while not len(house.relay.core.live):  # noqa: ASYNC110 -- nobody announces it
+            while not len(harness.relay.core.live):  # noqa: ASYNC110 -- nobody announces it
                 await trio.sleep(0.005)
         async with open_raw(port) as admin:
             for page in ("/debug/tasks", "/debug/invariants"):
                 answer = await admin.ask(request(method="GET", target=page, key=None))
                 assert answer.status == 200
-                house.assert_no_canary(answer.body)
+                harness.assert_no_canary(answer.body)

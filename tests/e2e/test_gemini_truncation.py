@@ -13,12 +13,12 @@ import trio
 from google.genai import errors
 
 from relay_trio.wire.json_array import JsonArrayElements
-from tests.e2e.google_house import CONTENTS, gemini_account, google_client
-from tests.e2e.house import KEY, open_house
-from tests.e2e.raw_client import open_raw, request
-from tests.e2e.scripted import End, chunked, open_scripted
 from tests.support.cases import case
-from tests.vendors.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, event, pretty
+from tests.support.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, event, pretty
+from tests.support.google_clients import CONTENTS, gemini_account, google_client
+from tests.support.raw_client import open_raw, request
+from tests.support.scripted_upstream import End, chunked, open_scripted
+from tests.support.socket_harness import KEY, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from google import genai
 
-    from tests.e2e.raw_client import RawAnswer
-    from tests.e2e.scripted import Play
+    from tests.support.raw_client import RawAnswer
+    from tests.support.scripted_upstream import Play
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:google")
 
@@ -77,16 +77,16 @@ async def test_events_cut_anywhere_end_with_our_error_and_no_terminator(end: End
     ends = list(itertools.accumulate(map(len, EVENTS)))
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
         for at in EVENT_CUTS:
             upstream.play = play(whole, at, end)
             with case(at):
-                async with open_raw(house.port) as client:
+                async with open_raw(harness.port) as client:
                     answer = await client.ask(request(BODY, target=SSE))
                 assert (answer.status, answer.is_whole) == (200, False)
                 assert told(answer, whole[:at])["status"] == "UNAVAILABLE"
-                row = await house.row(answer.request_id)
+                row = await harness.row(answer.request_id)
                 assert (row["outcome"], row["code"]) == ("upstream_error", "SD")
                 seen = sum(at >= end - 4 for end in ends)  # nobody misses the blank line
                 assert (row["usage_source"], row["total_tokens"]) == USAGE_AFTER[seen]
@@ -100,9 +100,9 @@ async def test_events_cut_anywhere_the_sdk_raises(end: End, folder: Path) -> Non
     starts = [0, len(EVENTS[0]), len(EVENTS[0] + EVENTS[1])]
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
-        client = google_client(house.url)
+        client = google_client(harness.url)
         for at in EVENT_CUTS:
             upstream.play = play(whole, at, end)
             with case(at):
@@ -118,12 +118,12 @@ async def test_events_cut_anywhere_the_sdk_raises(end: End, folder: Path) -> Non
 async def test_the_whole_stream_is_complete_so_the_cuts_are_what_fails(folder: Path) -> None:
     """The control; also without what nobody misses at its end."""
     whole = b"".join(EVENTS)
-    async with open_scripted() as upstream, open_house(folder, [gemini_account("one", upstream.base_url)]) as house:
-        client = google_client(house.url)
+    async with open_scripted() as upstream, open_harness(folder, [gemini_account("one", upstream.base_url)]) as harness:
+        client = google_client(harness.url)
         for lacking in (0, 1, 2, 4):
             upstream.play = play(whole, len(whole) - lacking, End.COMPLETE)
             assert await trio.to_thread.run_sync(_failure, client) is None
-        rows = await house.rows()
+        rows = await harness.rows()
         assert [(row["code"], row["usage_source"], row["total_tokens"]) for row in rows] == [("--", "exact", 20)] * 4
 
 
@@ -140,16 +140,16 @@ async def test_the_upstreams_own_error_passes_once_and_ends_the_stream(form: byt
     sent = EVENTS[0] + form
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
         upstream.play = play(sent, len(sent), End.COMPLETE)
-        async with open_raw(house.port) as client:
+        async with open_raw(harness.port) as client:
             answer = await client.ask(request(BODY, target=SSE))
         assert (answer.body, answer.is_whole) == (sent, True)
-        row = await house.row(answer.request_id)
+        row = await harness.row(answer.request_id)
         assert (row["outcome"], row["code"], row["attempts"]) == ("upstream_rate_limited", "SD", 1)
         assert (row["usage_source"], row["total_tokens"]) == ("partial", 11)
-        error = await trio.to_thread.run_sync(_failure, google_client(house.url))
+        error = await trio.to_thread.run_sync(_failure, google_client(harness.url))
         assert isinstance(error, errors.ServerError)
         assert error.code == 503
 
@@ -158,9 +158,9 @@ async def test_half_of_the_upstreams_own_error_is_a_cut(folder: Path) -> None:
     form = pretty(ERROR)
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
-        client = google_client(house.url)
+        client = google_client(harness.url)
         for at in range(3, len(form) - 2, 7):
             sent = b"".join(EVENTS) + form[:at]
             upstream.play = play(sent, len(sent), End.COMPLETE)
@@ -171,11 +171,11 @@ async def test_a_cut_before_the_first_byte_is_no_stream_at_all(folder: Path) -> 
     """The head alone commits nothing: the client gets a status."""
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
         for end in (End.FIN, End.RESET):
             upstream.play = play(b"", 0, end)
-            async with open_raw(house.port) as client:
+            async with open_raw(harness.port) as client:
                 answer = await client.ask(request(BODY, target=SSE))
             assert (answer.status, answer.is_whole) == (502, True)
             assert json.loads(answer.body)["error"]["status"] == "UNAVAILABLE"
@@ -190,12 +190,12 @@ async def test_an_array_cut_anywhere_has_no_end(end: End, folder: Path) -> None:
     whole = b"".join(ARRAY)
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
         for at in ARRAY_CUTS:
             upstream.play = play(whole, at, end, "application/json; charset=UTF-8")
             with case(at):
-                async with open_raw(house.port) as client:
+                async with open_raw(harness.port) as client:
                     answer = await client.ask(request(BODY, target=PLAIN))
                 assert (answer.status, answer.is_whole) == (200, False)
                 so_far = JsonArrayElements()
@@ -209,7 +209,7 @@ async def test_an_array_cut_anywhere_has_no_end(end: End, folder: Path) -> None:
                     assert not elements.is_complete
                 with pytest.raises(ValueError):  # noqa: PT011 -- whatever a JSON parser calls it
                     json.loads(answer.body)
-                assert (await house.row(answer.request_id))["code"] == "SD"
+                assert (await harness.row(answer.request_id))["code"] == "SD"
 
 
 @pytest.mark.parametrize("end", End)
@@ -218,27 +218,27 @@ async def test_an_array_cut_anywhere_is_an_error_to_who_reads_it_whole(end: End,
     whole = b"".join(ARRAY)
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
         for at in ARRAY_CUTS[:: 1 if end is End.COMPLETE else 4]:
             upstream.play = play(whole, at, end, "application/json; charset=UTF-8")
             with case(at), pytest.raises(http.client.IncompleteRead):
-                await trio.to_thread.run_sync(_read_whole, house.port)
+                await trio.to_thread.run_sync(_read_whole, harness.port)
         upstream.play = play(whole, len(whole), End.COMPLETE, "application/json; charset=UTF-8")
-        assert json.loads(await trio.to_thread.run_sync(_read_whole, house.port)) == list(CHUNKS)
+        assert json.loads(await trio.to_thread.run_sync(_read_whole, harness.port)) == list(CHUNKS)
 
 
 async def test_the_upstreams_own_element_of_error_passes_once(folder: Path) -> None:
     sent = ARRAY[0] + b"\n,\r\n" + pretty(ERROR) + b"\n]"
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
         upstream.play = play(sent, len(sent), End.COMPLETE, "application/json; charset=UTF-8")
-        async with open_raw(house.port) as client:
+        async with open_raw(harness.port) as client:
             answer = await client.ask(request(BODY, target=PLAIN))
         assert (answer.body, answer.is_whole) == (sent, True)
-        row = await house.row(answer.request_id)
+        row = await harness.row(answer.request_id)
         assert (row["outcome"], row["usage_source"], row["total_tokens"]) == ("upstream_rate_limited", "partial", 11)
 
 
@@ -250,9 +250,9 @@ async def test_a_whole_answer_cut_in_its_body_is_broken_off(end: End, folder: Pa
     body = pretty(CHUNKS[2])
     async with (
         open_scripted() as upstream,
-        open_house(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as house,
+        open_harness(folder, [gemini_account("one", upstream.base_url)], **_BLIND) as harness,
     ):
-        client = google_client(house.url)
+        client = google_client(harness.url)
         for at in (1, 40, len(body) - 1):
             upstream.play = play(body, at, end, "application/json")
             asked = partial(client.models.generate_content, model="g", contents=CONTENTS)

@@ -16,8 +16,8 @@ import trio
 from google.genai import errors, types
 
 from relay_trio.simulator import SimulatorSettings, open_simulator
-from tests.e2e.google_house import CONTENTS, gemini_account, google_client, vertex_account, vertex_client
-from tests.e2e.house import KEY, OTHER_KEY, open_house
+from tests.support.google_clients import CONTENTS, gemini_account, google_client, vertex_account, vertex_client
+from tests.support.socket_harness import KEY, OTHER_KEY, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from google import genai
 
     from relay_trio.simulator import ServedRequest, Simulator
-    from tests.e2e.house import House, Row
+    from tests.support.socket_harness import Harness, Row
 
     Call = Callable[[genai.Client], object]
 
@@ -47,11 +47,11 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def relay(simulator: Simulator, folder: Path) -> AsyncIterator[House]:
+async def relay(simulator: Simulator, folder: Path) -> AsyncIterator[Harness]:
     """A relay with two accounts at the Gemini API."""
     accounts = [gemini_account(name, simulator.base_url, number=number) for number, name in enumerate(("one", "two"))]
-    async with open_house(folder, accounts) as house:
-        yield house
+    async with open_harness(folder, accounts) as harness:
+        yield harness
 
 
 # --- what its user sees -------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ GENERATING: dict[str, Call] = {
 OTHERS: dict[str, Call] = {"count tokens": counted, "embed": embedded, "list models": listed, "get model": retrieved}
 
 
-async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulator: Simulator, relay: House) -> None:
+async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulator: Simulator, relay: Harness) -> None:
     """Directly, then through the relay; SDK, ledger and simulator agree on every token."""
     direct, through = google_client(simulator.base_url), google_client(relay.url)
     for name, call in (GENERATING | OTHERS).items():
@@ -146,7 +146,7 @@ async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulato
             assert row["usage_source"] == "exact", name
 
 
-async def test_its_asynchronous_client_sees_the_same(simulator: Simulator, relay: House) -> None:
+async def test_its_asynchronous_client_sees_the_same(simulator: Simulator, relay: Harness) -> None:
     without = await trio.to_thread.run_sync(asynchronous, google_client(simulator.base_url))
     assert await trio.to_thread.run_sync(asynchronous, google_client(relay.url)) == without
     rows = await relay.rows()
@@ -154,13 +154,13 @@ async def test_its_asynchronous_client_sees_the_same(simulator: Simulator, relay
     gc.collect()
 
 
-async def test_a_chat_sees_the_same(simulator: Simulator, relay: House) -> None:
+async def test_a_chat_sees_the_same(simulator: Simulator, relay: Harness) -> None:
     without = await trio.to_thread.run_sync(chat, google_client(simulator.base_url))
     assert await trio.to_thread.run_sync(chat, google_client(relay.url)) == without
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
-async def test_every_version_is_served(version: str, simulator: Simulator, relay: House) -> None:
+async def test_every_version_is_served(version: str, simulator: Simulator, relay: Harness) -> None:
     """The current generation calls v1, the one before it v1beta."""
     client = google_client(relay.url, version=version)
     assert await trio.to_thread.run_sync(stream, client)
@@ -200,12 +200,12 @@ async def test_a_client_of_vertex_is_served_by_either_service(
         (gemini_account, b"/v1beta/models/gemini-sim"),
         (vertex_account, b"/v1beta1/projects/mine/locations/europe-west4/publishers/google/models/gemini-sim"),
     ):
-        async with open_house(folder, [make("one", simulator.base_url)]) as house:
-            client = vertex_client(house.url, is_express=is_express)
+        async with open_harness(folder, [make("one", simulator.base_url)]) as harness:
+            client = vertex_client(harness.url, is_express=is_express)
             chunks: Any = await trio.to_thread.run_sync(stream, client)
             assert simulator.truth.last.target.startswith(place)
             assert b"theirs" not in simulator.truth.last.target
-            row = (await house.rows())[-1]
+            row = (await harness.rows())[-1]
             _check_row(place.decode(), row, simulator.truth.last)
             assert _tokens(row) == _tokens_of(chunks)
             assert await trio.to_thread.run_sync(counted, client)
@@ -213,11 +213,11 @@ async def test_a_client_of_vertex_is_served_by_either_service(
 
 async def test_a_client_of_the_gemini_api_is_served_by_vertex(simulator: Simulator, folder: Path) -> None:
     """Where it means the same; a batch of embeddings is not to be had there."""
-    async with open_house(folder, [vertex_account("one", simulator.base_url)]) as house:
-        client = google_client(house.url)
+    async with open_harness(folder, [vertex_account("one", simulator.base_url)]) as harness:
+        client = google_client(harness.url)
         for name, call in GENERATING.items():
             seen = await trio.to_thread.run_sync(call, client)
-            row = (await house.rows())[-1]
+            row = (await harness.rows())[-1]
             _check_row(name, row, simulator.truth.last)
             assert (name, _tokens(row)) == (name, _tokens_of(seen))
             assert simulator.truth.last.header(b"x-goog-api-key") is None
@@ -243,7 +243,7 @@ async def test_errors_are_of_the_same_class_and_status(call: Any, simulator: Sim
     """Statuses that are the request's fault or everybody's: class, status and message are the upstream's."""
     accounts = [gemini_account("one", simulator.base_url), gemini_account("two", simulator.base_url, number=1)]
     direct = google_client(simulator.base_url)
-    async with open_house(folder, accounts, breaker={"enabled": False}) as relay:
+    async with open_harness(folder, accounts, breaker={"enabled": False}) as relay:
         through = google_client(relay.url)
         for fault in ("400", "404", "409", "413", "500", "503:0", "504", "429:0"):
             model = f"gemini-sim:fault={fault}"
@@ -252,7 +252,7 @@ async def test_errors_are_of_the_same_class_and_status(call: Any, simulator: Sim
             assert (await relay.rows())[-1]["status"] == int(fault[:3])
 
 
-async def test_an_error_inside_a_stream_is_the_upstreams(simulator: Simulator, relay: House) -> None:
+async def test_an_error_inside_a_stream_is_the_upstreams(simulator: Simulator, relay: Harness) -> None:
     for word in ("UNAVAILABLE", "CANCELLED", "INTERNAL"):
         spec = f"fault=error_event:3/{word}"
         simulator.plan_next(spec, spec)
@@ -274,9 +274,11 @@ async def test_our_own_errors_are_errors_of_the_sdk(
     key: str, model: str, code: int, status: str, simulator: Simulator, folder: Path
 ) -> None:
     account = gemini_account("one", simulator.base_url, models=["gemini-*"])
-    async with open_house(folder, [account]) as house:
+    async with open_harness(folder, [account]) as harness:
         for call in (generate, stream):
-            seen = await trio.to_thread.run_sync(raised, partial(call, model=model), google_client(house.url, key=key))
+            seen = await trio.to_thread.run_sync(
+                raised, partial(call, model=model), google_client(harness.url, key=key)
+            )
             assert seen[:3] == ("ClientError", code, status)
         assert not simulator.truth.records
 
@@ -289,18 +291,18 @@ async def test_a_wrong_key_of_an_account_is_not_the_clients_business(folder: Pat
             gemini_account("one", simulator.base_url, priority=0),
             gemini_account("two", simulator.base_url, number=1, priority=1),
         ]
-        async with open_house(folder, accounts) as house:
-            assert await trio.to_thread.run_sync(generate, google_client(house.url))
-            row = await house.row()
+        async with open_harness(folder, accounts) as harness:
+            assert await trio.to_thread.run_sync(generate, google_client(harness.url))
+            row = await harness.row()
             assert (row["account"], row["attempts"], row["status"]) == ("two", 2, 200)
-            assert await trio.to_thread.run_sync(generate, google_client(house.url))
-            assert (await house.rows())[-1]["attempts"] == 1
+            assert await trio.to_thread.run_sync(generate, google_client(harness.url))
+            assert (await harness.rows())[-1]["attempts"] == 1
 
 
 # --- leaving ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_user_that_stops_reading_ends_the_upstream(simulator: Simulator, relay: House) -> None:
+async def test_a_user_that_stops_reading_ends_the_upstream(simulator: Simulator, relay: Harness) -> None:
     """``break`` out of the loop and drop the iterator."""
 
     def leave(client: genai.Client) -> None:

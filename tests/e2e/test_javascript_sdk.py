@@ -17,16 +17,17 @@ import trustme
 from relay_trio.keys.access_pairs import AccessKeyPair
 from relay_trio.simulator import SimulatorSettings, open_simulator
 from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings
-from tests.e2e.bedrock_house import PAIR, REGION, bedrock_account, client_pair, open_bedrock_house
-from tests.e2e.house import PROMPT, case, until
 from tests.e2e.javascript import JavaScript, install
+from tests.support.aws_clients import PAIR, REGION, bedrock_account, client_pair, open_bedrock_harness
+from tests.support.cases import case
+from tests.support.socket_harness import PROMPT, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from relay_trio.simulator import Simulator
-    from tests.e2e.house import House, Row
+    from tests.support.socket_harness import Harness, Row
 
 MODEL = "anthropic.claude-sim-v1:0:input=31,cache_creation=7,cache_read=5,chunks=6"
 PACED = "anthropic.claude-sim-v1:0:chunks=50,pace=0.1"
@@ -75,14 +76,14 @@ def handler(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def relay(handler: str, simulator: Simulator, authority: Path, folder: Path) -> AsyncIterator[House]:
+async def relay(handler: str, simulator: Simulator, authority: Path, folder: Path) -> AsyncIterator[Harness]:
     """A relay that speaks what ``handler`` asks of it."""
     tls: dict[str, object] = {}
     if handler.endswith("https"):
         tls = {"tls_cert": str(authority / "certificate.pem"), "tls_key": str(authority / "key.pem")}
-    async with open_bedrock_house(folder, bedrock_account("one", simulator.base_url), **tls) as house:
-        assert house.url.startswith(handler.rpartition(" ")[2] + "://")
-        yield house
+    async with open_bedrock_harness(folder, bedrock_account("one", simulator.base_url), **tls) as harness:
+        assert harness.url.startswith(handler.rpartition(" ")[2] + "://")
+        yield harness
 
 
 def call(operation: str, model: str = MODEL, *, name: str = "", **more: object) -> dict[str, Any]:
@@ -105,7 +106,7 @@ CALLS = [
 ]
 
 
-async def through(javascript: JavaScript, relay: House, handler: str, *calls: dict[str, Any]) -> dict[str, Any]:
+async def through(javascript: JavaScript, relay: Harness, handler: str, *calls: dict[str, Any]) -> dict[str, Any]:
     """What the SDK shows of the relay. Cancelled here: destroys."""
     pair = await client_pair(relay)
     return await javascript.run(relay.url, pair, calls, region=REGION, handler=handler.partition(" ")[0])
@@ -145,7 +146,7 @@ def tokens(row: Row) -> tuple[int, ...]:
 
 
 async def test_every_call_shows_the_same_as_without_the_relay(
-    javascript: JavaScript, simulator: Simulator, relay: House, handler: str
+    javascript: JavaScript, simulator: Simulator, relay: Harness, handler: str
 ) -> None:
     """Answers, events, request ids; and the usage that the SDK shows is the ledger's."""
     without = await javascript.run(simulator.base_url, SIMULATORS, CALLS, region=REGION, handler="http1")
@@ -165,7 +166,7 @@ async def test_every_call_shows_the_same_as_without_the_relay(
 
 
 async def test_a_client_that_aborts_ends_the_call_upstream(
-    javascript: JavaScript, simulator: Simulator, relay: House, handler: str
+    javascript: JavaScript, simulator: Simulator, relay: Harness, handler: str
 ) -> None:
     """By its AbortController, in a stream and while nothing has come yet. (Leaving the loop over the events is not
     enough over HTTP/2: the SDK reads on.)"""
@@ -185,7 +186,7 @@ async def test_a_client_that_aborts_ends_the_call_upstream(
 
 
 async def test_errors_have_the_classes_that_they_have_without_the_relay(
-    javascript: JavaScript, simulator: Simulator, relay: House, handler: str
+    javascript: JavaScript, simulator: Simulator, relay: Harness, handler: str
 ) -> None:
     calls = [
         call(operation, f"anthropic.claude-sim-v1:0:fault={status}:none")
@@ -200,7 +201,7 @@ async def test_errors_have_the_classes_that_they_have_without_the_relay(
             assert {**shown["error"], "message": ""} == {**without[name]["error"], "message": ""}
 
 
-async def test_a_stream_that_breaks_is_an_error(javascript: JavaScript, relay: House, handler: str) -> None:
+async def test_a_stream_that_breaks_is_an_error(javascript: JavaScript, relay: Harness, handler: str) -> None:
     """Never a shorter answer."""
     calls = [
         call(operation, f"anthropic.claude-sim-v1:0:fault={fault}")
@@ -214,7 +215,7 @@ async def test_a_stream_that_breaks_is_an_error(javascript: JavaScript, relay: H
             assert shown["error"] is not None
 
 
-async def test_what_the_pair_did_not_sign_is_refused(javascript: JavaScript, relay: House, handler: str) -> None:
+async def test_what_the_pair_did_not_sign_is_refused(javascript: JavaScript, relay: Harness, handler: str) -> None:
     """A wrong secret, a stranger's pair, another region."""
     pair = await client_pair(relay)
     wrong = dataclasses.replace(pair, secret_access_key="wrong")

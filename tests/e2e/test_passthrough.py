@@ -5,24 +5,24 @@ from __future__ import annotations
 import gzip
 from typing import TYPE_CHECKING
 
-from tests.cuts import cuts
-from tests.e2e.house import account, open_house
-from tests.e2e.raw_client import RawClient, message, open_raw, request
-from tests.e2e.scripted import ScriptedUpstream, open_scripted, sized, stream
 from tests.support.cases import case
+from tests.support.cuts import cuts
+from tests.support.raw_client import RawClient, message, open_raw, request
+from tests.support.scripted_upstream import ScriptedUpstream, open_scripted, sized, stream
+from tests.support.socket_harness import account, open_harness
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.house import House, Row
+    from tests.support.socket_harness import Harness, Row
 
 
-async def relayed(house: House, client: RawClient, upstream: ScriptedUpstream, data: bytes) -> tuple[bytes, Row]:
+async def relayed(harness: Harness, client: RawClient, upstream: ScriptedUpstream, data: bytes) -> tuple[bytes, Row]:
     """The body of a good answer, and its row. Cancelled here: destroys."""
     answer = await client.ask(data)
     assert answer.status == 200, answer.body
     assert answer.is_whole
-    return answer.body, await house.row(answer.request_id)
+    return answer.body, await harness.row(answer.request_id)
 
 
 async def test_a_multibyte_character_is_cut_everywhere_and_arrives_whole(folder: Path) -> None:
@@ -31,11 +31,11 @@ async def test_a_multibyte_character_is_cut_everywhere_and_arrives_whole(folder:
         b'event: content_block_delta\ndata: {"type":"content_block_delta","t":"\xf0\x9f\x8c\x8d\xc3\xa9"}\n\n'
     )
     start = events.index(b"\xf0")
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as client:
             for at in range(start - 2, start + 8):
                 upstream.play = stream([events[:at], events[at:]])
-                body, row = await relayed(house, client, upstream, request(message()))
+                body, row = await relayed(harness, client, upstream, request(message()))
                 assert body == events
                 assert (row["usage_source"], row["total_tokens"]) == ("exact", 12)
 
@@ -75,15 +75,15 @@ def _stream(middle: bytes) -> bytes:
 
 async def test_what_no_parser_expects_passes_unchanged_and_spoils_nothing(folder: Path) -> None:
     """The meter skips what it does not know; the bytes go through, whole and cut into pieces of 97."""
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as client:
             for name, middle in ODDITIES.items():
                 events = _stream(middle)
                 for pieces in ([events], [events[at : at + 97] for at in range(0, len(events), 97)][:1000]):
                     with case(name):
                         whole = b"".join(pieces)
                         upstream.play = stream([*pieces, events[len(whole) :]])
-                        body, row = await relayed(house, client, upstream, request(message()))
+                        body, row = await relayed(harness, client, upstream, request(message()))
                         assert body == events
                         assert (row["outcome"], row["usage_source"]) == ("completed", "exact")
                         assert (row["input_tokens"], row["output_tokens"]) == (5, 7)
@@ -92,11 +92,11 @@ async def test_what_no_parser_expects_passes_unchanged_and_spoils_nothing(folder
 async def test_a_stream_with_crlf_throughout_is_metered_and_unchanged(folder: Path) -> None:
     """The WHATWG rules: line ends may be CR LF."""
     events = _stream(b"event: ping\ndata: {}\n\n").replace(b"\n", b"\r\n")
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as client:
             for pieces in (cut for cut in cuts(events, drawn=5) if len(cut) < len(events)):
                 upstream.play = stream(pieces)
-                body, row = await relayed(house, client, upstream, request(message()))
+                body, row = await relayed(harness, client, upstream, request(message()))
                 assert body == events
                 assert (row["usage_source"], row["total_tokens"]) == ("exact", 12)
 
@@ -106,18 +106,18 @@ async def test_an_endless_line_passes_and_its_usage_is_unknown(folder: Path) -> 
     line = b"data: " + b"x" * 5_000_000 + b"\n\n"
     events = _stream(line)
     pieces = [events[at : at + 65_536] for at in range(0, len(events), 65_536)]
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as client:
             upstream.play = stream(pieces)
-            body, row = await relayed(house, client, upstream, request(message()))
+            body, row = await relayed(harness, client, upstream, request(message()))
             assert body == events
             assert (row["outcome"], row["usage_source"], row["total_tokens"]) == ("completed", "none", 0)
 
 
 async def test_a_message_that_is_not_json_passes_unchanged_without_usage(folder: Path) -> None:
     """A whole answer is the upstream's too."""
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as client:
             for content in (
                 b"",
                 b"\xff\xfe not json",
@@ -126,7 +126,7 @@ async def test_a_message_that_is_not_json_passes_unchanged_without_usage(folder:
                 b'{"usage":{"input_tokens":-1}}',
             ):
                 upstream.play = sized([content], headers=[("content-type", "application/json")])
-                body, row = await relayed(house, client, upstream, request(message(stream=False)))
+                body, row = await relayed(harness, client, upstream, request(message(stream=False)))
                 assert body == content
                 assert (row["outcome"], row["usage_source"]) == ("completed", "none")
 
@@ -135,11 +135,11 @@ async def test_compression_reaches_only_the_client_that_asked(folder: Path) -> N
     """gzip is passed on when it was asked for; unasked, it is an upstream's fault and nothing the client can read."""
     squeezed = gzip.compress(b'{"usage":{"input_tokens":3,"output_tokens":4}}')
     headers = [("content-type", "application/json"), ("content-encoding", "gzip")]
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as client:
             upstream.play = sized([squeezed], headers=headers)
             data = request(message(stream=False), headers=("accept-encoding: gzip",))
-            body, row = await relayed(house, client, upstream, data)
+            body, row = await relayed(harness, client, upstream, data)
             assert body == squeezed
             assert (row["usage_source"], row["total_tokens"]) == ("exact", 7)
             assert b"\r\naccept-encoding: gzip\r\n" in upstream.requests[-1][0]
@@ -158,8 +158,8 @@ async def test_the_request_goes_up_by_allow_list_and_byte_for_byte(folder: Path)
         "authorization: Bearer something-else", "user-agent: a client",
     )  # fmt: skip
     body = b'  {"model" : "claude-sim",\t"messages":[{"content":"\xc3\xa9\\u00e9 / \\/"}] ,"max_tokens":1e1}\r\n'
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as client:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as client:
             await client.ask(request(body, target="/v1/messages?beta=true&x=%2F%20+&y", headers=headers))
         head, sent = upstream.requests[-1]
     lines = head.split(b"\r\n")
@@ -176,11 +176,11 @@ async def test_the_request_goes_up_by_allow_list_and_byte_for_byte(folder: Path)
 
 async def test_two_kept_connections_never_mix_answers(folder: Path) -> None:
     """Answers of different lengths, one after another, over one client connection and pooled upstream ones."""
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as first, open_raw(house.port) as second:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as first, open_raw(harness.port) as second:
             for number in range(20):
                 client, middle = (first, second)[number % 2], b": %d\n\n" % number * (number * 7)
                 upstream.play = stream([_stream(middle)])
-                body, _ = await relayed(house, client, upstream, request(message()))
+                body, _ = await relayed(harness, client, upstream, request(message()))
                 assert body == _stream(middle)
-        assert len(await house.rows()) == 20
+        assert len(await harness.rows()) == 20

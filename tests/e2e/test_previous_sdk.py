@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.e2e.google_house import gemini_account
-from tests.e2e.house import KEY, open_house
+from tests.support.google_clients import gemini_account
+from tests.support.socket_harness import KEY, open_harness
 
 if TYPE_CHECKING:
     from relay_trio.simulator import Simulator
-    from tests.e2e.house import House
+    from tests.support.socket_harness import Harness
 
 PYTHON = os.environ.get("RELAY_TRIO_PREVIOUS_SDK_PYTHON")
 SCRIPT = Path(__file__).with_name("previous_sdk.py")
@@ -33,7 +33,7 @@ def _has(package: str) -> bool:
 
 
 @pytest.mark.skipif(not PYTHON, reason="RELAY_TRIO_PREVIOUS_SDK_PYTHON names no interpreter with anthropic 0.125")
-async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(simulator: Simulator, relay: House) -> None:
+async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(simulator: Simulator, relay: Harness) -> None:
     """Text, stop reason, usage, error class and status; and its numbers are the ledger's."""
     direct, relayed = await _both(simulator.base_url, relay.url)
     assert relayed["version"].startswith("0.")
@@ -60,7 +60,7 @@ async def test_the_previous_google_genai_sees_the_same_with_and_without_the_rela
 ) -> None:
     """Text, finish reason, usage, error class and status; its numbers are the ledger's; and every cut is an error."""
     account = gemini_account("one", simulator.base_url)
-    async with open_house(folder, [account], breaker={"enabled": False}) as relay:
+    async with open_harness(folder, [account], breaker={"enabled": False}) as relay:
         direct, relayed = await _both(simulator.base_url, relay.url, GOOGLE_SCRIPT)
         assert relayed["version"].startswith("1.")
         assert any(record.target.startswith(b"/v1beta/models/") for record in simulator.truth.records)

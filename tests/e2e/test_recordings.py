@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay_trio.vendors.registry import PROVIDERS
-from tests.cuts import cuts
-from tests.e2e.house import open_house
-from tests.e2e.raw_client import open_raw, request
-from tests.e2e.scripted import chunked, open_scripted, sized
 from tests.support.cases import case
+from tests.support.cuts import cuts
+from tests.support.raw_client import open_raw, request
+from tests.support.scripted_upstream import chunked, open_scripted, sized
+from tests.support.socket_harness import open_harness
 from tests.support.vendor_samples import samples_of
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.errors import UpstreamError
-    from tests.e2e.house import Row
-    from tests.e2e.raw_client import RawAnswer
-    from tests.e2e.scripted import Play
+    from tests.support.raw_client import RawAnswer
     from tests.support.recordings import Recording
+    from tests.support.scripted_upstream import Play
+    from tests.support.socket_harness import Row
 
 PASSES_BYTE_BY_BYTE = 1500
 """Bodies up to this size, in bytes, are also sent one byte at a time."""
@@ -78,19 +78,21 @@ async def test_every_recording_arrives_as_it_was_sent_whole_and_cut(
     connection. The request's body went up as it came, or translated."""
     replayed: dict[str, Recording] = {}
     async with open_scripted() as upstream:
-        async with open_house(folder, [account_of(provider, upstream.base_url)], breaker={"enabled": False}) as house:
+        async with open_harness(
+            folder, [account_of(provider, upstream.base_url)], breaker={"enabled": False}
+        ) as harness:
             for number, recording in enumerate(recordings):
                 if recording.provider != provider or not recording.is_good:
                     continue
                 for pieces in pieces_of(recording, number):
                     with case(recording.id):
                         upstream.play = play(recording, pieces)
-                        async with open_raw(house.port) as client:
+                        async with open_raw(harness.port) as client:
                             answer = await client.ask(sent_by(recording))
                         check_answer(answer, recording)
                         replayed[answer.request_id] = recording
             assert replayed
-            check_rows(await house.rows(), replayed)
+            check_rows(await harness.rows(), replayed)
 
 
 def check_answer(answer: RawAnswer, recording: Recording) -> None:
@@ -124,7 +126,7 @@ async def test_recorded_refusals_of_a_request_are_the_clients_to_read(
 ) -> None:
     """The upstream's words, with our id in place of its own; the account is not to blame."""
     async with open_scripted() as upstream:
-        async with open_house(folder, [account_of(provider, upstream.base_url)]) as house:
+        async with open_harness(folder, [account_of(provider, upstream.base_url)]) as harness:
             for recording in recordings:
                 verdict = (
                     PROVIDERS[provider].judge(recording.head, recording.body, 0) if not recording.is_good else None
@@ -133,14 +135,14 @@ async def test_recorded_refusals_of_a_request_are_the_clients_to_read(
                     continue
                 with case(recording.id):
                     upstream.play = play(recording, [recording.body])
-                    async with open_raw(house.port) as client:
+                    async with open_raw(harness.port) as client:
                         answer = await client.ask(sent_by(recording))
                     assert answer.is_whole
                     assert answer.body == passed_on(recording, answer.request_id, verdict.error)
                     their_id = PROVIDERS[provider].request_id(recording.head)
                     assert not their_id or their_id.encode() not in answer.body
                     assert answer.header(b"set-cookie") is None
-                    row = await house.row(answer.request_id)
+                    row = await harness.row(answer.request_id)
                     assert (row["code"], row["outcome"], row["usage_source"]) == ("SH", "rejected_request", "none")
 
 

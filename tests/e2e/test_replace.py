@@ -11,15 +11,15 @@ from pydantic import SecretStr
 
 from relay_trio.config import ConfigError, Settings
 from relay_trio.keys.store import open_key_store
-from tests.e2e.house import KEY, OTHER_KEY, account, open_house, until
-from tests.e2e.raw_client import ask, message, open_raw, request
-from tests.e2e.scripted import ScriptedUpstream, open_scripted, sized
+from tests.support.raw_client import ask, message, open_raw, request
+from tests.support.scripted_upstream import ScriptedUpstream, open_scripted, sized
+from tests.support.socket_harness import KEY, OTHER_KEY, account, open_harness, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.e2e.house import House
+    from tests.support.socket_harness import Harness
 
 NEW_KEY = "rt_canary_new_client_key_99"
 ANSWER = sized([b"{}"], headers=[("content-type", "application/json")])
@@ -46,9 +46,9 @@ async def open_holding() -> AsyncIterator[HoldingUpstream]:
         nursery.cancel_scope.cancel()
 
 
-def changed(house: House, **sections: dict[str, Any]) -> Settings:
+def changed(harness: Harness, **sections: dict[str, Any]) -> Settings:
     """The relay's settings with other values in some sections."""
-    now = house.relay.settings
+    now = harness.relay.settings
     return now.model_copy(
         update={name: getattr(now, name).model_copy(update=values) for name, values in sections.items()}
     )
@@ -58,31 +58,31 @@ async def test_the_queue_is_as_long_and_as_patient_as_the_settings_say(folder: P
     """One slot, which a request holds that began before."""
     async with (
         open_holding() as upstream,
-        open_house(folder, [account("one", upstream.base_url, max_concurrency=1)]) as house,
+        open_harness(folder, [account("one", upstream.base_url, max_concurrency=1)]) as harness,
     ):
-        async with open_raw(house.port) as first:
+        async with open_raw(harness.port) as first:
             await first.send(request(message()))
             await until(lambda: len(upstream.requests) == 1)
-            await house.relay.replace(changed(house, queue={"queue_timeout_seconds": 0.05}))
-            assert (await ask(house.port, request(message()))).status == 529
-            await house.relay.replace(changed(house, queue={"max_waiting": 0, "queue_timeout_seconds": 30.0}))
-            assert (await ask(house.port, request(message()))).error["message"].startswith("0 requests are waiting")
+            await harness.relay.replace(changed(harness, queue={"queue_timeout_seconds": 0.05}))
+            assert (await ask(harness.port, request(message()))).status == 529
+            await harness.relay.replace(changed(harness, queue={"max_waiting": 0, "queue_timeout_seconds": 30.0}))
+            assert (await ask(harness.port, request(message()))).error["message"].startswith("0 requests are waiting")
             upstream.let_go.set()
             answer = await first.read_answer()
             assert answer is not None
             assert answer.is_whole
-        outcomes = [row["outcome"] for row in await house.rows()]
+        outcomes = [row["outcome"] for row in await harness.rows()]
         assert outcomes == ["completed", "rejected_capacity", "rejected_capacity"]
 
 
 async def test_a_request_keeps_its_limits_on_time_and_the_next_has_others(folder: Path) -> None:
     """The first waits for its head longer than a new request may."""
-    async with open_holding() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        async with open_raw(house.port) as first:
+    async with open_holding() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        async with open_raw(harness.port) as first:
             await first.send(request(message()))
             await until(lambda: len(upstream.requests) == 1)
-            await house.relay.replace(changed(house, timeouts={"first_byte_timeout_seconds": 0.05}))
-            assert (await ask(house.port, request(message()))).status == 504
+            await harness.relay.replace(changed(harness, timeouts={"first_byte_timeout_seconds": 0.05}))
+            assert (await ask(harness.port, request(message()))).status == 504
             upstream.let_go.set()
             answer = await first.read_answer()
             assert answer is not None
@@ -90,26 +90,28 @@ async def test_a_request_keeps_its_limits_on_time_and_the_next_has_others(folder
 
 
 async def test_keys_of_the_configuration_come_and_go(folder: Path) -> None:
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         upstream.play = ANSWER
-        old, other = house.relay.settings.key
+        old, other = harness.relay.settings.key
         new = type(old).model_validate({"name": "new", "secret": NEW_KEY})
-        assert (await ask(house.port, request(message(stream=False), key=KEY))).status == 200
-        await house.relay.replace(house.relay.settings.model_copy(update={"key": (new, other)}))
-        assert (await ask(house.port, request(message(stream=False), key=KEY))).status == 401
-        assert (await ask(house.port, request(message(stream=False), key=NEW_KEY))).status == 200
-        assert (await ask(house.port, request(message("claude-sim-small", stream=False), key=OTHER_KEY))).status == 200
+        assert (await ask(harness.port, request(message(stream=False), key=KEY))).status == 200
+        await harness.relay.replace(harness.relay.settings.model_copy(update={"key": (new, other)}))
+        assert (await ask(harness.port, request(message(stream=False), key=KEY))).status == 401
+        assert (await ask(harness.port, request(message(stream=False), key=NEW_KEY))).status == 200
+        assert (
+            await ask(harness.port, request(message("claude-sim-small", stream=False), key=OTHER_KEY))
+        ).status == 200
 
 
 async def test_connections_have_the_limits_that_they_were_accepted_with(folder: Path) -> None:
     """An idle connection of before waits on for a head; one that came after is given less time."""
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         upstream.play = ANSWER
-        async with open_raw(house.port) as before:
+        async with open_raw(harness.port) as before:
             await before.send(b"POST /v1/messages HTTP/1.1\r\n")
-            await until(lambda: house.relay.clients.accepted == 1)
-            await house.relay.replace(changed(house, timeouts={"head_timeout_seconds": 0.05}))
-            async with open_raw(house.port) as after:
+            await until(lambda: harness.relay.clients.accepted == 1)
+            await harness.relay.replace(changed(harness, timeouts={"head_timeout_seconds": 0.05}))
+            async with open_raw(harness.port) as after:
                 await after.send(b"POST /v1/messages HTTP/1.1\r\n")
                 answer = await after.read_answer()
                 assert answer is None or answer.status == 408
@@ -120,42 +122,42 @@ async def test_connections_have_the_limits_that_they_were_accepted_with(folder: 
 async def test_what_cannot_change_is_named_and_then_nothing_has_changed(folder: Path, tmp_path: Path) -> None:
     """All of it at one time, whatever else differs."""
     (tmp_path / "empty.pem").touch()
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        now = house.relay.settings
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        now = harness.relay.settings
         then = changed(
-            house,
+            harness,
             server={"ledger": tmp_path / "other.db", "drain_seconds": 5.0},
             upstream={"ca_file": tmp_path / "empty.pem"},
             queue={"max_waiting": 0},
         )
         with pytest.raises(ConfigError) as caught:
-            await house.relay.replace(then)
+            await harness.relay.replace(then)
         assert [problem.path for problem in caught.value.problems] == ["upstream.ca_file", "server.ledger"]
-        assert house.relay.settings is now
-        assert house.relay.core.admission.max_waiting == now.queue.max_waiting
+        assert harness.relay.settings is now
+        assert harness.relay.core.admission.max_waiting == now.queue.max_waiting
 
 
 async def test_a_key_of_the_ledger_keeps_its_name(folder: Path) -> None:
     with open_key_store(folder / "relay.db") as store:
         store.create("team-x")
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        key = type(house.relay.settings.key[0]).model_validate({"name": "team-x", "secret": NEW_KEY})
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        key = type(harness.relay.settings.key[0]).model_validate({"name": "team-x", "secret": NEW_KEY})
         with pytest.raises(ConfigError, match=r"key\[0\]\.name must be unique"):
-            await house.relay.replace(house.relay.settings.model_copy(update={"key": (key,)}))
+            await harness.relay.replace(harness.relay.settings.model_copy(update={"key": (key,)}))
 
 
 async def test_a_larger_or_smaller_body_may_be_sent(folder: Path) -> None:
     """Whatever bound a body meets on its way is of the settings that count now."""
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         upstream.play = ANSWER
         large = message(stream=False, metadata={"user_id": "x" * 200_000})
         for most, status in ((100_000, 413), (300_000, 200), (1024, 413)):
-            await house.relay.replace(changed(house, server={"max_body_bytes": most}))
-            assert (await ask(house.port, request(large))).status == status
+            await harness.relay.replace(changed(harness, server={"max_body_bytes": most}))
+            assert (await ask(harness.port, request(large))).status == status
         unsized = b"%x\r\n%b\r\n0\r\n\r\n" % (len(large), large)
         chunked = request(framing="transfer-encoding: chunked", headers=("content-type: application/json",)) + unsized
-        await house.relay.replace(changed(house, server={"max_body_bytes": 300_000}))
-        assert (await ask(house.port, chunked)).status == 200
+        await harness.relay.replace(changed(harness, server={"max_body_bytes": 300_000}))
+        assert (await ask(harness.port, chunked)).status == 200
 
 
 async def test_requests_leave_by_the_way_that_the_settings_say(folder: Path) -> None:
@@ -163,36 +165,36 @@ async def test_requests_leave_by_the_way_that_the_settings_say(folder: Path) -> 
     async with (
         open_scripted() as upstream,
         open_scripted() as proxy,
-        open_house(folder, [account("one", upstream.base_url)]) as house,
+        open_harness(folder, [account("one", upstream.base_url)]) as harness,
     ):
         upstream.play = proxy.play = ANSWER
         body = request(message(stream=False))
-        await ask(house.port, body)
-        await house.relay.replace(changed(house, upstream={"user_agent": "another/1"}))
-        await ask(house.port, body)
+        await ask(harness.port, body)
+        await harness.relay.replace(changed(harness, upstream={"user_agent": "another/1"}))
+        await ask(harness.port, body)
         assert [b"user-agent: another/1\r\n" in head for head, _ in upstream.requests] == [False, True]
-        await house.relay.replace(changed(house, upstream={"proxy": SecretStr(f"http://127.0.0.1:{proxy.port}")}))
-        await ask(house.port, body)
+        await harness.relay.replace(changed(harness, upstream={"proxy": SecretStr(f"http://127.0.0.1:{proxy.port}")}))
+        await ask(harness.port, body)
         assert len(upstream.requests) == 2
         assert proxy.requests[0][0].startswith(f"POST {upstream.base_url}/v1/messages HTTP/1.1\r\n".encode())
 
 
 async def test_operators_need_the_token_that_the_settings_say(folder: Path) -> None:
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        port = int(house.bound.admin_url.rpartition(":")[2])
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        port = int(harness.bound.admin_url.rpartition(":")[2])
         look = request(method="GET", target="/debug/invariants", key=None)
         assert (await ask(port, look)).status == 200
-        await house.relay.replace(changed(house, admin={"token": SecretStr("t")}))
+        await harness.relay.replace(changed(harness, admin={"token": SecretStr("t")}))
         assert (await ask(port, look)).status == 401
 
 
 async def test_a_drain_lasts_as_long_as_the_settings_say_when_it_begins(folder: Path) -> None:
-    async with open_holding() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
-        await house.relay.replace(changed(house, server={"drain_seconds": 0.0}))
-        async with open_raw(house.port) as client:
+    async with open_holding() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        await harness.relay.replace(changed(harness, server={"drain_seconds": 0.0}))
+        async with open_raw(harness.port) as client:
             await client.send(request(message()))
             await until(lambda: len(upstream.requests) == 1)
-            house.drain.begin()
+            harness.drain.begin()
             answer = await client.read_answer()
             assert answer is not None
             assert answer.status == 529

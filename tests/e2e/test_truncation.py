@@ -11,17 +11,17 @@ import anthropic
 import pytest
 import trio
 
-from tests.e2e.house import KEY, PROMPT, account, open_house
-from tests.e2e.raw_client import envelope_error, message, open_raw, request
-from tests.e2e.scripted import End, open_scripted, stream
 from tests.support.cases import case
+from tests.support.raw_client import envelope_error, message, open_raw, request
+from tests.support.scripted_upstream import End, open_scripted, stream
+from tests.support.socket_harness import KEY, PROMPT, account, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.e2e.raw_client import RawAnswer
-    from tests.e2e.scripted import Play
+    from tests.support.raw_client import RawAnswer
+    from tests.support.scripted_upstream import Play
 
 _USAGE = {"input_tokens": 11, "output_tokens": 1, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 3}
 _START = {
@@ -83,12 +83,12 @@ def told(answer: RawAnswer) -> dict[str, Any]:
 @pytest.mark.parametrize("end", End)
 async def test_cut_anywhere_the_raw_stream_ends_with_our_error_and_no_terminator(end: End, folder: Path) -> None:
     """The bytes so far, one error event in Anthropic's envelope, then the connection breaks."""
-    async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
+    async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
         cut: dict[str, int] = {}
         for at in CUTS:
             upstream.play = cut_at(at, end)
             with case(at):
-                async with open_raw(house.port) as client:
+                async with open_raw(harness.port) as client:
                     answer = await client.ask(request(message()))
                 assert answer.status == 200
                 assert not answer.is_whole, "the body was ended as if it were whole"
@@ -97,7 +97,7 @@ async def test_cut_anywhere_the_raw_stream_ends_with_our_error_and_no_terminator
                 assert told(answer)["type"] == "api_error"
                 assert answer.body.count(b"event: error") == 1
             cut[answer.request_id] = at
-        rows = await house.rows()
+        rows = await harness.rows()
         assert len(rows) == len(cut)
         for row in rows:
             with case(cut[row["request_id"]]):
@@ -108,8 +108,8 @@ async def test_cut_anywhere_the_raw_stream_ends_with_our_error_and_no_terminator
 @pytest.mark.parametrize("end", End)
 async def test_cut_anywhere_the_sdk_raises_and_never_returns_a_message(end: End, folder: Path) -> None:
     """Both ways in which the SDK reads a stream."""
-    async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
-        with anthropic.Anthropic(base_url=house.url, api_key=KEY, max_retries=0) as client:
+    async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
+        with anthropic.Anthropic(base_url=harness.url, api_key=KEY, max_retries=0) as client:
             for at, read in itertools.product(CUTS[:: 1 if end is End.FIN else 3], (_helper, _plain)):
                 upstream.play = cut_at(at, end)
                 error = await trio.to_thread.run_sync(partial(_failure_of, client, read))
@@ -118,23 +118,23 @@ async def test_cut_anywhere_the_sdk_raises_and_never_returns_a_message(end: End,
 
 async def test_cut_in_the_final_blank_line_loses_nothing(folder: Path) -> None:
     """The end was said, only its blank line is missing: whatever is made of it, tokens are all there and exact."""
-    async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
+    async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
         for at in (len(WHOLE) - 2, len(WHOLE) - 1):
             upstream.play = cut_at(at, End.FIN)
-            async with open_raw(house.port) as client:
+            async with open_raw(harness.port) as client:
                 answer = await client.ask(request(message()))
             assert not answer.is_whole
-            row = await house.row(answer.request_id)
+            row = await harness.row(answer.request_id)
             assert (row["code"], row["usage_source"], row["output_tokens"]) == ("SD", "exact", 9)
 
 
 async def test_the_whole_stream_is_complete_so_the_cuts_are_what_fails(folder: Path) -> None:
     """The control."""
-    async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
+    async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
         upstream.play = stream([WHOLE])
         for read in (_helper, _plain):
-            assert await trio.to_thread.run_sync(partial(_failure, house.url, read)) is None
-        rows = await house.rows()
+            assert await trio.to_thread.run_sync(partial(_failure, harness.url, read)) is None
+        rows = await harness.rows()
         assert [(row["code"], row["usage_source"], row["total_tokens"]) for row in rows] == [("--", "exact", 25)] * 2
 
 
@@ -143,16 +143,16 @@ async def test_a_whole_message_cut_in_its_body_is_broken_off(at: int, folder: Pa
     """No dialect has an in-band error for a JSON body: the connection breaks, and the SDK raises."""
     body = json.dumps(_START["message"]).encode()
     at = min(at, len(body) - 1)
-    async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
+    async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
         for end in (End.FIN, End.RESET):
             play = stream([body[:at]], end=end)
             upstream.play = type(play)(play.head.replace(b"text/event-stream", b"application/json"), play.pieces, end)
-            async with open_raw(house.port) as client:
+            async with open_raw(harness.port) as client:
                 answer = await client.ask(request(message(stream=False)))
                 assert not answer.is_whole
                 assert answer.body == body[:at]
-            assert (await house.row(answer.request_id))["code"] == "SD"
-            error = await trio.to_thread.run_sync(partial(_failure, house.url, _create))
+            assert (await harness.row(answer.request_id))["code"] == "SD"
+            error = await trio.to_thread.run_sync(partial(_failure, harness.url, _create))
             assert isinstance(error, anthropic.APIError), repr(error)
 
 
@@ -162,18 +162,18 @@ async def test_the_upstreams_own_error_event_passes_once_and_ends_the_stream(kin
     """The client already has it: nothing is added, nobody else is tried, and the outcome is the upstream's fault."""
     event = {"type": "error", "error": {"type": kind, "message": "theirs"}, "request_id": "req_theirs"}
     last = f"event: error\ndata: {json.dumps(event)}\n\n".encode()
-    async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
+    async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
         upstream.play = stream([*EVENTS[:4], last], end=end)
-        async with open_raw(house.port) as client:
+        async with open_raw(harness.port) as client:
             answer = await client.ask(request(message()))
         assert answer.body.startswith(b"".join(EVENTS[:4]) + last)
         if end is End.COMPLETE:
             assert answer.body == b"".join(EVENTS[:4]) + last
             assert answer.is_whole
-        row = await house.row(answer.request_id)
+        row = await harness.row(answer.request_id)
         assert (row["code"], row["status"], row["attempts"]) == ("SD", 200, 1)
         assert (row["usage_source"], row["input_tokens"], row["output_tokens"]) == ("partial", 11, 1)
-        error = await trio.to_thread.run_sync(partial(_failure, house.url, _helper))
+        error = await trio.to_thread.run_sync(partial(_failure, harness.url, _helper))
         assert isinstance(error, anthropic.APIStatusError)
         assert error.status_code == 200
         assert error.body["error"] == event["error"]  # type: ignore[index]
@@ -181,27 +181,27 @@ async def test_the_upstreams_own_error_event_passes_once_and_ends_the_stream(kin
 
 async def test_a_cut_before_the_first_byte_is_no_stream_at_all(folder: Path) -> None:
     """The head alone commits nothing: the client gets a status, not a broken 200."""
-    async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
+    async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
         for end in (End.FIN, End.RESET):
             upstream.play = stream([], end=end)
-            async with open_raw(house.port) as client:
+            async with open_raw(harness.port) as client:
                 answer = await client.ask(request(message()))
             assert (answer.status, answer.error["type"], answer.is_whole) == (502, "api_error", True)
-            assert (await house.row(answer.request_id))["code"] == "SH"
+            assert (await harness.row(answer.request_id))["code"] == "SH"
 
 
 async def test_a_stream_that_ends_before_it_begins_is_not_complete(folder: Path) -> None:
     """200, event stream, no byte, a clean end: still no message."""
-    async with open_scripted() as upstream, open_house(folder, [_one(upstream.base_url)], **_BLIND) as house:
+    async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
         upstream.play = stream([])
-        async with open_raw(house.port) as client:
+        async with open_raw(harness.port) as client:
             answer = await client.ask(request(message()))
         if answer.status == 200:
             assert not answer.is_whole
             assert told(answer)["type"] == "api_error"
         else:
             assert (answer.status, answer.error["type"]) == (502, "api_error")
-        assert (await house.row(answer.request_id))["outcome"] == "upstream_error"
+        assert (await harness.row(answer.request_id))["outcome"] == "upstream_error"
 
 
 # --- what the tests share -----------------------------------------------------------------------------------------

@@ -9,23 +9,23 @@ import pytest
 import trio
 
 from relay_trio.http import BaseAddress
-from tests.e2e.house import ACCOUNT_KEYS, CANARIES, KEY, OTHER_KEY, PROMPT, account, open_house
-from tests.e2e.raw_client import RawClient, ask, message, open_raw, request
-from tests.e2e.scripted import open_scripted, sized
 from tests.support.cases import case
+from tests.support.raw_client import RawClient, ask, message, open_raw, request
+from tests.support.scripted_upstream import open_scripted, sized
+from tests.support.socket_harness import ACCOUNT_KEYS, CANARIES, KEY, OTHER_KEY, PROMPT, account, open_harness
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.simulator import Simulator
-    from tests.e2e.house import House
-    from tests.e2e.raw_client import RawAnswer
+    from tests.support.raw_client import RawAnswer
+    from tests.support.socket_harness import Harness
 
 _SMALL_BODY: dict[str, dict[str, object]] = {"server": {"max_body_bytes": 300_000}}
 
 
 async def check_refusal(
-    house: House, client: RawClient, answer: RawAnswer, status: int, kind: str, *, rows: int = 1
+    harness: Harness, client: RawClient, answer: RawAnswer, status: int, kind: str, *, rows: int = 1
 ) -> None:
     """Envelope, ids and row are right; then the connection serves another request, or is at its end.
 
@@ -35,8 +35,8 @@ async def check_refusal(
     assert answer.is_whole
     assert answer.header(b"content-type") == b"application/json"
     assert answer.header(b"x-request-id") == answer.header(b"request-id")
-    house.assert_no_canary(answer.body, b"".join(name + value for name, value in answer.headers))
-    found = [row for row in await house.rows() if row["request_id"] == answer.request_id]
+    harness.assert_no_canary(answer.body, b"".join(name + value for name, value in answer.headers))
+    found = [row for row in await harness.rows() if row["request_id"] == answer.request_id]
     assert len(found) == rows
     for row in found:
         assert (row["status"], row["attempts"], row["total_tokens"]) == (status, 0, 0)
@@ -108,7 +108,7 @@ BODIES: dict[str, bytes] = {
 }
 
 
-async def test_a_body_that_cannot_be_relayed_is_a_bad_request(simulator: Simulator, relay: House) -> None:
+async def test_a_body_that_cannot_be_relayed_is_a_bad_request(simulator: Simulator, relay: Harness) -> None:
     """400 in the envelope, exactly one row, nothing sent upstream."""
     for name, body in BODIES.items():
         with case(name):
@@ -120,7 +120,7 @@ async def test_a_body_that_cannot_be_relayed_is_a_bad_request(simulator: Simulat
 
 
 @pytest.mark.parametrize("name", ["not json", "model twice, escaped", "deep, open", "utf-16"])
-async def test_a_bad_body_is_refused_however_it_arrives(name: str, relay: House) -> None:
+async def test_a_bad_body_is_refused_however_it_arrives(name: str, relay: Harness) -> None:
     """Chunked, in pieces of seven bytes, and by the other route that has a body."""
     body = BODIES[name][:3000]
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(body[at : at + 7]), body[at : at + 7]) for at in range(0, len(body), 7))
@@ -132,7 +132,7 @@ async def test_a_bad_body_is_refused_however_it_arrives(name: str, relay: House)
         await check_refusal(relay, client, answer, 400, "invalid_request_error")
 
 
-async def test_bodies_that_look_bad_and_are_not_go_upstream_unchanged(simulator: Simulator, relay: House) -> None:
+async def test_bodies_that_look_bad_and_are_not_go_upstream_unchanged(simulator: Simulator, relay: Harness) -> None:
     """Odd is not wrong: the upstream decides."""
     deep = b"[" * 50 + b"]" * 50
     odd = (
@@ -186,7 +186,7 @@ _MODELS = [
 ]
 
 
-async def test_model_names_that_could_steer_a_path_are_refused(simulator: Simulator, relay: House) -> None:
+async def test_model_names_that_could_steer_a_path_are_refused(simulator: Simulator, relay: Harness) -> None:
     """No name with ``?``, ``#``, ``%``, white space or quotes ever leaves; none changes the path."""
     for model in _MODELS:
         with case(model):
@@ -222,7 +222,7 @@ _WRONG_KEYS = [
 ]
 
 
-async def test_without_a_valid_key_there_is_no_row(simulator: Simulator, relay: House) -> None:
+async def test_without_a_valid_key_there_is_no_row(simulator: Simulator, relay: Harness) -> None:
     """401, told alike for all, nothing booked, nothing sent, nothing quoted back."""
     for headers in _WRONG_KEYS:
         data = request(message(), key=None)
@@ -235,14 +235,14 @@ async def test_without_a_valid_key_there_is_no_row(simulator: Simulator, relay: 
     assert len(await relay.rows()) == len(simulator.truth.records)  # those that checked the connections
 
 
-async def test_a_key_in_the_query_is_no_key(relay: House) -> None:
+async def test_a_key_in_the_query_is_no_key(relay: Harness) -> None:
     """It would be in every proxy's log."""
     answer = await ask(relay.port, request(message(), target=f"/v1/messages?key={KEY}", key=None))
     assert (answer.status, answer.error["type"]) == (401, "authentication_error")
     assert await relay.rows() == []
 
 
-async def test_a_key_may_not_use_other_models(simulator: Simulator, relay: House) -> None:
+async def test_a_key_may_not_use_other_models(simulator: Simulator, relay: Harness) -> None:
     """403, one row, nothing sent."""
     async with open_raw(relay.port) as client:
         answer = await client.ask(request(message("claude-sim-large"), key=OTHER_KEY))
@@ -252,7 +252,7 @@ async def test_a_key_may_not_use_other_models(simulator: Simulator, relay: House
     assert [record.model for record in simulator.truth.records] == ["claude-sim", "claude-sim-small"]
 
 
-async def test_a_key_may_not_use_other_models_by_way_of_a_batch(simulator: Simulator, relay: House) -> None:
+async def test_a_key_may_not_use_other_models_by_way_of_a_batch(simulator: Simulator, relay: Harness) -> None:
     """A batch names a model in each of its requests; the key's limit holds for every one of them."""
     params = json.loads(message("claude-sim-large", stream=False))
     body = json.dumps({"requests": [{"custom_id": "a", "params": params}]}).encode()
@@ -263,10 +263,10 @@ async def test_a_key_may_not_use_other_models_by_way_of_a_batch(simulator: Simul
 
 async def test_a_model_that_no_account_has_is_not_found(simulator: Simulator, folder: Path) -> None:
     """404, one row."""
-    async with open_house(folder, [account("one", simulator.base_url, models=["claude-sim*"])]) as house:
-        async with open_raw(house.port) as client:
+    async with open_harness(folder, [account("one", simulator.base_url, models=["claude-sim*"])]) as harness:
+        async with open_raw(harness.port) as client:
             answer = await client.ask(request(message("gpt-none")))
-            await check_refusal(house, client, answer, 404, "not_found_error")
+            await check_refusal(harness, client, answer, 404, "not_found_error")
 
 
 # --- routes, methods, heads ---------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ _ROUTES = [
 ]
 
 
-async def test_unknown_routes_and_methods_are_refused_in_the_envelope(relay: House) -> None:
+async def test_unknown_routes_and_methods_are_refused_in_the_envelope(relay: Harness) -> None:
     """No row, no foreign error page, and the connection lives on."""
     for method, target, status, kind in _ROUTES:
         body = b"{}" if method in ("PUT", "POST", "PATCH") else b""
@@ -307,18 +307,18 @@ async def test_unknown_routes_and_methods_are_refused_in_the_envelope(relay: Hou
 )
 async def test_another_spelling_of_a_route_is_not_a_way_around_the_meter(target: str, folder: Path) -> None:
     """Either it is no route, or it is the route: an upstream that understands it is never used without being booked."""
-    async with open_scripted() as upstream, open_house(folder, [account("one", upstream.base_url)]) as house:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         upstream.play = sized(
             [b'{"usage":{"input_tokens":3,"output_tokens":4}}'], headers=[("content-type", "application/json")]
         )
-        answer = await ask(house.port, request(message(stream=False), target=target))
+        answer = await ask(harness.port, request(message(stream=False), target=target))
         if upstream.requests:
-            assert (await house.row(answer.request_id))["total_tokens"] == 7
+            assert (await harness.row(answer.request_id))["total_tokens"] == 7
         else:
             assert (answer.status, answer.error["type"]) == (404, "not_found_error")
 
 
-async def test_paths_that_climb_never_reach_another_path_upstream(simulator: Simulator, relay: House) -> None:
+async def test_paths_that_climb_never_reach_another_path_upstream(simulator: Simulator, relay: Harness) -> None:
     """The account's credential goes with a path, so one that leads elsewhere is no route at all."""
     for target in (
         "/v1/models/../messages",
@@ -356,7 +356,7 @@ _HEADS: dict[str, bytes] = {
 }
 
 
-async def test_a_head_that_is_not_http_is_refused_and_the_connection_ends(simulator: Simulator, relay: House) -> None:
+async def test_a_head_that_is_not_http_is_refused_and_the_connection_ends(simulator: Simulator, relay: Harness) -> None:
     """4xx or a close, never 5xx, never a second reading of the same bytes."""
     for name, fields in _HEADS.items():
         head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: " + KEY.encode() + b"\r\n" + fields + b"\r\n"
@@ -366,7 +366,7 @@ async def test_a_head_that_is_not_http_is_refused_and_the_connection_ends(simula
     assert simulator.truth.records == []
 
 
-async def _check_refused_head(house: House, client: RawClient, data: bytes) -> None:
+async def _check_refused_head(harness: Harness, client: RawClient, data: bytes) -> None:
     try:
         await client.send(data)
     except trio.BrokenResourceError:
@@ -374,7 +374,7 @@ async def _check_refused_head(house: House, client: RawClient, data: bytes) -> N
     answer = await client.read_answer()
     if answer is not None:
         assert 400 <= answer.status < 500, answer.body
-        house.assert_no_canary(answer.body)
+        harness.assert_no_canary(answer.body)
         await client.wait_closed()
 
 
@@ -389,7 +389,7 @@ _NOT_HTTP = (
 )
 
 
-async def test_bytes_that_are_not_http_end_only_their_connection(relay: House) -> None:
+async def test_bytes_that_are_not_http_end_only_their_connection(relay: Harness) -> None:
     """Whatever comes back is no 5xx but 505; the next connection is served."""
     for data in _NOT_HTTP:
         with case(data):
@@ -406,20 +406,20 @@ async def test_bytes_that_are_not_http_end_only_their_connection(relay: House) -
 
 async def test_a_body_larger_than_allowed_is_refused_by_its_length(simulator: Simulator, folder: Path) -> None:
     """413 before the body is sent, one row."""
-    async with open_house(folder, [account("one", simulator.base_url)], **_SMALL_BODY) as house:
-        async with open_raw(house.port) as client:
+    async with open_harness(folder, [account("one", simulator.base_url)], **_SMALL_BODY) as harness:
+        async with open_raw(harness.port) as client:
             head = request(framing="content-length: 300001")
             with trio.fail_after(3):
                 answer = await client.ask(head)
-                await check_refusal(house, client, answer, 413, "request_too_large")
+                await check_refusal(harness, client, answer, 413, "request_too_large")
         assert simulator.truth.records == []
 
 
 async def test_a_body_larger_than_allowed_is_refused_as_it_arrives(simulator: Simulator, folder: Path) -> None:
     """Chunked, the length is known when it is passed: 413 then, and nothing is kept."""
-    async with open_house(folder, [account("one", simulator.base_url)], **_SMALL_BODY) as house:
+    async with open_harness(folder, [account("one", simulator.base_url)], **_SMALL_BODY) as harness:
         for _ in range(5):
-            async with open_raw(house.port) as client:
+            async with open_raw(harness.port) as client:
                 with trio.fail_after(5):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(_send_chunks, client, 3_000_000)
@@ -427,7 +427,7 @@ async def test_a_body_larger_than_allowed_is_refused_as_it_arrives(simulator: Si
                         assert answer is not None
                         nursery.cancel_scope.cancel()
                     assert (answer.status, answer.error["type"]) == (413, "request_too_large")
-                    row = await house.row(answer.request_id)
+                    row = await harness.row(answer.request_id)
                     assert (row["status"], row["code"]) == (413, "PR")
         assert simulator.truth.records == []
 
@@ -445,8 +445,8 @@ async def test_a_body_just_within_the_limit_is_served(simulator: Simulator, fold
     """The limit is a limit, not a guess."""
     body = message(stream=False)
     padded = body[:-1] + b" " * (300_000 - len(body)) + b"}"
-    async with open_house(folder, [account("one", simulator.base_url)], **_SMALL_BODY) as house:
-        async with open_raw(house.port) as client:
+    async with open_harness(folder, [account("one", simulator.base_url)], **_SMALL_BODY) as harness:
+        async with open_raw(harness.port) as client:
             for framing in (None, "transfer-encoding: chunked"):
                 sent = padded if framing is None else b"%x\r\n%s\r\n0\r\n\r\n" % (len(padded), padded)
                 answer = await client.ask(request(sent, framing=framing))
@@ -455,7 +455,7 @@ async def test_a_body_just_within_the_limit_is_served(simulator: Simulator, fold
             assert answer.status == 413
 
 
-async def test_a_large_request_right_after_an_answer_is_served(simulator: Simulator, relay: House) -> None:
+async def test_a_large_request_right_after_an_answer_is_served(simulator: Simulator, relay: Harness) -> None:
     """A kept connection, bodies as large as coding agents send: each is sent the moment the last answer ended."""
     body = message(stream=False)
     padded = body[:-1] + b" " * (200_000 - len(body)) + b"}"
@@ -468,7 +468,7 @@ async def test_a_large_request_right_after_an_answer_is_served(simulator: Simula
 
 
 @pytest.mark.parametrize("key", [None, "rt_wrong", KEY])
-async def test_an_answer_before_the_body_was_sent_hangs_nobody(key: str | None, relay: House) -> None:
+async def test_an_answer_before_the_body_was_sent_hangs_nobody(key: str | None, relay: Harness) -> None:
     """Fifty times: the answer comes while half the body is missing; then the rest, and a second request or the end."""
     body = b"x" * 20_000
     target = "/v1/messages" if key != KEY else "/v1/none"
@@ -498,8 +498,8 @@ async def test_an_answer_before_the_body_was_sent_hangs_nobody(key: str | None, 
 async def test_a_body_that_stops_arriving_times_out_in_the_envelope(simulator: Simulator, folder: Path) -> None:
     """408, one row with its own code, no slot taken."""
     timeouts = {"body_idle_timeout_seconds": 0.2}
-    async with open_house(folder, [account("one", simulator.base_url)], timeouts=timeouts) as house:
-        async with open_raw(house.port) as client:
+    async with open_harness(folder, [account("one", simulator.base_url)], timeouts=timeouts) as harness:
+        async with open_raw(harness.port) as client:
             await client.send(request(message())[:-5])
             with trio.fail_after(3):
                 answer = await client.read_answer()
@@ -507,7 +507,7 @@ async def test_a_body_that_stops_arriving_times_out_in_the_envelope(simulator: S
                 assert answer.status == 408
                 assert answer.error
                 await client.wait_closed()
-        row = await house.row(answer.request_id)
+        row = await harness.row(answer.request_id)
         assert (row["outcome"], row["code"], row["status"]) == ("client_timeout", "cR", 408)
         assert simulator.truth.records == []
 
@@ -515,7 +515,7 @@ async def test_a_body_that_stops_arriving_times_out_in_the_envelope(simulator: S
 # --- canaries -----------------------------------------------------------------------------------------------------
 
 
-async def test_secrets_and_prompts_are_nowhere_after_every_kind_of_end(simulator: Simulator, relay: House) -> None:
+async def test_secrets_and_prompts_are_nowhere_after_every_kind_of_end(simulator: Simulator, relay: Harness) -> None:
     """Ledger files, log, answers and admin pages, after success, refusal, fault, disconnect and timeout.
 
     While a request with the prompt is open, the admin pages are read too.
@@ -554,16 +554,16 @@ async def test_a_defect_is_told_without_values(
         prompt, secret = PROMPT, f"{KEY} {ACCOUNT_KEYS[0]}"
         raise RuntimeError("a defect", len(prompt), len(secret))
 
-    async with open_house(folder, [account("one", simulator.base_url)]) as house:
+    async with open_harness(folder, [account("one", simulator.base_url)]) as harness:
         with monkeypatch.context() as patch:
             patch.setattr(BaseAddress, "request", crash)
-            answer = await ask(house.port, request(message()))
+            answer = await ask(harness.port, request(message()))
         assert (answer.status, answer.error["type"]) == (500, "api_error")
-        row = await house.row()
+        row = await harness.row()
         assert (row["outcome"], row["code"]) == ("internal", "IQ")
-        log = house.log.getvalue()
+        log = harness.log.getvalue()
         found = [canary for canary in CANARIES if canary in log.encode() or canary in answer.body]
         assert '"event": "defect"' in log
         assert answer.request_id in log
-        house.expects_defect = True
+        harness.expects_defect = True
         assert found == []

@@ -13,7 +13,7 @@ from relay_trio.observe import invariants
 from relay_trio.observe.invariants import LARGEST_READ_BYTES, fd_count, snapshot
 from relay_trio.relay.channel import CHANNEL_BYTES
 from tests.relay import scripts
-from tests.relay.house import House, open_house
+from tests.support.memory_harness import Harness, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,8 @@ def broken(told: dict[str, Any]) -> set[str]:
 
 
 async def test_at_rest_everything_holds_and_nothing_is_held(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams, accounts=2) as house:
-        told: dict[str, Any] = snapshot(house.core)
+    async with open_harness(scripts.streams, accounts=2) as harness:
+        told: dict[str, Any] = snapshot(harness.core)
         assert told["ok"] is True
         assert broken(told) == set()
         assert list(told["accounts"]) == ["a", "b"]
@@ -43,9 +43,9 @@ async def test_at_rest_everything_holds_and_nothing_is_held(autojump_clock: Mock
 
 
 async def test_a_disabled_account_and_an_endless_wait_are_still_json(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
-        house.account("a").health.disable("401")
-        told: dict[str, Any] = snapshot(house.core)
+    async with open_harness(scripts.streams) as harness:
+        harness.account("a").health.disable("401")
+        told: dict[str, Any] = snapshot(harness.core)
         assert told["accounts"]["a"]["state"] == "auth_failed"
         json.dumps(told, allow_nan=False)
 
@@ -53,7 +53,7 @@ async def test_a_disabled_account_and_an_endless_wait_are_still_json(autojump_cl
 async def test_it_holds_at_every_step_of_a_request_with_a_fail_over(autojump_clock: MockClock) -> None:
     """Taken between any two steps: a mismatch is never a race."""
     wrong: list[set[str]] = []
-    house: House
+    harness: Harness
 
     class Watch(trio.abc.Instrument):
         is_on = False
@@ -62,56 +62,56 @@ async def test_it_holds_at_every_step_of_a_request_with_a_fail_over(autojump_clo
         def after_task_step(self, task: trio.lowlevel.Task) -> None:
             if self.is_on:
                 self.steps += 1
-                told: dict[str, Any] = snapshot(house.core)
+                told: dict[str, Any] = snapshot(harness.core)
                 if not told["ok"]:
                     wrong.append(broken(told))
 
     watch = Watch()
-    async with open_house(scripts.first_account_is_overloaded, accounts=2) as house:
+    async with open_harness(scripts.first_account_is_overloaded, accounts=2) as harness:
         trio.lowlevel.add_instrument(watch)
         watch.is_on = True
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(house.request().run)
+                nursery.start_soon(harness.request().run)
         watch.is_on = False
         trio.lowlevel.remove_instrument(watch)
     assert watch.steps > 50
     assert wrong == []
 
 
-def leak_a_slot(house: House) -> None:
-    house.slots.take_nowait("a", 100)
+def leak_a_slot(harness: Harness) -> None:
+    harness.slots.take_nowait("a", 100)
 
 
-def lose_a_slot(house: House) -> None:
-    house.slots.give_back("a")
+def lose_a_slot(harness: Harness) -> None:
+    harness.slots.give_back("a")
 
 
-def forget_the_attempt(house: House) -> None:
-    for exchange in house.core.live:
+def forget_the_attempt(harness: Harness) -> None:
+    for exchange in harness.core.live:
         exchange.attempt_account = None
 
 
-def take_too_many(house: House) -> None:
+def take_too_many(harness: Harness) -> None:
     for _ in range(5):
-        house.slots.take_nowait("a", 100)
+        harness.slots.take_nowait("a", 100)
 
 
-def lose_a_row(house: House) -> None:
-    house.ledger.opened["nobody's"] = next(iter(house.ledger.opened.values()))
+def lose_a_row(harness: Harness) -> None:
+    harness.ledger.opened["nobody's"] = next(iter(harness.ledger.opened.values()))
 
 
-def leak_a_call(house: House) -> None:
-    house.upstream._calls += 1
+def leak_a_call(harness: Harness) -> None:
+    harness.upstream._calls += 1
 
 
-def hoard_bytes(house: House) -> None:
-    for exchange in house.core.live:
+def hoard_bytes(harness: Harness) -> None:
+    for exchange in harness.core.live:
         exchange.response.held_bytes = CHANNEL_BYTES + LARGEST_READ_BYTES + 1
 
 
-def lose_a_waiter(house: House) -> None:
-    house.core.admission._entered += 1
+def lose_a_waiter(harness: Harness) -> None:
+    harness.core.admission._entered += 1
 
 
 @pytest.mark.parametrize(
@@ -128,30 +128,30 @@ def lose_a_waiter(house: House) -> None:
     ],
 )
 async def test_a_count_that_is_tampered_with_is_found(
-    autojump_clock: MockClock, tamper: Callable[[House], None], numbers: set[str]
+    autojump_clock: MockClock, tamper: Callable[[Harness], None], numbers: set[str]
 ) -> None:
     """Each invariant can fail, and no other one with it by accident."""
-    async with open_house(scripts.streams_slowly) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.streams_slowly) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         nursery.start_soon(client.run)
         await trio.sleep(2.5)
-        assert snapshot(house.core)["ok"] is True
-        tamper(house)
-        told: dict[str, Any] = snapshot(house.core)
+        assert snapshot(harness.core)["ok"] is True
+        tamper(harness)
+        told: dict[str, Any] = snapshot(harness.core)
         assert told["ok"] is False
         assert broken(told) == numbers
         nursery.cancel_scope.cancel()
         if tamper is lose_a_slot:
-            house.slots.take_nowait("a", 1)
+            harness.slots.take_nowait("a", 1)
 
 
 async def test_a_full_stream_is_within_its_limit(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.floods) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.floods) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         client.reads = trio.Event()
         nursery.start_soon(client.run)
         await trio.testing.wait_all_tasks_blocked()
-        told: dict[str, Any] = snapshot(house.core)
+        told: dict[str, Any] = snapshot(harness.core)
         assert told["ok"] is True
         assert CHANNEL_BYTES <= told["buffered_bytes"]["fullest_stream"] <= CHANNEL_BYTES + LARGEST_READ_BYTES
         client.leave()

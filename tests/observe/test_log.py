@@ -19,7 +19,7 @@ from relay_trio.pool.health import AccountChange, Change
 from relay_trio.relay.events import Rejection
 from relay_trio.usage import UsageSource, UsageStats
 from tests.relay import scripts
-from tests.relay.house import open_house
+from tests.support.memory_harness import open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,11 +146,11 @@ def test_a_full_disk_loses_lines_which_are_counted_and_nothing_else(stderr: Stde
 async def test_a_failed_attempt_is_a_line_though_another_account_then_serves(
     stderr: Stderr, autojump_clock: MockClock
 ) -> None:
-    async with open_house(scripts.first_account_is_overloaded, accounts=2) as house:
-        house.core.events.observers.append(Log())
-        await house.request().run()
+    async with open_harness(scripts.first_account_is_overloaded, accounts=2) as harness:
+        harness.core.events.observers.append(Log())
+        await harness.request().run()
     (line,) = [line for line in stderr.lines if line["event"] == "attempt"]
-    assert line["request_id"] == house.rows[0].request_id
+    assert line["request_id"] == harness.rows[0].request_id
     shown = ("level", "account", "phase", "reason", "status")
     assert [line[name] for name in shown] == ["warning", "a", "head", "upstream_rate_limited", 529]
     assert line["duration_ms"] >= 0
@@ -193,9 +193,9 @@ def test_an_account_that_changes_is_one_line(
 async def test_an_account_that_is_taken_out_by_a_request_leaves_a_line(
     stderr: Stderr, autojump_clock: MockClock
 ) -> None:
-    async with open_house(scripts.is_overloaded) as house:
-        house.core.events.observers.append(Log())
-        await house.request().run()
+    async with open_harness(scripts.is_overloaded) as harness:
+        harness.core.events.observers.append(Log())
+        await harness.request().run()
     assert [line["change"] for line in stderr.lines if line["event"] == "account"] == ["cooled_down"]
 
 
@@ -238,17 +238,17 @@ async def test_what_never_reaches_the_pump_leaves_a_line_with_the_id_that_the_cl
     stderr: Stderr, autojump_clock: MockClock, path: str, method: str, key: str, kind: str
 ) -> None:
     """And nothing of what it sent: a path may hold a key, and a key that is wrong may be right elsewhere."""
-    async with open_house(scripts.streams) as house:
-        house.core.events.observers.append(Log())
-        client = house.request(path=path, method=method, credentials=((b"x-api-key", key.encode()),))
+    async with open_harness(scripts.streams) as harness:
+        harness.core.events.observers.append(Log())
+        client = harness.request(path=path, method=method, credentials=((b"x-api-key", key.encode()),))
         await client.run()
-        statistics = house.core.events.statistics()
+        statistics = harness.core.events.statistics()
     (line,) = stderr.lines
     given = header(client.sent[0]["headers"], b"request-id")
     assert given is not None
     assert (line["event"], line["kind"], line["request_id"]) == ("rejected", kind, given.decode())
     assert statistics.rejected == {kind: 1}
-    assert not house.rows
+    assert not harness.rows
     assert CANARY not in stderr.getvalue()
 
 
@@ -320,10 +320,10 @@ async def test_no_line_of_a_request_holds_prompt_answer_or_key(stderr: Stderr, a
     """Whatever way it ends."""
     prompt = f'{{"model": "m", "stream": true, "system": "{CANARY}"}}'.encode()
     for script in (scripts.streams, scripts.dies_midway, scripts.is_overloaded, scripts.ends_without_its_last_event):
-        async with open_house(script) as house:
-            house.core.events.observers.append(Log())
-            await house.request(prompt, headers=[(b"x-request-id", CANARY.encode())]).run()
-            await house.request(prompt[:-9]).run()
+        async with open_harness(script) as harness:
+            harness.core.events.observers.append(Log())
+            await harness.request(prompt, headers=[(b"x-request-id", CANARY.encode())]).run()
+            await harness.request(prompt[:-9]).run()
     assert [line["event"] for line in stderr.lines].count("request") == 8
     for canary in (CANARY, "rt_test", "sk-a", "hello"):
         assert canary not in stderr.getvalue()

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.relay.house import LAST_CHUNK, chunk
-from tests.vendors.frames import CLAUDE, exception
+from tests.support.bedrock_frames import CLAUDE, exception
+from tests.support.memory_harness import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from tests.relay.house import UpstreamSide
+    from tests.support.memory_harness import UpstreamSide
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\r\n\r\n"
 INVOKE_STREAM = "/model/x.m/invoke-with-response-stream"

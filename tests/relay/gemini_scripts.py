@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.relay.house import HEAD, LAST_CHUNK, chunk
-from tests.vendors.gemini_answers import ARRAY, ERROR, EVENTS, pretty
+from tests.support.gemini_answers import ARRAY, ERROR, EVENTS, pretty
+from tests.support.memory_harness import HEAD, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from tests.relay.house import UpstreamSide
+    from tests.support.memory_harness import UpstreamSide
 
 ARRAY_HEAD = HEAD.replace(b"text/event-stream", b"application/json; charset=UTF-8")
 STREAM = "/v1beta/models/g:streamGenerateContent"

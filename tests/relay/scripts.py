@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.relay.house import DELTA, HEAD, LAST_CHUNK, START, STOP, STREAM, TEXT, chunk
+from tests.support.memory_harness import DELTA, HEAD, LAST_CHUNK, START, STOP, STREAM, TEXT, chunk
 
 if TYPE_CHECKING:
-    from tests.relay.house import UpstreamSide
+    from tests.support.memory_harness import UpstreamSide
 
 MESSAGE = b'{"type":"message","content":[],"usage":{"input_tokens":10,"output_tokens":7}}'
 OVERLOADED = b'{"type":"error","error":{"type":"overloaded_error","message":"later"},"request_id":"theirs"}'

@@ -16,8 +16,8 @@ from relay_trio.relay.events import Observer
 from relay_trio.usage import UsageSource
 from tests.explorer import Run, Steps, explore
 from tests.relay import bedrock_scripts, scripts
-from tests.relay.house import HEAD, LAST_CHUNK, START, STREAM, TEXT, Client, House, chunk, open_house
-from tests.vendors.frames import CLAUDE, exception
+from tests.support.bedrock_frames import CLAUDE, exception
+from tests.support.memory_harness import HEAD, LAST_CHUNK, START, STREAM, TEXT, Client, Harness, chunk, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from relay_trio.ledger.row import AttemptRecord
     from relay_trio.pool.health import HealthStatistics
-    from tests.relay.house import Script, UpstreamSide
+    from tests.support.memory_harness import Script, UpstreamSide
 
 INVALID = b'{"type":"error","error":{"type":"invalid_request_error","message":"too many tokens"},"request_id":"theirs"}'
 DENIED = b'{"type":"error","error":{"type":"authentication_error","message":"sk-canary-account is revoked"}}'
@@ -50,19 +50,19 @@ def first_account(first: Script, others: Script) -> Script:
     return script
 
 
-async def served(house: House, client: Client) -> Client:
+async def served(harness: Harness, client: Client) -> Client:
     with trio.fail_after(100_000):
         await client.run()
-    house.assert_at_rest()
+    harness.assert_at_rest()
     return client
 
 
-def codes(house: House) -> list[str]:
-    return [row.outcome.code for row in house.rows if row.outcome]
+def codes(harness: Harness) -> list[str]:
+    return [row.outcome.code for row in harness.rows if row.outcome]
 
 
-def health(house: House, name: str) -> HealthStatistics:
-    return house.account(name).health.statistics(trio.current_time())
+def health(harness: Harness, name: str) -> HealthStatistics:
+    return harness.account(name).health.statistics(trio.current_time())
 
 
 # --- connecting ---------------------------------------------------------------------------------------------------
@@ -76,31 +76,31 @@ async def never_connects(host: str, port: int) -> trio.abc.Stream:
 async def test_a_connect_that_hangs_ends_at_the_connect_limit_and_the_account_is_blamed(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_house(scripts.streams, timeouts={"connect_timeout_seconds": 4}) as house:
-        house.upstream._open_stream = never_connects  # type: ignore[assignment]
+    async with open_harness(scripts.streams, timeouts={"connect_timeout_seconds": 4}) as harness:
+        harness.upstream._open_stream = never_connects  # type: ignore[assignment]
         started = trio.current_time()
-        client = await served(house, house.request())
+        client = await served(harness, harness.request())
         assert trio.current_time() - started == pytest.approx(4)
-        assert (client.status, codes(house)) == (504, ["sC"])
+        assert (client.status, codes(harness)) == (504, ["sC"])
         assert json.loads(client.body)["error"]["type"] == "timeout_error"
-        assert house.rows[0].connect_ms is None
-        assert health(house, "a").strikes == 1
+        assert harness.rows[0].connect_ms is None
+        assert health(harness, "a").strikes == 1
 
 
 async def test_a_connect_that_fails_is_sc_and_the_next_account_serves(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams, accounts=2) as house:
-        open_stream = house.upstream._open_stream
+    async with open_harness(scripts.streams, accounts=2) as harness:
+        open_stream = harness.upstream._open_stream
 
         async def first_refuses(host: str, port: int) -> trio.abc.Stream:
             if port == 1000:
                 raise ConnectionRefusedError("refused")
             return await open_stream(host, port)
 
-        house.upstream._open_stream = first_refuses
-        client = await served(house, house.request())
+        harness.upstream._open_stream = first_refuses
+        client = await served(harness, harness.request())
         assert client.body == b"".join(STREAM)
-        assert (house.rows[0].attempts, house.rows[0].account) == (2, "b")
-        assert (health(house, "a").strikes, health(house, "b").strikes) == (1, 0)
+        assert (harness.rows[0].attempts, harness.rows[0].account) == (2, "b")
+        assert (health(harness, "a").strikes, health(harness, "b").strikes) == (1, 0)
 
 
 async def test_a_connect_that_fails_everywhere_is_502_and_names_no_address(autojump_clock: MockClock) -> None:
@@ -109,67 +109,67 @@ async def test_a_connect_that_fails_everywhere_is_502_and_names_no_address(autoj
     async def refuses_all(host: str, port: int) -> trio.abc.Stream:
         raise ConnectionRefusedError("refused")
 
-    async with open_house(scripts.streams) as house:
-        house.upstream._open_stream = refuses_all  # type: ignore[assignment]
-        client = await served(house, house.request())
-        assert (client.status, codes(house)) == (502, ["SC"])
+    async with open_harness(scripts.streams) as harness:
+        harness.upstream._open_stream = refuses_all  # type: ignore[assignment]
+        client = await served(harness, harness.request())
+        assert (client.status, codes(harness)) == (502, ["SC"])
         assert b"127.0.0.1" not in client.body
 
 
 async def test_connect_time_is_of_the_answering_attempt_and_zero_on_a_pooled_connection(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_house(scripts.streams) as house:
-        open_stream = house.upstream._open_stream
+    async with open_harness(scripts.streams) as harness:
+        open_stream = harness.upstream._open_stream
 
         async def slowly(host: str, port: int) -> trio.abc.Stream:
             await trio.sleep(2)
             return await open_stream(host, port)
 
-        house.upstream._open_stream = slowly
-        await served(house, house.request())
-        await served(house, house.request())
-        assert [row.connect_ms for row in house.rows] == pytest.approx([2000, 0])
+        harness.upstream._open_stream = slowly
+        await served(harness, harness.request())
+        await served(harness, harness.request())
+        assert [row.connect_ms for row in harness.rows] == pytest.approx([2000, 0])
 
 
 # --- a credential that is refused ---------------------------------------------------------------------------------
 
 
 async def test_a_401_disables_the_account_and_the_next_one_serves(autojump_clock: MockClock) -> None:
-    async with open_house(first_account(refuses(401, DENIED), scripts.streams), accounts=2) as house:
-        client = await served(house, house.request())
+    async with open_harness(first_account(refuses(401, DENIED), scripts.streams), accounts=2) as harness:
+        client = await served(harness, harness.request())
         assert client.body == b"".join(STREAM)
-        assert health(house, "a").state is AccountState.AUTH_FAILED
-        await served(house, house.request())
-        assert [row.attempts for row in house.rows] == [2, 1]
+        assert health(harness, "a").state is AccountState.AUTH_FAILED
+        await served(harness, harness.request())
+        assert [row.attempts for row in harness.rows] == [2, 1]
 
 
 async def test_a_401_of_the_only_account_is_a_502_that_says_nothing_of_the_upstreams_words(
     autojump_clock: MockClock,
 ) -> None:
     """A 401 would tell the client to change *its* key, and the upstream's text may hold a piece of ours."""
-    async with open_house(refuses(401, DENIED)) as house:
-        client = await served(house, house.request())
-        assert (client.status, codes(house)) == (502, ["SH"])
+    async with open_harness(refuses(401, DENIED)) as harness:
+        client = await served(harness, harness.request())
+        assert (client.status, codes(harness)) == (502, ["SH"])
         assert json.loads(client.body)["error"]["type"] == "api_error"
         assert b"canary" not in client.body
         assert b"revoked" not in client.body
 
 
 async def test_with_every_account_out_of_rotation_a_request_is_529_and_has_its_row(autojump_clock: MockClock) -> None:
-    async with open_house(refuses(401, DENIED)) as house:
-        await served(house, house.request())
-        client = await served(house, house.request())
-        assert (client.status, codes(house)) == (529, ["SH", "RQ"])
+    async with open_harness(refuses(401, DENIED)) as harness:
+        await served(harness, harness.request())
+        client = await served(harness, harness.request())
+        assert (client.status, codes(harness)) == (529, ["SH", "RQ"])
         assert json.loads(client.body)["error"]["type"] == "overloaded_error"
-        assert house.rows[1].attempts == 0
+        assert harness.rows[1].attempts == 0
 
 
 @pytest.mark.parametrize("status", [402, 403, 302])
 async def test_what_is_between_us_and_the_upstream_is_hidden(autojump_clock: MockClock, status: int) -> None:
     """Billing, permissions and redirects of the account are not the client's."""
-    async with open_house(refuses(status, DENIED, b"location: http://elsewhere/canary")) as house:
-        client = await served(house, house.request())
+    async with open_harness(refuses(status, DENIED, b"location: http://elsewhere/canary")) as harness:
+        client = await served(harness, harness.request())
         assert client.status == 502
         assert b"canary" not in client.body
         assert header(client.sent[0]["headers"], b"location") is None
@@ -179,34 +179,34 @@ async def test_what_is_between_us_and_the_upstream_is_hidden(autojump_clock: Moc
 
 
 async def test_a_400_is_the_clients_and_no_other_account_is_asked(autojump_clock: MockClock) -> None:
-    async with open_house(refuses(400, INVALID, b"x-should-retry: false"), accounts=3) as house:
-        client = await served(house, house.request())
+    async with open_harness(refuses(400, INVALID, b"x-should-retry: false"), accounts=3) as harness:
+        client = await served(harness, harness.request())
         told = json.loads(client.body)
         assert (client.status, told["error"]["message"]) == (400, "too many tokens")
-        assert told["request_id"] == house.rows[0].request_id
+        assert told["request_id"] == harness.rows[0].request_id
         headers = client.sent[0]["headers"]
         assert header(headers, b"content-length") == str(len(client.body)).encode()
         assert [name for name, _ in headers].count(b"content-length") == 1
         assert [name for name, _ in headers].count(b"content-type") == 1
         assert header(headers, b"x-should-retry") == b"false"
-        assert (house.rows[0].attempts, codes(house), house.rows[0].status) == (1, ["SH"], 400)
-        assert house.rows[0].outcome is not None
-        assert house.rows[0].outcome.word.value == "rejected_request"
-        house.assert_healthy()
+        assert (harness.rows[0].attempts, codes(harness), harness.rows[0].status) == (1, ["SH"], 400)
+        assert harness.rows[0].outcome is not None
+        assert harness.rows[0].outcome.word.value == "rejected_request"
+        harness.assert_healthy()
 
 
 async def test_a_compressed_400_still_says_what_is_wrong(autojump_clock: MockClock) -> None:
     """Every SDK accepts gzip, so the relay asks for it; what is wrong with the request then comes in gzip too."""
-    async with open_house(refuses(400, gzip.compress(INVALID), b"content-encoding: gzip")) as house:
-        client = await served(house, house.request(headers=[(b"accept-encoding", b"gzip, deflate")]))
+    async with open_harness(refuses(400, gzip.compress(INVALID), b"content-encoding: gzip")) as harness:
+        client = await served(harness, harness.request(headers=[(b"accept-encoding", b"gzip, deflate")]))
         assert client.status == 400
         assert header(client.sent[0]["headers"], b"content-encoding") is None
         assert json.loads(client.body)["error"]["message"] == "too many tokens"
 
 
 async def test_an_error_body_that_is_no_json_becomes_an_envelope_of_ours(autojump_clock: MockClock) -> None:
-    async with open_house(refuses(413, b"<html>nginx canary</html>")) as house:
-        client = await served(house, house.request())
+    async with open_harness(refuses(413, b"<html>nginx canary</html>")) as harness:
+        client = await served(harness, harness.request())
         assert client.status == 413
         assert json.loads(client.body)["type"] == "error"
         assert b"canary" not in client.body
@@ -214,13 +214,13 @@ async def test_an_error_body_that_is_no_json_becomes_an_envelope_of_ours(autojum
 
 async def test_an_error_body_larger_than_64_kib_is_cut_off_and_its_connection_closed(autojump_clock: MockClock) -> None:
     """A retry must not wait for megabytes of HTML, nor a slot be held for them."""
-    async with open_house(refuses(400, b'{"error": "' + b"x" * 300_000 + b'"}')) as house:
-        client = await served(house, house.request())
+    async with open_harness(refuses(400, b'{"error": "' + b"x" * 300_000 + b'"}')) as harness:
+        client = await served(harness, harness.request())
         assert client.status == 400
         assert len(client.body) < 1000
-        assert json.loads(client.body)["request_id"] == house.rows[0].request_id
-        assert house.sides[0].is_closed_by_the_relay
-        house.assert_healthy()
+        assert json.loads(client.body)["request_id"] == harness.rows[0].request_id
+        assert harness.sides[0].is_closed_by_the_relay
+        harness.assert_healthy()
 
 
 async def test_a_connection_that_dies_in_an_error_body_fails_over(autojump_clock: MockClock) -> None:
@@ -229,10 +229,10 @@ async def test_a_connection_that_dies_in_an_error_body_fails_over(autojump_clock
         await side.send(b"HTTP/1.1 529 No\r\ncontent-length: 100\r\n\r\n{")
         raise trio.BrokenResourceError
 
-    async with open_house(first_account(dies, scripts.streams), accounts=2) as house:
-        client = await served(house, house.request())
+    async with open_harness(first_account(dies, scripts.streams), accounts=2) as harness:
+        client = await served(harness, harness.request())
         assert client.body == b"".join(STREAM)
-        assert house.rows[0].attempts == 2
+        assert harness.rows[0].attempts == 2
 
 
 async def test_an_error_body_that_never_ends_ends_at_the_first_byte_limit(autojump_clock: MockClock) -> None:
@@ -241,37 +241,37 @@ async def test_an_error_body_that_never_ends_ends_at_the_first_byte_limit(autoju
         await side.send(b"HTTP/1.1 400 No\r\ntransfer-encoding: chunked\r\n\r\n")
         await side.wait_closed()
 
-    async with open_house(drips, timeouts={"first_byte_timeout_seconds": 6}) as house:
-        client = await served(house, house.request())
-        assert (client.status, codes(house)) == (504, ["sH"])
+    async with open_harness(drips, timeouts={"first_byte_timeout_seconds": 6}) as harness:
+        client = await served(harness, harness.request())
+        assert (client.status, codes(harness)) == (504, ["sH"])
 
 
 # --- how often ----------------------------------------------------------------------------------------------------
 
 
 async def test_no_more_accounts_are_tried_than_may(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.is_overloaded, accounts=5, retry={"max_attempts": 2}) as house:
-        client = await served(house, house.request())
-        assert (client.status, house.rows[0].attempts) == (529, 2)
+    async with open_harness(scripts.is_overloaded, accounts=5, retry={"max_attempts": 2}) as harness:
+        client = await served(harness, harness.request())
+        assert (client.status, harness.rows[0].attempts) == (529, 2)
 
 
 async def test_with_the_retry_budget_spent_the_first_failure_is_the_answer(autojump_clock: MockClock) -> None:
     """When everything fails, retries must not multiply the load."""
     budget = {"budget_ratio": 0, "budget_min_concurrent": 0}
-    async with open_house(scripts.is_overloaded, accounts=2, retry=budget) as house:
-        client = await served(house, house.request())
-        assert (client.status, house.rows[0].attempts) == (529, 1)
+    async with open_harness(scripts.is_overloaded, accounts=2, retry=budget) as harness:
+        client = await served(harness, harness.request())
+        assert (client.status, harness.rows[0].attempts) == (529, 1)
 
 
 async def test_a_place_in_the_budget_is_free_again_after_the_request(autojump_clock: MockClock) -> None:
     budget = {"budget_ratio": 0, "budget_min_concurrent": 1}
-    async with open_house(
+    async with open_harness(
         first_account(scripts.dies_before_the_head, scripts.streams), accounts=2, retry=budget
-    ) as house:
+    ) as harness:
         for _ in range(3):
-            await served(house, house.request())
-        assert [row.attempts for row in house.rows] == [2, 2, 2]
-        assert codes(house) == ["--", "--", "--"]
+            await served(harness, harness.request())
+        assert [row.attempts for row in harness.rows] == [2, 2, 2]
+        assert codes(harness) == ["--", "--", "--"]
 
 
 async def test_two_requests_do_not_share_one_place_in_the_budget(autojump_clock: MockClock) -> None:
@@ -282,14 +282,14 @@ async def test_two_requests_do_not_share_one_place_in_the_budget(autojump_clock:
             raise trio.BrokenResourceError
         await side.send(HEAD, *(chunk(event) for event in STREAM), LAST_CHUNK)
 
-    async with open_house(slow_to_fail, accounts=4, retry={"budget_ratio": 0, "budget_min_concurrent": 1}) as house:
-        clients = [house.request(), house.request()]
+    async with open_harness(slow_to_fail, accounts=4, retry={"budget_ratio": 0, "budget_min_concurrent": 1}) as harness:
+        clients = [harness.request(), harness.request()]
         async with trio.open_nursery() as nursery:
             for client in clients:
                 nursery.start_soon(client.run)
-        house.assert_at_rest()
+        harness.assert_at_rest()
         assert sorted(client.status or 0 for client in clients) == [200, 502]
-        assert sorted(row.attempts for row in house.rows) == [1, 2]
+        assert sorted(row.attempts for row in harness.rows) == [1, 2]
 
 
 # --- what is left of an attempt -----------------------------------------------------------------------------------
@@ -309,11 +309,11 @@ def shown(attempts: Iterable[AttemptRecord]) -> list[tuple[str, str, str, int | 
 
 async def test_a_failed_attempt_is_recorded_though_another_account_then_serves(autojump_clock: MockClock) -> None:
     attempts = Attempts()
-    async with open_house(first_account(scripts.is_overloaded, scripts.streams), accounts=2) as house:
-        house.core.events.observers.append(attempts)
-        await served(house, house.request())
-        (row,) = house.rows
-    assert codes(house) == ["--"]
+    async with open_harness(first_account(scripts.is_overloaded, scripts.streams), accounts=2) as harness:
+        harness.core.events.observers.append(attempts)
+        await served(harness, harness.request())
+        (row,) = harness.rows
+    assert codes(harness) == ["--"]
     assert shown(row.attempt_log) == [("a", "H", "upstream_rate_limited", 529)]
     assert [request_id for request_id, _ in attempts.seen] == [row.request_id] * 2
     assert shown(attempt for _, attempt in attempts.seen) == [
@@ -323,37 +323,37 @@ async def test_a_failed_attempt_is_recorded_though_another_account_then_serves(a
 
 
 async def test_an_attempt_without_an_answer_is_recorded_with_its_time(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.is_silent, timeouts={"first_byte_timeout_seconds": 3}) as house:
-        await served(house, house.request())
-        (attempt,) = house.rows[0].attempt_log
+    async with open_harness(scripts.is_silent, timeouts={"first_byte_timeout_seconds": 3}) as harness:
+        await served(harness, harness.request())
+        (attempt,) = harness.rows[0].attempt_log
     assert shown([attempt]) == [("a", "H", "upstream_timeout", None)]
     assert attempt.duration_ms == pytest.approx(3000)
 
 
 async def test_an_attempt_that_fails_in_the_middle_of_its_answer_is_recorded(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.dies_midway) as house:
-        await served(house, house.request())
-        assert shown(house.rows[0].attempt_log) == [("a", "D", "upstream_error", 200)]
+    async with open_harness(scripts.dies_midway) as harness:
+        await served(harness, harness.request())
+        assert shown(harness.rows[0].attempt_log) == [("a", "D", "upstream_error", 200)]
 
 
 @pytest.mark.parametrize("script", [scripts.streams, refuses(400, INVALID)], ids=["answered", "400"])
 async def test_an_attempt_that_was_answered_has_not_failed(autojump_clock: MockClock, script: Script) -> None:
-    async with open_house(script) as house:
-        await served(house, house.request())
-        assert house.rows[0].attempt_log == ()
+    async with open_harness(script) as harness:
+        await served(harness, harness.request())
+        assert harness.rows[0].attempt_log == ()
 
 
 async def test_an_attempt_whose_client_left_ends_by_the_client_and_has_not_failed(autojump_clock: MockClock) -> None:
     attempts = Attempts()
-    async with open_house(scripts.stalls) as house:
-        house.core.events.observers.append(attempts)
-        client = house.request()
+    async with open_harness(scripts.stalls) as harness:
+        harness.core.events.observers.append(attempts)
+        client = harness.request()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.run)
             await trio.sleep(1)
             client.leave()
-        house.assert_at_rest()
-        assert house.rows[0].attempt_log == ()
+        harness.assert_at_rest()
+        assert harness.rows[0].attempt_log == ()
     assert shown(attempt for _, attempt in attempts.seen) == [("a", "D", "client_disconnect", 200)]
 
 
@@ -364,22 +364,22 @@ PINNED = {"path": "/v1/messages/batches", "method": "POST"}
 
 async def test_a_batch_is_never_taken_to_another_account(autojump_clock: MockClock) -> None:
     """It would be created twice, or not be found."""
-    async with open_house(first_account(scripts.is_overloaded, scripts.answers), accounts=3) as house:
-        client = await served(house, house.request(b'{"requests": []}', **PINNED))
-        assert (client.status, house.rows[0].attempts, house.rows[0].account) == (529, 1, "a")
-        assert {side.number for side in house.sides} == {0}
+    async with open_harness(first_account(scripts.is_overloaded, scripts.answers), accounts=3) as harness:
+        client = await served(harness, harness.request(b'{"requests": []}', **PINNED))
+        assert (client.status, harness.rows[0].attempts, harness.rows[0].account) == (529, 1, "a")
+        assert {side.number for side in harness.sides} == {0}
 
 
 async def test_a_batch_waits_for_its_account_though_others_are_free(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.answers, accounts=2) as house:
-        turn = await house.core.admission.acquire(house.core.admission.new_request("m", is_pinned=True))
+    async with open_harness(scripts.answers, accounts=2) as harness:
+        turn = await harness.core.admission.acquire(harness.core.admission.new_request("m", is_pinned=True))
         async with trio.open_nursery() as nursery:
             with turn:
-                nursery.start_soon(served, house, client := house.request(b"{}", **PINNED))
+                nursery.start_soon(served, harness, client := harness.request(b"{}", **PINNED))
                 await trio.sleep(3)
                 assert client.status is None
-        assert house.rows[0].account == "a"
-        assert house.rows[0].queue_ms == pytest.approx(3000)
+        assert harness.rows[0].account == "a"
+        assert harness.rows[0].queue_ms == pytest.approx(3000)
 
 
 async def test_a_key_for_some_models_cannot_use_others_by_way_of_a_batch(autojump_clock: MockClock) -> None:
@@ -387,10 +387,10 @@ async def test_a_key_for_some_models_cannot_use_others_by_way_of_a_batch(autojum
     key = {"name": "narrow", "secret": "rt_test", "models": ["claude-haiku-*"]}
     params = {"model": "claude-opus-4", "max_tokens": 1, "messages": []}
     batch = json.dumps({"requests": [{"custom_id": "1", "params": params}]}).encode()
-    async with open_house(scripts.answers, key=[key]) as house:
-        client = await served(house, house.request(batch, **PINNED))
+    async with open_harness(scripts.answers, key=[key]) as harness:
+        client = await served(harness, harness.request(batch, **PINNED))
         assert client.status == 403
-        assert not house.sides
+        assert not harness.sides
 
 
 # --- an answer that is cut ----------------------------------------------------------------------------------------
@@ -404,10 +404,10 @@ async def test_a_message_that_is_cut_is_not_finished_and_nothing_is_appended(aut
         await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n", b'{"a":')
         raise trio.BrokenResourceError
 
-    async with open_house(dies) as house:
-        client = await served(house, house.request(stream=False))
+    async with open_harness(dies) as harness:
+        client = await served(harness, harness.request(stream=False))
         assert (client.status, client.body, client.is_finished) == (200, b'{"a":', False)
-        assert codes(house) == ["SD"]
+        assert codes(harness) == ["SD"]
         assert header(client.sent[0]["headers"], b"content-length") == b"500"
 
 
@@ -421,11 +421,11 @@ async def test_a_gzipped_stream_that_is_cut_gets_no_plain_text_appended(autojump
         await side.send(head, chunk(body[:-4]))
         raise trio.BrokenResourceError
 
-    async with open_house(dies) as house:
-        client = await served(house, house.request(headers=[(b"accept-encoding", b"gzip")]))
+    async with open_harness(dies) as harness:
+        client = await served(harness, harness.request(headers=[(b"accept-encoding", b"gzip")]))
         assert (client.body, client.is_finished) == (body[:-4], False)
-        assert codes(house) == ["SD"]
-        assert house.rows[0].usage.source is UsageSource.PARTIAL
+        assert codes(harness) == ["SD"]
+        assert harness.rows[0].usage.source is UsageSource.PARTIAL
 
 
 async def test_a_gzipped_stream_is_passed_as_it_is_and_metered(autojump_clock: MockClock) -> None:
@@ -436,10 +436,10 @@ async def test_a_gzipped_stream_is_passed_as_it_is_and_metered(autojump_clock: M
         head = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
         await side.send(head, chunk(body[:30]), chunk(body[30:]), LAST_CHUNK)
 
-    async with open_house(streams) as house:
-        client = await served(house, house.request(headers=[(b"accept-encoding", b"gzip")]))
+    async with open_harness(streams) as harness:
+        client = await served(harness, harness.request(headers=[(b"accept-encoding", b"gzip")]))
         assert (client.body, client.is_finished) == (body, True)
-        assert (codes(house), house.rows[0].usage.total_tokens) == (["--"], 17)
+        assert (codes(harness), harness.rows[0].usage.total_tokens) == (["--"], 17)
 
 
 async def test_an_encoding_nobody_asked_for_is_a_502_before_a_byte(autojump_clock: MockClock) -> None:
@@ -447,9 +447,9 @@ async def test_an_encoding_nobody_asked_for_is_a_502_before_a_byte(autojump_cloc
         await side.request()
         await side.send(HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: br\r\n\r\n"), chunk(b"\x01\x02"), LAST_CHUNK)
 
-    async with open_house(answers_in_brotli) as house:
-        client = await served(house, house.request())
-        assert (client.status, codes(house)) == (502, ["SH"])
+    async with open_harness(answers_in_brotli) as harness:
+        client = await served(harness, harness.request())
+        assert (client.status, codes(harness)) == (502, ["SH"])
 
 
 async def test_an_empty_answer_is_an_answer_and_a_stream_without_an_event_was_cut(autojump_clock: MockClock) -> None:
@@ -457,11 +457,11 @@ async def test_an_empty_answer_is_an_answer_and_a_stream_without_an_event_was_cu
         await side.request()
         await side.send(HEAD, LAST_CHUNK)
 
-    async with open_house(answers_nothing) as house:
-        client = await served(house, house.request())
+    async with open_harness(answers_nothing) as harness:
+        client = await served(harness, harness.request())
         assert client.body.startswith(b"event: error\n")
         assert not client.is_finished
-        assert codes(house) == ["SD"]
+        assert codes(harness) == ["SD"]
 
 
 async def test_the_model_list_by_head_has_no_body_and_is_completed(autojump_clock: MockClock) -> None:
@@ -469,12 +469,12 @@ async def test_the_model_list_by_head_has_no_body_and_is_completed(autojump_cloc
         assert (await side.request()).startswith(b"HEAD /v1/models ")
         await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n")
 
-    async with open_house(answers_head) as house:
-        client = house.request(path="/v1/models", method="HEAD")
+    async with open_harness(answers_head) as harness:
+        client = harness.request(path="/v1/models", method="HEAD")
         client.body_parts = [b""]
-        await served(house, client)
+        await served(harness, client)
         assert (client.status, client.body, client.is_finished) == (200, b"", True)
-        assert codes(house) == ["--"]
+        assert codes(harness) == ["--"]
 
 
 # --- a body that gives up -----------------------------------------------------------------------------------------
@@ -482,8 +482,8 @@ async def test_the_model_list_by_head_has_no_body_and_is_completed(autojump_cloc
 
 async def test_a_send_that_breaks_without_a_disconnect_ends_upstream_and_row(autojump_clock: MockClock) -> None:
     """A server whose send raises, and whose disconnect never comes: nothing may be left, whoever's defect it is."""
-    async with open_house(scripts.floods) as house:
-        client = house.request()
+    async with open_harness(scripts.floods) as harness:
+        client = harness.request()
 
         async def broken_send(message: dict[str, object]) -> None:
             await trio.lowlevel.checkpoint()
@@ -494,10 +494,10 @@ async def test_a_send_that_breaks_without_a_disconnect_ends_upstream_and_row(aut
         with pytest.raises((OSError, ExceptionGroup)):
             await client.run()
         await trio.testing.wait_all_tasks_blocked()
-        house.assert_at_rest()
-        assert codes(house) == ["ID"]
-        assert house.sides[0].is_closed_by_the_relay
-        house.assert_healthy()
+        harness.assert_at_rest()
+        assert codes(harness) == ["ID"]
+        assert harness.sides[0].is_closed_by_the_relay
+        harness.assert_healthy()
 
 
 # --- the client's leaving is no verdict ---------------------------------------------------------------------------
@@ -517,19 +517,19 @@ def test_a_client_that_leaves_at_any_step_blames_no_account(name: str, script: S
     """Not a strike, not a cool-down, not a forgotten strike: as if the request had never been."""
 
     async def scenario(run: Run) -> None:
-        async with open_house(script, accounts=2) as house:
-            for account in house.core.admission.accounts:
+        async with open_harness(script, accounts=2) as harness:
+            for account in harness.core.admission.accounts:
                 account.health.strike(trio.current_time())
-            client = house.request()
+            client = harness.request()
             run.stage.client = client
             with run.target(), trio.move_on_after(20):
                 await client.run()
             if run.is_struck:
                 await trio.testing.wait_all_tasks_blocked()
-                house.assert_at_rest()
+                harness.assert_at_rest()
             for account in ("a", "b"):
-                assert health(house, account).state is AccountState.READY
-                assert health(house, account).strikes <= 1
+                assert health(harness, account).state is AccountState.READY
+                assert health(harness, account).strikes <= 1
 
     def leave(run: Run) -> None:
         run.stage.client.leave()
@@ -543,21 +543,21 @@ def test_a_client_that_leaves_at_any_step_blames_no_account(name: str, script: S
 async def test_an_upstreams_error_is_told_in_the_clients_dialect(autojump_clock: MockClock) -> None:
     """Status and body are translated; what the upstream's own clients would look at stays behind."""
     busy = refuses(503, b'{"message":"busy"}', b"x-amzn-errortype: ServiceUnavailableException:http://x/")
-    async with open_house(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as house:
-        client = await served(house, house.request())
+    async with open_harness(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as harness:
+        client = await served(harness, harness.request())
         assert client.status == 529
         envelope = json.loads(client.body)
         assert envelope["error"] == {"type": "overloaded_error", "message": "busy"}
-        assert envelope["request_id"] == house.rows[0].request_id
+        assert envelope["request_id"] == harness.rows[0].request_id
         headers = client.sent[0]["headers"]
         assert header(headers, b"x-amzn-errortype") is None
-        assert (house.rows[0].status, codes(house)) == (529, ["SH"])
+        assert (harness.rows[0].status, codes(harness)) == (529, ["SH"])
 
 
 async def test_an_upstreams_error_in_the_same_dialect_keeps_its_name(autojump_clock: MockClock) -> None:
     busy = refuses(503, b'{"message":"busy"}', b"x-amzn-errortype: ServiceUnavailableException:http://x/")
-    async with open_house(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as house:
-        client = await served(house, house.request(path="/model/x.m/invoke"))
+    async with open_harness(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as harness:
+        client = await served(harness, harness.request(path="/model/x.m/invoke"))
         assert (client.status, client.body) == (503, b'{"message":"busy"}')
         named = [value for name, value in client.sent[0]["headers"] if name == b"x-amzn-errortype"]
         assert named == [b"ServiceUnavailableException:http://x/"]
@@ -571,13 +571,13 @@ async def test_a_translated_stream_that_broke_is_ended_at_once(autojump_clock: M
         await side.send(bedrock_scripts.HEAD, chunk(CLAUDE[0]), chunk(exception("modelStreamErrorException")))
         await side.wait_closed()
 
-    async with open_house(goes_on, **bedrock_scripts.ACCOUNTS) as house:
+    async with open_harness(goes_on, **bedrock_scripts.ACCOUNTS) as harness:
         began = trio.current_time()
-        client = await served(house, house.request())
+        client = await served(harness, harness.request())
         assert trio.current_time() - began < 1
         assert client.body.count(b"event: error\n") == 1
         assert not client.is_finished
-        assert codes(house) == ["SD"]
+        assert codes(harness) == ["SD"]
 
 
 @pytest.mark.parametrize("is_fixed", [True, False])
@@ -591,10 +591,10 @@ async def test_a_refused_credential_that_can_be_resolved_again_is(
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "e")
         del settings["account"][0]["access_key_id"], settings["account"][0]["secret_access_key"]
     unknown = refuses(403, b'{"message":"who?"}', b"x-amzn-errortype: UnrecognizedClientException")
-    async with open_house(unknown, **settings) as house:
-        client = await served(house, house.request(path="/model/x.m/invoke"))
+    async with open_harness(unknown, **settings) as harness:
+        client = await served(harness, harness.request(path="/model/x.m/invoke"))
         assert client.status == 502
         assert b"who?" not in client.body
-        account = house.account("a")
-        assert health(house, "a").state is (AccountState.AUTH_FAILED if is_fixed else AccountState.COOLING)
+        account = harness.account("a")
+        assert health(harness, "a").state is (AccountState.AUTH_FAILED if is_fixed else AccountState.COOLING)
         assert (account.credentials.current_nowait() is None) is not is_fixed

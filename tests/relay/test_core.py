@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.relay import scripts
-from tests.relay.house import open_house
+from tests.support.memory_harness import open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 async def test_the_parts_of_a_core_are_not_exchanged_while_it_lives(autojump_clock: MockClock) -> None:
     """A request that held one admission and gave back to another would leak."""
-    async with open_house(scripts.streams) as house:
-        for field in dataclasses.fields(house.core):
+    async with open_harness(scripts.streams) as harness:
+        for field in dataclasses.fields(harness.core):
             with pytest.raises(dataclasses.FrozenInstanceError):
-                setattr(house.core, field.name, None)
+                setattr(harness.core, field.name, None)

@@ -16,13 +16,13 @@ from relay_trio.errors import ShuttingDown
 from relay_trio.outcome import Word
 from tests.explorer import Run, Steps, cancel_target, explore
 from tests.relay import bedrock_scripts, gemini_scripts, scripts
-from tests.relay.house import House, assert_client_was_not_deceived, open_house
+from tests.support.memory_harness import Harness, assert_client_was_not_deceived, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.explorer import Action
-    from tests.relay.house import Client, Script
+    from tests.support.memory_harness import Client, Script
 
 
 class Path:
@@ -36,7 +36,7 @@ class Path:
         strikes: dict[str, int] | None = None,
         body: tuple[bytes, ...] = (),
         stream: bool = True,
-        around: Callable[[House, Client], Awaitable[None]] | None = None,
+        around: Callable[[Harness, Client], Awaitable[None]] | None = None,
         settings: dict[str, Any] | None = None,
         forwards: bool = True,
         path: str = "/v1/messages",
@@ -52,9 +52,9 @@ class Path:
         self.path = path
 
 
-async def behind_another_request(house: House, client: Client) -> None:
+async def behind_another_request(harness: Harness, client: Client) -> None:
     """The only slot is held when the request comes, and given back while it waits."""
-    turn = await house.core.admission.acquire(house.core.admission.new_request("m"))
+    turn = await harness.core.admission.acquire(harness.core.admission.new_request("m"))
     async with trio.open_nursery() as nursery:
 
         async def holder() -> None:
@@ -65,7 +65,7 @@ async def behind_another_request(house: House, client: Client) -> None:
         await client.run()
 
 
-async def to_a_client_that_stalls(house: House, client: Client) -> None:
+async def to_a_client_that_stalls(harness: Harness, client: Client) -> None:
     """The client takes the head and then nothing until after the write timeout."""
 
     async def wake() -> None:
@@ -136,7 +136,7 @@ def disconnect(run: Run) -> None:
 
 
 def stop_with_last_words(run: Run) -> None:
-    live = run.stage.house.core.live
+    live = run.stage.harness.core.live
     live.stop()
     live.end_all(ShuttingDown("the relay is shutting down"))
 
@@ -150,27 +150,27 @@ ACTIONS: dict[str, Action] = {
 
 def scenario_of(path: Path, action: str) -> Callable[[Run], Awaitable[None]]:
     async def scenario(run: Run) -> None:
-        async with open_house(path.script, accounts=path.accounts, **path.settings) as house:
-            client = house.request(*path.body, stream=path.stream, path=path.path, forwards=path.forwards)
-            run.stage.house, run.stage.client = house, client
+        async with open_harness(path.script, accounts=path.accounts, **path.settings) as harness:
+            client = harness.request(*path.body, stream=path.stream, path=path.path, forwards=path.forwards)
+            run.stage.harness, run.stage.client = harness, client
             with run.target():
                 if path.around is None:
                     await client.run()
                 else:
-                    await path.around(house, client)
+                    await path.around(harness, client)
             await trio.testing.wait_all_tasks_blocked()
-            house.assert_at_rest()
-            house.assert_healthy(strikes=path.strikes)
-            assert len(house.rows) <= 1, "more than one row"
+            harness.assert_at_rest()
+            harness.assert_healthy(strikes=path.strikes)
+            assert len(harness.rows) <= 1, "more than one row"
             if client.status == 200:
-                assert len(house.rows) == 1, "an answer without a row"
+                assert len(harness.rows) == 1, "an answer without a row"
             assert_client_was_not_deceived(client)
-            for row in house.rows:
+            for row in harness.rows:
                 assert row.outcome is not None
                 if action != "cancel":  # a cancellation that nobody announced is a defect by definition
                     assert row.outcome.word is not Word.INTERNAL, row.outcome.code
-            for side in house.sides:
-                is_pooled = house.upstream.statistics().idle_connections > 0
+            for side in harness.sides:
+                is_pooled = harness.upstream.statistics().idle_connections > 0
                 assert side.is_closed_by_the_relay or is_pooled, "the upstream was left open"
 
     return scenario

@@ -22,15 +22,15 @@ from relay_trio.web.asgi import RequestConnection
 from relay_trio.web.client_body import ClientBody
 from tests.explorer import ExplorationFailed, Run, Steps, cancel_target, explore
 from tests.relay import scripts
-from tests.relay.house import open_house
 from tests.relay.test_exploration import PATHS, Path, disconnect, scenario_of
+from tests.support.memory_harness import open_harness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from quart_trio import QuartTrio
 
-    from tests.relay.house import House
+    from tests.support.memory_harness import Harness
 
 STREAM = Path(scripts.streams)
 
@@ -42,10 +42,10 @@ def test_the_sound_relay_passes_the_same_exploration() -> None:
 # --- a slot taken in the handler and given back in the body generator ---------------------------------------------
 
 
-def slot_in_the_handler(house: House) -> QuartTrio:
+def slot_in_the_handler(harness: Harness) -> QuartTrio:
     """The obvious way to write it: acquire, return a generator, release in its ``finally``."""
     app = bare_app()
-    core = house.core
+    core = harness.core
 
     @app.route("/v1/messages", methods=["POST"])
     async def messages() -> Response:
@@ -70,14 +70,14 @@ def slot_in_the_handler(house: House) -> QuartTrio:
 
 def test_a_slot_that_changes_hands_between_handler_and_body_is_caught() -> None:
     async def scenario(run: Run) -> None:
-        async with open_house(scripts.streams) as house:
-            house.app = slot_in_the_handler(house)
-            client = house.request()
+        async with open_harness(scripts.streams) as harness:
+            harness.app = slot_in_the_handler(harness)
+            client = harness.request()
             run.stage.client = client
             with run.target():
                 await client.run()
             await trio.testing.wait_all_tasks_blocked()
-            assert house.slots.total() == 0, "a slot is still held"
+            assert harness.slots.total() == 0, "a slot is still held"
 
     with pytest.raises(ExplorationFailed, match="a slot is still held"):
         explore(scenario, disconnect, counted=(Steps.RUN,))
@@ -117,11 +117,11 @@ def test_a_release_that_awaits_is_caught_unless_it_is_shielded(is_shielded: bool
                 turn.__exit__(None, None, None)
 
     async def scenario(run: Run) -> None:
-        async with open_house(scripts.streams) as house:
+        async with open_harness(scripts.streams) as harness:
             with run.target():
-                async with lease(house.core.admission):
+                async with lease(harness.core.admission):
                     await trio.sleep(1)
-            house.assert_at_rest()
+            harness.assert_at_rest()
 
     if is_shielded:
         explore(scenario, cancel_target)
@@ -158,8 +158,8 @@ def test_a_watcher_that_ignores_the_disconnect_is_caught(monkeypatch: pytest.Mon
     monkeypatch.setattr(RequestConnection, "handle_messages", blind)
 
     async def scenario(run: Run) -> None:
-        async with open_house(scripts.is_silent) as house:
-            client = house.request()
+        async with open_harness(scripts.is_silent) as harness:
+            client = harness.request()
             run.stage.client = client
             with run.target(), trio.move_on_after(100):
                 await client.run()

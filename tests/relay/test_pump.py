@@ -12,130 +12,130 @@ import trio.testing
 from relay_trio.errors import ShuttingDown
 from relay_trio.usage import UsageSource
 from tests.relay import scripts
-from tests.relay.house import STREAM, Client, House, assert_no_defect, open_house
+from tests.support.memory_harness import STREAM, Client, Harness, assert_no_defect, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-async def served(house: House, client: Client) -> Client:
+async def served(harness: Harness, client: Client) -> Client:
     with trio.fail_after(100_000):
         await client.run()
-    house.assert_at_rest()
+    harness.assert_at_rest()
     return client
 
 
-def outcome(house: House) -> tuple[str, str]:
-    (row,) = house.rows
+def outcome(harness: Harness) -> tuple[str, str]:
+    (row,) = harness.rows
     assert row.outcome is not None
     return row.outcome.word.value, row.outcome.code
 
 
 async def test_a_stream_passes_byte_for_byte_and_is_settled_as_completed(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
-        client = await served(house, house.request())
+    async with open_harness(scripts.streams) as harness:
+        client = await served(harness, harness.request())
         assert client.status == 200
         assert client.body == b"".join(STREAM)
         assert client.is_finished
-        assert outcome(house) == ("completed", "--")
-        (row,) = house.rows
+        assert outcome(harness) == ("completed", "--")
+        (row,) = harness.rows
         assert (row.usage.input_tokens, row.usage.output_tokens, row.usage.source) == (10, 7, UsageSource.EXACT)
         assert (row.attempts, row.status, row.sent_bytes) == (1, 200, len(client.body))
-        assert house.upstream.statistics().idle_connections == 1
+        assert harness.upstream.statistics().idle_connections == 1
 
 
 async def test_a_whole_message_follows_the_same_path(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.answers) as house:
-        client = await served(house, house.request(stream=False, model="claude-opus-4-1"))
+    async with open_harness(scripts.answers) as harness:
+        client = await served(harness, harness.request(stream=False, model="claude-opus-4-1"))
         assert client.body == scripts.MESSAGE
-        assert outcome(house) == ("completed", "--")
-        assert house.rows[0].usage.total_tokens == 17
-        assert (house.rows[0].cost_usd or 0) > 0
+        assert outcome(harness) == ("completed", "--")
+        assert harness.rows[0].usage.total_tokens == 17
+        assert (harness.rows[0].cost_usd or 0) > 0
 
 
 async def test_the_clients_disconnect_in_the_middle_closes_the_upstream_and_keeps_what_was_counted(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_house(scripts.streams_slowly) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.streams_slowly) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         nursery.start_soon(client.run)
         await trio.sleep(2.5)
         client.leave()
         await trio.testing.wait_all_tasks_blocked()
-        house.assert_at_rest()
-        assert house.sides[0].is_closed_by_the_relay
-        assert outcome(house) == ("client_disconnect", "CD")
-        assert house.rows[0].usage.source is UsageSource.PARTIAL
-        assert house.rows[0].usage.input_tokens == 10
-        assert house.rows[0].cancelled_by == "client"
-        house.assert_healthy()
+        harness.assert_at_rest()
+        assert harness.sides[0].is_closed_by_the_relay
+        assert outcome(harness) == ("client_disconnect", "CD")
+        assert harness.rows[0].usage.source is UsageSource.PARTIAL
+        assert harness.rows[0].usage.input_tokens == 10
+        assert harness.rows[0].cancelled_by == "client"
+        harness.assert_healthy()
 
 
 async def test_a_client_that_leaves_while_waiting_for_the_head_is_ch(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.is_silent) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.is_silent) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         nursery.start_soon(client.run)
         await trio.sleep(5)
         client.leave()
         await trio.testing.wait_all_tasks_blocked()
-        house.assert_at_rest()
-        assert outcome(house) == ("client_disconnect", "CH")
-        assert house.rows[0].status == 499
+        harness.assert_at_rest()
+        assert outcome(harness) == ("client_disconnect", "CH")
+        assert harness.rows[0].status == 499
 
 
 async def test_a_client_that_leaves_the_queue_is_gone_from_it_at_once_and_the_next_one_is_served(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_house(scripts.streams_slowly) as house, trio.open_nursery() as nursery:
-        first, second, third = house.request(), house.request(), house.request()
+    async with open_harness(scripts.streams_slowly) as harness, trio.open_nursery() as nursery:
+        first, second, third = harness.request(), harness.request(), harness.request()
         for client in (first, second, third):
             nursery.start_soon(client.run)
             await trio.sleep(0.1)
-        assert house.core.admission.statistics().waiting == 2
+        assert harness.core.admission.statistics().waiting == 2
         second.leave()
         await trio.testing.wait_all_tasks_blocked()
-        assert house.core.admission.statistics().waiting == 1
+        assert harness.core.admission.statistics().waiting == 1
         await trio.sleep(20)
         assert third.body == b"".join(STREAM)
-        assert sorted(row.outcome.code for row in house.rows if row.outcome) == ["--", "--", "CQ"]
-        house.assert_at_rest()
+        assert sorted(row.outcome.code for row in harness.rows if row.outcome) == ["--", "--", "CQ"]
+        harness.assert_at_rest()
 
 
 async def test_a_client_that_leaves_while_its_body_arrives_is_cr_and_took_no_slot(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house, trio.open_nursery() as nursery:
-        client = house.request(b'{"model":', is_whole=False)
+    async with open_harness(scripts.streams) as harness, trio.open_nursery() as nursery:
+        client = harness.request(b'{"model":', is_whole=False)
         nursery.start_soon(client.run)
         await trio.testing.wait_all_tasks_blocked()
         client.leave()
         await trio.testing.wait_all_tasks_blocked()
-        house.assert_at_rest()
-        assert outcome(house) == ("client_disconnect", "CR")
-        assert not house.sides
+        harness.assert_at_rest()
+        assert outcome(harness) == ("client_disconnect", "CR")
+        assert not harness.sides
 
 
 async def test_a_client_that_stops_reading_frees_slot_and_upstream_at_the_limit(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.floods) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.floods) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         client.reads = trio.Event()
         nursery.start_soon(client.run)
         await trio.testing.wait_all_tasks_blocked()
         started = trio.current_time()
         await trio.sleep(29)
-        assert house.slots.total() == 1
-        total, fullest = house.core.live.held_bytes()
+        assert harness.slots.total() == 1
+        total, fullest = harness.core.live.held_bytes()
         assert total == fullest <= 256 * 1024
         await trio.sleep(2)
-        house.assert_at_rest()
+        harness.assert_at_rest()
         assert trio.current_time() - started == pytest.approx(31)
-        assert outcome(house) == ("client_timeout", "cD")
+        assert outcome(harness) == ("client_timeout", "cD")
         client.reads.set()
         await trio.testing.wait_all_tasks_blocked()
         assert not client.is_finished
 
 
 async def test_a_slow_client_that_keeps_reading_is_served(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.floods) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.floods) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
 
         async def slow_send(message: dict[str, object]) -> None:
             await trio.sleep(20 if message.get("body") else 0)
@@ -144,83 +144,83 @@ async def test_a_slow_client_that_keeps_reading_is_served(autojump_clock: MockCl
         client._send = slow_send  # type: ignore[method-assign]
         nursery.start_soon(client.run)
         await trio.sleep(10_000)
-        house.assert_at_rest()
-        assert outcome(house) == ("completed", "--")
+        harness.assert_at_rest()
+        assert outcome(harness) == ("completed", "--")
         client.leave()
 
 
 async def test_a_client_that_leaves_in_the_last_flush_has_exact_usage(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.streams) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         client.reads = trio.Event()
         nursery.start_soon(client.run)
         await trio.testing.wait_all_tasks_blocked()
-        assert house.slots.total() == 0
+        assert harness.slots.total() == 0
         client.leave()
         await trio.testing.wait_all_tasks_blocked()
-        house.assert_at_rest()
-        assert outcome(house) == ("client_disconnect", "CL")
-        assert house.rows[0].usage.source is UsageSource.EXACT
+        harness.assert_at_rest()
+        assert outcome(harness) == ("client_disconnect", "CL")
+        assert harness.rows[0].usage.source is UsageSource.EXACT
 
 
 @pytest.mark.parametrize("script", [scripts.dies_midway, scripts.ends_without_its_last_event])
 async def test_a_stream_that_dies_midway_is_told_and_never_ended(autojump_clock: MockClock, script: object) -> None:
-    async with open_house(script) as house:  # type: ignore[arg-type]
-        client = await served(house, house.request())
-        assert outcome(house) == ("upstream_error", "SD")
+    async with open_harness(script) as harness:  # type: ignore[arg-type]
+        client = await served(harness, harness.request())
+        assert outcome(harness) == ("upstream_error", "SD")
         assert not client.is_finished
         assert client.body.endswith(b"\n\n")
         assert b"event: error\ndata: " in client.body
         told = json.loads(client.body.rpartition(b"data: ")[2])
-        assert told["request_id"] == house.rows[0].request_id
-        assert house.rows[0].usage.source is not UsageSource.NONE
+        assert told["request_id"] == harness.rows[0].request_id
+        assert harness.rows[0].usage.source is not UsageSource.NONE
 
 
 async def test_an_error_event_of_the_upstream_is_passed_once_and_the_stream_ends_as_it_ended(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_house(scripts.reports_an_error_midway) as house:
-        client = await served(house, house.request())
+    async with open_harness(scripts.reports_an_error_midway) as harness:
+        client = await served(harness, harness.request())
         assert client.body.count(b"event: error") == 1
         assert client.is_finished
-        assert outcome(house) == ("upstream_rate_limited", "SD")
+        assert outcome(harness) == ("upstream_rate_limited", "SD")
 
 
 async def test_an_upstream_that_dies_before_the_first_byte_is_replaced_by_the_next_account(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_house(scripts.first_account_dies_before_the_head, accounts=2) as house:
-        client = await served(house, house.request())
+    async with open_harness(scripts.first_account_dies_before_the_head, accounts=2) as harness:
+        client = await served(harness, harness.request())
         assert client.body == b"".join(STREAM)
-        assert (house.rows[0].attempts, house.rows[0].account) == (2, "b")
-        assert outcome(house) == ("completed", "--")
+        assert (harness.rows[0].attempts, harness.rows[0].account) == (2, "b")
+        assert outcome(harness) == ("completed", "--")
 
 
 async def test_the_slot_of_a_failed_attempt_is_back_before_the_next_one(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.first_account_is_overloaded, accounts=2) as house:
-        await served(house, house.request())
-        assert house.rows[0].attempts == 2
-        assert house.account("a").health.available_at() > trio.current_time()
+    async with open_harness(scripts.first_account_is_overloaded, accounts=2) as harness:
+        await served(harness, harness.request())
+        assert harness.rows[0].attempts == 2
+        assert harness.account("a").health.available_at() > trio.current_time()
 
 
 async def test_exhausted_attempts_give_the_upstreams_own_status_and_error_with_our_request_id(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_house(scripts.is_overloaded, accounts=2) as house:
-        client = await served(house, house.request())
+    async with open_harness(scripts.is_overloaded, accounts=2) as harness:
+        client = await served(harness, harness.request())
         assert client.status == 529
         told = json.loads(client.body)
         assert told["error"] == {"type": "overloaded_error", "message": "later"}
-        assert told["request_id"] == house.rows[0].request_id
-        assert outcome(house) == ("upstream_rate_limited", "SH")
+        assert told["request_id"] == harness.rows[0].request_id
+        assert outcome(harness) == ("upstream_rate_limited", "SH")
         assert client.is_finished
 
 
 async def test_with_retries_off_the_first_failure_is_the_answer(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.is_overloaded, accounts=2, retry={"enabled": False}) as house:
-        client = await served(house, house.request())
+    async with open_harness(scripts.is_overloaded, accounts=2, retry={"enabled": False}) as harness:
+        client = await served(harness, harness.request())
         assert client.status == 529
-        assert house.rows[0].attempts == 1
+        assert harness.rows[0].attempts == 1
 
 
 @pytest.mark.parametrize(
@@ -235,71 +235,71 @@ async def test_with_retries_off_the_first_failure_is_the_answer(autojump_clock: 
 async def test_each_deadline_has_its_own_outcome(
     autojump_clock: MockClock, script: object, timeouts: dict[str, float], expected: tuple[str, str], status: int
 ) -> None:
-    async with open_house(script, timeouts=timeouts) as house:  # type: ignore[arg-type]
+    async with open_harness(script, timeouts=timeouts) as harness:  # type: ignore[arg-type]
         started = trio.current_time()
-        client = await served(house, house.request())
+        client = await served(harness, harness.request())
         seconds = next(iter(timeouts.values()))
         assert seconds <= trio.current_time() - started <= seconds * 1.02 + 0.01
-        assert outcome(house) == expected
+        assert outcome(harness) == expected
         assert client.status == status
         assert client.is_finished is (status != 200)
 
 
 async def test_a_full_pool_queues_until_the_queue_deadline_and_then_says_529(autojump_clock: MockClock) -> None:
     async with (
-        open_house(scripts.is_silent, queue={"queue_timeout_seconds": 4}) as house,
+        open_harness(scripts.is_silent, queue={"queue_timeout_seconds": 4}) as harness,
         trio.open_nursery() as nursery,
     ):
-        first = house.request()
+        first = harness.request()
         nursery.start_soon(first.run)
         await trio.sleep(1)
-        second = house.request()
+        second = harness.request()
         await second.run()
         assert second.status == 529
         assert json.loads(second.body)["error"]["type"] == "overloaded_error"
-        assert [row.outcome.code for row in house.rows if row.outcome] == ["RQ"]
+        assert [row.outcome.code for row in harness.rows if row.outcome] == ["RQ"]
         first.leave()
 
 
 async def test_a_stop_tells_running_streams_in_their_dialect_and_settles_them(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams_slowly) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.streams_slowly) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         nursery.start_soon(client.run)
         await trio.sleep(2.5)
-        house.core.live.stop()
-        house.core.live.end_all(ShuttingDown("the relay is shutting down"))
+        harness.core.live.stop()
+        harness.core.live.end_all(ShuttingDown("the relay is shutting down"))
         await trio.testing.wait_all_tasks_blocked()
-        house.assert_at_rest()
-        assert outcome(house) == ("shutdown", "KD")
+        harness.assert_at_rest()
+        assert outcome(harness) == ("shutdown", "KD")
         assert b"shutting down" in client.body
         assert not client.is_finished
-        refused = await served(house, house.request())
+        refused = await served(harness, harness.request())
         assert refused.status == 529
 
 
 async def test_the_head_carries_ids_and_timing_and_only_listed_headers(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
-        client = await served(house, house.request(headers=[(b"x-request-id", b"mine-1")]))
+    async with open_harness(scripts.streams) as harness:
+        client = await served(harness, harness.request(headers=[(b"x-request-id", b"mine-1")]))
         headers = dict(client.sent[0]["headers"])
         assert headers[b"x-request-id"] == b"mine-1"
-        assert headers[b"request-id"].decode() == house.rows[0].request_id
+        assert headers[b"request-id"].decode() == harness.rows[0].request_id
         assert headers[b"x-relay-attempts"] == b"1"
         assert b"ttfb;dur=" in headers[b"server-timing"]
         assert set(headers) == {b"content-type", b"request-id", b"x-request-id", b"x-relay-attempts", b"server-timing"}
-        assert house.rows[0].client_request_id == "mine-1"
+        assert harness.rows[0].client_request_id == "mine-1"
 
 
 async def test_nothing_is_internal_in_any_of_the_scripts(autojump_clock: MockClock) -> None:
     for script in (scripts.streams, scripts.dies_before_the_first_byte, scripts.is_overloaded, scripts.dies_midway):
-        async with open_house(script) as house:
-            await served(house, house.request())
-            assert_no_defect(house)
+        async with open_harness(script) as harness:
+            await served(harness, harness.request())
+            assert_no_defect(harness)
 
 
 async def test_a_stream_that_is_slower_than_its_client_is_written_by_the_pump_itself(autojump_clock: MockClock) -> None:
     """The same bytes, with and without a server that lets it."""
-    async with open_house(scripts.streams_slowly) as house:
-        clients = [house.request(forwards=forwards) for forwards in (True, False)]
+    async with open_harness(scripts.streams_slowly) as harness:
+        clients = [harness.request(forwards=forwards) for forwards in (True, False)]
         for client in clients:
             await client.run()
             assert client.is_finished

@@ -28,8 +28,8 @@ from relay_trio.relay.record import RequestRecord
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.registry import provider_named
 from tests.pool.pools import make_account, make_pool
-from tests.relay.house import MemoryLedger
 from tests.support.client_requests import make_request, never_now
+from tests.support.memory_harness import MemoryLedger
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -12,7 +12,7 @@ from relay_trio.outcome import Phase
 from relay_trio.upstream.client import open_upstream_client
 from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.proxy import Proxy
-from tests.upstream.peers import OK, Peer, answering, body_of, ignore_phase, open_upstream, staying, talking
+from tests.support.upstream_peers import OK, Peer, answering, body_of, ignore_phase, open_upstream, staying, talking
 
 
 async def test_phases_are_told_in_order() -> None:

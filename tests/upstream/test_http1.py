@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from relay_trio.errors import UpstreamClosed, UpstreamProtocolError
-from tests.upstream.peers import OK, Peer, answering, body_of, ignore_phase, staying, talking
+from tests.support.upstream_peers import OK, Peer, answering, body_of, ignore_phase, staying, talking
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 BIG = b"x" * 32_000_000

@@ -9,13 +9,13 @@ import httpx2
 import pytest
 
 from relay_trio.upstream.httpx_transport import TrioTransport
-from tests.upstream.peers import OK, Peer, answering, staying, talking
+from tests.support.upstream_peers import OK, Peer, answering, staying, talking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from relay_trio.upstream.client import UpstreamClient
-    from tests.upstream.peers import Script, Upstream
+    from tests.support.upstream_peers import Script, Upstream
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 

@@ -14,12 +14,12 @@ from relay_trio.upstream.client import open_upstream_client
 from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.proxy import Proxy, proxy_at
 from relay_trio.upstream.tls import client_context
-from tests.upstream.peers import OK, Peer, answering, body_of, open_upstream, staying, talking
+from tests.support.upstream_peers import OK, Peer, answering, body_of, open_upstream, staying, talking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.upstream.peers import Script
+    from tests.support.upstream_peers import Script
 
 
 async def test_a_plain_request_goes_to_the_proxy_in_absolute_form() -> None:

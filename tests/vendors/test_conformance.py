@@ -22,9 +22,9 @@ from relay_trio.outcome import Phase, Word
 from relay_trio.simulator import SimulatorSettings, open_simulator
 from relay_trio.usage import UsageSource
 from relay_trio.vendors.registry import PROVIDERS, VENDORS
-from tests.cuts import cuts
 from tests.recordings.record import exchange
 from tests.support.cases import case
+from tests.support.cuts import cuts
 from tests.support.recordings import foreign, ours, ours_of
 from tests.support.vendor_samples import call_of, samples_of
 

@@ -11,7 +11,7 @@ import trio.testing
 
 from relay_trio.web.admin import admin_app
 from tests.relay import scripts
-from tests.relay.house import KEY, Client, House, open_house
+from tests.support.memory_harness import KEY, Client, Harness, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 TOKEN = "admin-canary-token"
 
 
-async def asked(house: House, path: str, *headers: tuple[bytes, bytes]) -> Client:
-    client = Client(admin_app(house.core), [b""], path=path, method="GET", headers=list(headers))
+async def asked(harness: Harness, path: str, *headers: tuple[bytes, bytes]) -> Client:
+    client = Client(admin_app(harness.core), [b""], path=path, method="GET", headers=list(headers))
     await client.run()
     return client
 
@@ -49,51 +49,51 @@ def with_token(**changes: Any) -> dict[str, Any]:
 async def test_without_the_token_everything_but_health_is_401(
     autojump_clock: MockClock, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    async with open_house(scripts.streams, **with_token()) as house:
+    async with open_harness(scripts.streams, **with_token()) as harness:
         for path in ("/debug/invariants", "/debug/tasks", "/no/such/path"):
-            client = await asked(house, path, *headers)
+            client = await asked(harness, path, *headers)
             assert client.status == 401
             assert TOKEN not in client.body.decode()
         for path in ("/healthz", "/readyz"):
-            assert (await asked(house, path, *headers)).status == 200
+            assert (await asked(harness, path, *headers)).status == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz/", "/healthz/../debug/invariants", "//debug/invariants", "/HEALTHZ"])
 async def test_a_path_that_only_looks_like_health_opens_nothing(autojump_clock: MockClock, path: str) -> None:
-    async with open_house(scripts.streams, **with_token()) as house:
-        assert (await asked(house, path)).status in (401, 404)
+    async with open_harness(scripts.streams, **with_token()) as harness:
+        assert (await asked(harness, path)).status in (401, 404)
 
 
 async def test_with_the_token_they_answer(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams, **with_token()) as house:
+    async with open_harness(scripts.streams, **with_token()) as harness:
         for path in ("/debug/invariants", "/debug/tasks"):
-            assert (await asked(house, path, (b"authorization", b"Bearer " + TOKEN.encode()))).status == 200
+            assert (await asked(harness, path, (b"authorization", b"Bearer " + TOKEN.encode()))).status == 200
 
 
 async def test_without_a_token_configured_they_answer_anyone(autojump_clock: MockClock) -> None:
     """The configuration allows that on loopback and unix sockets only."""
-    async with open_house(scripts.streams) as house:
-        assert (await asked(house, "/debug/invariants")).status == 200
+    async with open_harness(scripts.streams) as harness:
+        assert (await asked(harness, "/debug/invariants")).status == 200
 
 
 async def test_no_relayed_route_is_on_the_admin_listener(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
-        client = house.request()
-        client.app = admin_app(house.core)
+    async with open_harness(scripts.streams) as harness:
+        client = harness.request()
+        client.app = admin_app(harness.core)
         await client.run()
         assert client.status == 404
-        assert not house.rows
+        assert not harness.rows
 
 
 # --- what is true inside ------------------------------------------------------------------------------------------
 
 
 async def test_the_invariants_are_json_and_hold_while_a_stream_runs(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams_slowly) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.streams_slowly) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         nursery.start_soon(client.run)
         await trio.sleep(2.5)
-        told = json.loads((await asked(house, "/debug/invariants")).body)
+        told = json.loads((await asked(harness, "/debug/invariants")).body)
         assert told["ok"] is True
         assert told["accounts"]["a"] == {"slots": 1, "attempts": 1, "max_concurrency": 1, "state": "ready"}
         assert told["requests"] == {"live": 1, "by_phase": {"data": 1}, "rejected": {}}
@@ -105,12 +105,12 @@ def test_the_tasks_name_each_pump_and_hold_no_secret() -> None:
     prompt = b'{"model": "m", "stream": true, "system": "canaryprompttext"}'
 
     async def check() -> None:
-        async with open_house(scripts.is_silent) as house, trio.open_nursery() as nursery:
-            client = house.request(prompt)
+        async with open_harness(scripts.is_silent) as harness, trio.open_nursery() as nursery:
+            client = harness.request(prompt)
             nursery.start_soon(client.run)
             await trio.testing.wait_all_tasks_blocked()
-            (exchange,) = house.core.live
-            answer = await asked(house, "/debug/tasks")
+            (exchange,) = harness.core.live
+            answer = await asked(harness, "/debug/tasks")
             tree = answer.body.decode()
             assert dict(answer.sent[0]["headers"])[b"content-type"].startswith(b"text/plain")
             assert f"pump {exchange.row.request_id}" in tree

@@ -15,8 +15,8 @@ from relay_trio.ledger.row import LedgerRow
 from relay_trio.vendors.claude.dialect import ClaudeDialect
 from relay_trio.web.answers import error_answer, server_timing
 from tests.relay import scripts
-from tests.relay.house import open_house
 from tests.support.client_requests import MemoryStream, make_request
+from tests.support.memory_harness import open_harness
 
 if TYPE_CHECKING:
     from quart import Response
@@ -54,26 +54,26 @@ def test_how_long_to_wait_is_told_in_whole_seconds() -> None:
 
 async def test_a_request_without_a_key_is_401_and_opens_no_row(autojump_clock: MockClock) -> None:
     """Strangers must not fill the ledger."""
-    async with open_house(scripts.streams) as house:
-        client = house.request(credentials=())
+    async with open_harness(scripts.streams) as harness:
+        client = harness.request(credentials=())
         await client.run()
         assert client.status == 401
         error = json.loads(client.body)
         assert error["error"]["type"] == "authentication_error"
         assert error["request_id"] == header(client.sent[0]["headers"], b"request-id").decode()  # type: ignore[union-attr]
-        assert not house.ledger.opened
-        house.assert_at_rest()
+        assert not harness.ledger.opened
+        harness.assert_at_rest()
 
 
 async def test_an_error_after_the_head_of_the_request_still_has_the_clients_id(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
-        client = house.request(b"[]", headers=[(b"x-request-id", b"mine-1")])
+    async with open_harness(scripts.streams) as harness:
+        client = harness.request(b"[]", headers=[(b"x-request-id", b"mine-1")])
         await client.run()
         assert client.status == 400
         headers = client.sent[0]["headers"]
         assert header(headers, b"x-request-id") == b"mine-1"
-        assert header(headers, b"request-id") == house.rows[0].request_id.encode()
-        assert house.rows[0].client_request_id == "mine-1"
+        assert header(headers, b"request-id") == harness.rows[0].request_id.encode()
+        assert harness.rows[0].client_request_id == "mine-1"
 
 
 # --- the client's own id ------------------------------------------------------------------------------------------
@@ -83,19 +83,19 @@ async def test_an_error_after_the_head_of_the_request_still_has_the_clients_id(a
 async def test_a_clients_id_comes_back_and_is_in_the_row_or_ours_is(
     autojump_clock: MockClock, sent: bytes, kept: bool
 ) -> None:
-    async with open_house(scripts.answers) as house:
-        client = house.request(stream=False, headers=[(b"x-request-id", sent)])
+    async with open_harness(scripts.answers) as harness:
+        client = harness.request(stream=False, headers=[(b"x-request-id", sent)])
         await client.run()
-        assert house.rows[0].client_request_id == (sent.decode() if kept else "")
-        expected = sent if kept else house.rows[0].request_id.encode()
+        assert harness.rows[0].client_request_id == (sent.decode() if kept else "")
+        expected = sent if kept else harness.rows[0].request_id.encode()
         assert header(client.sent[0]["headers"], b"x-request-id") == expected
 
 
 async def test_the_same_id_twice_is_two_requests(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.answers) as house:
+    async with open_harness(scripts.answers) as harness:
         for _ in range(2):
-            await house.request(stream=False, headers=[(b"x-request-id", b"again")]).run()
-        assert len({row.request_id for row in house.rows}) == 2
+            await harness.request(stream=False, headers=[(b"x-request-id", b"again")]).run()
+        assert len({row.request_id for row in harness.rows}) == 2
 
 
 # --- timing -------------------------------------------------------------------------------------------------------
@@ -111,11 +111,11 @@ def test_timing_tells_what_is_known_in_milliseconds() -> None:
 
 
 async def test_the_pump_is_a_task_of_its_own_with_the_requests_id_in_its_name(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.is_silent) as house, trio.open_nursery() as nursery:
-        client = house.request()
+    async with open_harness(scripts.is_silent) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
         nursery.start_soon(client.run)
         await trio.testing.wait_all_tasks_blocked()
-        (exchange,) = house.core.live
+        (exchange,) = harness.core.live
         assert f"pump {exchange.row.request_id}" in names(trio.lowlevel.current_root_task())
         client.leave()
 

@@ -16,7 +16,7 @@ from relay_trio.http import header
 from relay_trio.observe.log import configure_log
 from relay_trio.web.app import bare_app
 from tests.relay import scripts
-from tests.relay.house import Client, open_house
+from tests.support.memory_harness import Client, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +48,15 @@ async def asked(app: QuartTrio, path: str, method: str = "GET") -> Client:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_the_root_answers_probes_without_a_key(autojump_clock: MockClock, method: str) -> None:
-    async with open_house(scripts.streams) as house:
-        client = await asked(house.app, "/", method)
+    async with open_harness(scripts.streams) as harness:
+        client = await asked(harness.app, "/", method)
         assert (client.status, client.is_finished) == (200, True)
-        assert not house.rows
+        assert not harness.rows
 
 
 async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
-        client = await asked(house.app, "/admin")
+    async with open_harness(scripts.streams) as harness:
+        client = await asked(harness.app, "/admin")
         told = json.loads(client.body)
         assert (client.status, told["type"], told["error"]["type"]) == (404, "error", "not_found_error")
         assert told["request_id"].encode() == header(client.sent[0]["headers"], b"request-id")
@@ -64,15 +64,15 @@ async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock
 
 
 async def test_a_long_path_is_told_shortened(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
-        client = await asked(house.app, "/" + "x" * 10_000)
+    async with open_harness(scripts.streams) as harness:
+        client = await asked(harness.app, "/" + "x" * 10_000)
         assert len(client.body) < 400
 
 
 async def test_the_relays_own_insides_are_not_on_the_client_listener(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
+    async with open_harness(scripts.streams) as harness:
         for path in ("/debug/invariants", "/debug/tasks", "/static/x"):
-            assert (await asked(house.app, path)).status == 404
+            assert (await asked(harness.app, path)).status == 404
 
 
 async def test_a_crash_is_500_in_dialect_with_an_id_and_without_its_words(

@@ -13,7 +13,7 @@ from quart.wrappers.response import ResponseBody
 from relay_trio.outcome import DisconnectReason
 from relay_trio.web.app import bare_app
 from relay_trio.web.asgi import StreamAborted, client_request
-from tests.relay.house import Client
+from tests.support.memory_harness import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -9,7 +9,7 @@ import trio
 from quart import Response, request
 
 from relay_trio.web.app import bare_app
-from tests.relay.house import Client
+from tests.support.memory_harness import Client
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

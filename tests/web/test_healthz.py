@@ -11,7 +11,7 @@ from relay_trio.ledger.writer import LedgerStatistics
 from relay_trio.web.admin import admin_app
 from relay_trio.web.healthz import as_json, unready_reason
 from tests.relay import scripts
-from tests.relay.house import Client, House, MemoryLedger, open_house
+from tests.support.memory_harness import Client, Harness, MemoryLedger, open_harness
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
@@ -24,30 +24,30 @@ async def asked(app: QuartTrio, path: str, method: str = "GET") -> Client:
     return client
 
 
-def stop(house: House) -> None:
-    house.core.live.stop()
+def stop(harness: Harness) -> None:
+    harness.core.live.stop()
 
 
-def disable_all(house: House) -> None:
-    for account in house.core.admission.accounts:
+def disable_all(harness: Harness) -> None:
+    for account in harness.core.admission.accounts:
         account.health.disable("the upstream answered 401")
 
 
-def fill_the_ledger(house: House) -> None:
+def fill_the_ledger(harness: Harness) -> None:
     class Full(MemoryLedger):
         def statistics(self) -> LedgerStatistics:
             return LedgerStatistics(0, 10_000, 0, 1, "disk full", False)
 
-    house.core.live._ledger = Full()  # type: ignore[assignment]
+    harness.core.live._ledger = Full()  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_both_listeners_say_alive_and_ready(autojump_clock: MockClock, method: str) -> None:
-    async with open_house(scripts.streams) as house:
-        for app in (house.app, admin_app(house.core)):
+    async with open_harness(scripts.streams) as harness:
+        for app in (harness.app, admin_app(harness.core)):
             for path in ("/healthz", "/readyz"):
                 assert (await asked(app, path, method)).status == 200
-        assert unready_reason(house.core) is None
+        assert unready_reason(harness.core) is None
 
 
 @pytest.mark.parametrize(
@@ -57,26 +57,26 @@ async def test_both_listeners_say_alive_and_ready(autojump_clock: MockClock, met
 async def test_a_relay_that_should_get_no_work_says_why_and_stays_alive(
     autojump_clock: MockClock, change: object, reason: str
 ) -> None:
-    async with open_house(scripts.streams, accounts=2) as house:
-        change(house)  # type: ignore[operator]
-        client = await asked(house.app, "/readyz")
+    async with open_harness(scripts.streams, accounts=2) as harness:
+        change(harness)  # type: ignore[operator]
+        client = await asked(harness.app, "/readyz")
         assert (client.status, json.loads(client.body)) == (503, {"status": "unready", "reason": reason})
-        assert (await asked(house.app, "/healthz")).status == 200
+        assert (await asked(harness.app, "/healthz")).status == 200
 
 
 async def test_one_usable_account_is_enough_and_a_cool_down_is_no_reason(autojump_clock: MockClock) -> None:
     """Requests wait for it: another relay would have the same accounts."""
-    async with open_house(scripts.streams, accounts=2) as house:
-        house.account("a").health.disable("401")
-        house.account("b").health.cool_down(0, 100, "429")
-        assert unready_reason(house.core) is None
+    async with open_harness(scripts.streams, accounts=2) as harness:
+        harness.account("a").health.disable("401")
+        harness.account("b").health.cool_down(0, 100, "429")
+        assert unready_reason(harness.core) is None
 
 
 async def test_a_stop_is_the_first_of_several_reasons(autojump_clock: MockClock) -> None:
-    async with open_house(scripts.streams) as house:
-        disable_all(house)
-        stop(house)
-        assert unready_reason(house.core) == "draining"
+    async with open_harness(scripts.streams) as harness:
+        disable_all(harness)
+        stop(harness)
+        assert unready_reason(harness.core) == "draining"
 
 
 async def test_json_ends_with_a_line_break_and_says_what_it_is() -> None:

@@ -27,7 +27,7 @@ from relay_trio.wire.event_stream import (
     encode_frame,
 )
 from relay_trio.wire.wire_error import WireError
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 if TYPE_CHECKING:
     from pathlib import Path

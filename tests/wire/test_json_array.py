@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from relay_trio.wire.json_array import JsonArrayElements
 from relay_trio.wire.wire_error import WireError
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 from tests.support.sse import sse_events
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_trio.wire.json_members import JsonLimitError, MemberScanner
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_trio.wire.sse import Event, EventBlocks, parse_block
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 from tests.support.sse import sse_events
 
 if TYPE_CHECKING:

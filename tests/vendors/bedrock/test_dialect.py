@@ -22,8 +22,8 @@ from relay_trio.http import ResponseHead
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.vendors.bedrock.provider import exception_of
 from relay_trio.vendors.bedrock.stream import ConverseStreamReader, InvokeStreamReader
+from tests.support.bedrock_frames import CLAUDE
 from tests.support.client_requests import client_head
-from tests.vendors.frames import CLAUDE
 
 if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader

@@ -20,8 +20,8 @@ from relay_trio.vendors.bedrock.provider import exception_of
 from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.registry import PROVIDERS
 from relay_trio.wire.sigv4 import is_signature_of, parse_claim
+from tests.support.bedrock_frames import CLAUDE
 from tests.support.vendor_calls import build_request, client_headers, new_reader
-from tests.vendors.frames import CLAUDE
 
 if TYPE_CHECKING:
     from relay_trio.http import UpstreamRequest

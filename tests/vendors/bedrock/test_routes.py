@@ -9,13 +9,13 @@ import pytest
 
 from relay_trio.http import header
 from tests.relay import bedrock_scripts
-from tests.relay.house import open_house
+from tests.support.memory_harness import open_harness
 from tests.vendors.claude.test_routes import asked, recording
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from tests.relay.house import Client
+    from tests.support.memory_harness import Client
 
 ARN = "arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.m-v1:0"
 BEDROCK = bedrock_scripts.ACCOUNTS
@@ -42,24 +42,24 @@ async def test_each_route_is_relayed_under_its_name(
     autojump_clock: MockClock, method: str, path: str, route: str, model: str
 ) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads), **BEDROCK) as house:
-        client = await asked(house, method, path)
+    async with open_harness(recording(heads), **BEDROCK) as harness:
+        client = await asked(harness, method, path)
         assert client.status == 200
         assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
         assert b"\r\nauthorization: AWS4-HMAC-SHA256 Credential=AKIAFIXED/" in heads[0]
-        (row,) = house.rows
+        (row,) = harness.rows
         assert (row.route, row.model, row.is_stream) == (route, model, False)
-        house.assert_at_rest()
+        harness.assert_at_rest()
 
 
 @pytest.mark.parametrize("call", ["invoke-with-response-stream", "converse-stream"])
 async def test_a_stream_is_one_by_its_path(autojump_clock: MockClock, call: str) -> None:
     """The body is not asked, and what is no event stream is not one."""
     heads: list[bytes] = []
-    async with open_house(recording(heads), **BEDROCK) as house:
-        client = await asked(house, "POST", f"/model/x.m/{call}")
+    async with open_harness(recording(heads), **BEDROCK) as harness:
+        client = await asked(harness, "POST", f"/model/x.m/{call}")
         assert (client.status, exception(client)) == (502, "InternalServerException")
-        assert house.rows[0].is_stream
+        assert harness.rows[0].is_stream
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ async def test_a_stream_is_one_by_its_path(autojump_clock: MockClock, call: str)
 )
 async def test_the_escapes_of_a_model_survive_and_its_name_is_decoded(autojump_clock: MockClock, raw: str) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads), **BEDROCK) as house:
+    async with open_harness(recording(heads), **BEDROCK) as harness:
         model = ARN if raw.startswith("arn") else "eu.anthropic.m-v1:0"
-        await asked(house, "POST", f"/model/{model}/invoke", f"/model/{raw}/invoke".encode())
+        await asked(harness, "POST", f"/model/{model}/invoke", f"/model/{raw}/invoke".encode())
         assert heads[0].startswith(f"POST /model/{raw}/invoke HTTP/1.1\r\n".encode())
-        assert house.rows[0].model == model
+        assert harness.rows[0].model == model
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ async def test_a_path_that_could_mean_something_else_is_not_relayed(
     autojump_clock: MockClock, path: str, raw: str, status: int
 ) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads), **BEDROCK) as house:
-        client = await asked(house, "POST", path, raw.encode())
+    async with open_harness(recording(heads), **BEDROCK) as harness:
+        client = await asked(harness, "POST", path, raw.encode())
         assert client.status == status
         assert exception(client) == ("ValidationException" if status == 400 else "ResourceNotFoundException")
         assert not heads
@@ -118,30 +118,30 @@ async def test_a_path_that_could_mean_something_else_is_not_relayed(
 async def test_before_any_route_errors_are_told_as_aws_tells_them(
     autojump_clock: MockClock, method: str, path: str, status: int, name: str
 ) -> None:
-    async with open_house(recording([]), **BEDROCK) as house:
-        client = await asked(house, method, path)
+    async with open_harness(recording([]), **BEDROCK) as harness:
+        client = await asked(harness, method, path)
         assert (client.status, exception(client)) == (status, name)
 
 
 async def test_a_model_that_the_key_may_not_use_is_denied(autojump_clock: MockClock) -> None:
     key = [{"name": "test", "secret": "rt_test", "models": ["y.*"]}]
-    async with open_house(recording([]), **BEDROCK, key=key) as house:
-        client = await asked(house, "POST", "/model/x.m/invoke")
+    async with open_harness(recording([]), **BEDROCK, key=key) as harness:
+        client = await asked(harness, "POST", "/model/x.m/invoke")
         assert (client.status, exception(client)) == (403, "AccessDeniedException")
-        assert house.rows[0].outcome is not None
-        assert house.rows[0].outcome.word == "rejected_auth"
+        assert harness.rows[0].outcome is not None
+        assert harness.rows[0].outcome.word == "rejected_auth"
 
 
 async def test_without_an_account_at_bedrock_there_is_no_such_model(autojump_clock: MockClock) -> None:
-    async with open_house(recording([])) as house:
-        client = await asked(house, "POST", "/model/x.m/invoke")
+    async with open_harness(recording([])) as harness:
+        client = await asked(harness, "POST", "/model/x.m/invoke")
         assert (client.status, exception(client)) == (404, "ResourceNotFoundException")
 
 
 async def test_a_body_need_not_be_json(autojump_clock: MockClock) -> None:
     """It is in the model's own format."""
     heads: list[bytes] = []
-    async with open_house(recording(heads), **BEDROCK) as house:
-        client = house.request(b"\x00 not json", path="/model/x.m/invoke")
+    async with open_harness(recording(heads), **BEDROCK) as harness:
+        client = harness.request(b"\x00 not json", path="/model/x.m/invoke")
         await client.run()
         assert client.status == 200

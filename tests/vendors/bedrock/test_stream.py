@@ -18,8 +18,8 @@ from relay_trio.vendors.bedrock.stream import (
     reported_error,
 )
 from relay_trio.wire.event_stream import EventStreamDecoder
-from tests.cuts import cuts
-from tests.vendors.frames import CLAUDE, CONVERSE, METRICS, chunk, event, exception
+from tests.support.bedrock_frames import CLAUDE, CONVERSE, METRICS, chunk, event, exception
+from tests.support.cuts import cuts
 
 if TYPE_CHECKING:
     from pathlib import Path

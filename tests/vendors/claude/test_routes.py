@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.relay.house import House, open_house
 from tests.relay.scripts import MESSAGE
+from tests.support.memory_harness import Harness, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from tests.relay.house import Client, Script, UpstreamSide
+    from tests.support.memory_harness import Client, Script, UpstreamSide
 
 
 def recording(heads: list[bytes]) -> Script:
@@ -25,10 +25,10 @@ def recording(heads: list[bytes]) -> Script:
     return script
 
 
-async def asked(house: House, method: str, path: str, raw_path: bytes | None = None, query: bytes = b"") -> Client:
+async def asked(harness: Harness, method: str, path: str, raw_path: bytes | None = None, query: bytes = b"") -> Client:
     """A request whose escapes are as given."""
     body = b'{"model": "m"}' if method == "POST" else b""
-    client = house.request(body, method=method, path=(raw_path or path.encode()).decode(), query=query)
+    client = harness.request(body, method=method, path=(raw_path or path.encode()).decode(), query=query)
     with trio.fail_after(1000):
         await client.run()
     return client
@@ -54,19 +54,19 @@ async def test_each_route_is_relayed_under_its_name(
     autojump_clock: MockClock, method: str, path: str, route: str, model: str
 ) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads)) as house:
-        client = await asked(house, method, path)
+    async with open_harness(recording(heads)) as harness:
+        client = await asked(harness, method, path)
         assert client.status == 200
         assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
-        (row,) = house.rows
+        (row,) = harness.rows
         assert (row.route, row.model) == (route, model)
-        house.assert_at_rest()
+        harness.assert_at_rest()
 
 
 async def test_path_and_query_go_upstream_as_they_came(autojump_clock: MockClock) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads)) as house:
-        await asked(house, "GET", "/v1/models/a b", b"/v1/models/a%20b", b"limit=1&after_id=%C3%A4+")
+    async with open_harness(recording(heads)) as harness:
+        await asked(harness, "GET", "/v1/models/a b", b"/v1/models/a%20b", b"limit=1&after_id=%C3%A4+")
         assert heads[0].startswith(b"GET /v1/models/a%20b?limit=1&after_id=%C3%A4+ HTTP/1.1\r\n")
 
 
@@ -84,8 +84,8 @@ async def test_a_path_that_climbs_is_not_relayed(autojump_clock: MockClock, path
     """The upstream (or a proxy before it) would resolve the dots and serve, with the account's credential, a route that
     this relay does not have: other clients' files, for one."""
     heads: list[bytes] = []
-    async with open_house(recording(heads)) as house:
-        client = await asked(house, "GET", path, raw_path)
+    async with open_harness(recording(heads)) as harness:
+        client = await asked(harness, "GET", path, raw_path)
         assert client.status in (400, 404)
         assert not heads
 
@@ -95,12 +95,12 @@ async def test_a_path_that_climbs_is_not_relayed(autojump_clock: MockClock, path
 )
 async def test_what_is_no_route_is_404_in_dialect_and_reaches_nobody(autojump_clock: MockClock, path: str) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads)) as house:
-        client = await asked(house, "POST", path)
+    async with open_harness(recording(heads)) as harness:
+        client = await asked(harness, "POST", path)
         assert client.status == 404
         assert b'"not_found_error"' in client.body
         assert not heads
-        assert not house.rows
+        assert not harness.rows
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ async def test_what_is_no_route_is_404_in_dialect_and_reaches_nobody(autojump_cl
 )
 async def test_another_method_is_405_in_dialect(autojump_clock: MockClock, method: str, path: str) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads)) as house:
-        client = await asked(house, method, path)
+    async with open_harness(recording(heads)) as harness:
+        client = await asked(harness, method, path)
         assert client.status == 405
         assert b'"invalid_request_error"' in client.body
         assert not heads

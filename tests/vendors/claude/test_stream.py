@@ -22,7 +22,7 @@ from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.claude.provider import Claude
 from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 from tests.support.vendor_calls import build_request, new_reader
 
 if TYPE_CHECKING:

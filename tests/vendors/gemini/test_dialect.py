@@ -16,7 +16,7 @@ from relay_trio.vendors.gemini.dialect import GeminiDialect, details_of, error_i
 from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold
 from relay_trio.wire.json_array import JsonArrayElements
 from tests.support.client_requests import client_head
-from tests.vendors.gemini_answers import ARRAY, ERROR, EVENTS
+from tests.support.gemini_answers import ARRAY, ERROR, EVENTS
 
 if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader

@@ -20,9 +20,9 @@ from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.provider import Gemini, retry_delay
 from relay_trio.vendors.gemini.settings import GeminiSettings
 from relay_trio.vendors.gemini.stream import ArrayReader
-from tests.cuts import cuts
+from tests.support.cuts import cuts
+from tests.support.gemini_answers import counts
 from tests.support.vendor_calls import build_request, client_headers, new_reader
-from tests.vendors.gemini_answers import counts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,15 +11,15 @@ import trio
 
 from relay_trio.http import header
 from tests.relay.gemini_scripts import BODY, accounts, streams, streams_an_array
-from tests.relay.house import KEY, House, assert_no_defect, open_house
 from tests.relay.scripts import MESSAGE
+from tests.support.gemini_answers import ARRAY, USAGE
+from tests.support.memory_harness import KEY, Harness, assert_no_defect, open_harness
 from tests.vendors.claude.test_routes import recording
-from tests.vendors.gemini_answers import ARRAY, USAGE
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from tests.relay.house import Client, Script, UpstreamSide
+    from tests.support.memory_harness import Client, Script, UpstreamSide
 
 GEMINI = accounts()
 VERTEX = accounts("vertex")
@@ -27,7 +27,7 @@ PROJECT = "projects/theirs/locations/theirs/"
 
 
 async def asked(
-    house: House,
+    harness: Harness,
     path: str,
     raw_path: str | None = None,
     *,
@@ -37,7 +37,7 @@ async def asked(
     headers: tuple[tuple[bytes, bytes], ...] = ((b"x-goog-api-key", KEY.encode()),),
 ) -> Client:
     """A request with exactly these credentials, its escapes as given."""
-    client = house.request(
+    client = harness.request(
         body if method == "POST" else b"",
         method=method,
         path=raw_path or path,
@@ -46,7 +46,7 @@ async def asked(
     )
     with trio.fail_after(1000):
         await client.run()
-    assert_no_defect(house)
+    assert_no_defect(harness)
     return client
 
 
@@ -83,25 +83,25 @@ async def test_each_route_is_relayed_under_its_name(
     autojump_clock: MockClock, method: str, path: str, route: str, model: str, is_stream: bool
 ) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads), **GEMINI) as house:
-        client = await asked(house, path, method=method)
+    async with open_harness(recording(heads), **GEMINI) as harness:
+        client = await asked(harness, path, method=method)
         assert (client.status, client.body) == (200, MESSAGE)
         assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
         assert b"\r\nx-goog-api-key: AIza-account\r\n" in heads[0] + b"\r\n"
-        (row,) = house.rows
+        (row,) = harness.rows
         assert (row.route, row.model, row.is_stream, row.provider) == (route, model, is_stream, "gemini")
-        house.assert_at_rest()
+        harness.assert_at_rest()
 
 
 @pytest.mark.parametrize("script", [streams, streams_an_array])
 @pytest.mark.parametrize("path", ["/v1beta/models/g", f"/v1/{PROJECT}publishers/google/models/g"])
 async def test_a_stream_is_one_by_its_path_in_either_form(autojump_clock: MockClock, script: Script, path: str) -> None:
-    async with open_house(script, **GEMINI) as house:
-        client = await asked(house, f"{path}:streamGenerateContent", query="alt=sse")
+    async with open_harness(script, **GEMINI) as harness:
+        client = await asked(harness, f"{path}:streamGenerateContent", query="alt=sse")
         assert client.is_finished
         if script is streams_an_array:
             assert client.body == b"".join(ARRAY)
-        (row,) = house.rows
+        (row,) = harness.rows
         assert (row.route, row.is_stream, row.usage) == ("gemini.stream", True, USAGE)
 
 
@@ -127,23 +127,23 @@ async def test_either_service_answers_what_means_the_same(accounts_: dict[str, A
     """Without the clock that jumps: a token is asked for in a thread."""
     heads: list[bytes] = []
     method = "GET" if path.endswith("models") else "POST"
-    async with open_house(recording(heads), **accounts_) as house:
-        client = await asked(house, path, method=method)
+    async with open_harness(recording(heads), **accounts_) as harness:
+        client = await asked(harness, path, method=method)
         assert client.status == 200
         assert heads[0].startswith(f"{method} {goes_to} HTTP/1.1\r\n".encode())
         is_vertex = accounts_ is VERTEX
         assert (b"\r\nauthorization: Bearer ya29.token" in heads[0]) is is_vertex
         assert (b"\r\nx-goog-api-key: AIza-account" in heads[0]) is not is_vertex
-        house.assert_at_rest()
+        harness.assert_at_rest()
 
 
 @pytest.mark.parametrize("raw", ["/v1/models/g%3A1:countTokens", "/v1/models/g%3a1%3AcountTokens"])
 async def test_escapes_survive_and_the_model_is_decoded(autojump_clock: MockClock, raw: str) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads), **GEMINI) as house:
-        await asked(house, "/v1/models/g:1:countTokens", raw)
+    async with open_harness(recording(heads), **GEMINI) as harness:
+        await asked(harness, "/v1/models/g:1:countTokens", raw)
         assert heads[0].startswith(f"POST {raw} HTTP/1.1\r\n".encode())
-        assert house.rows[0].model == "g:1"
+        assert harness.rows[0].model == "g:1"
 
 
 # --- who asks -----------------------------------------------------------------------------------------------------
@@ -164,22 +164,22 @@ async def test_the_key_may_stand_in_any_of_their_places_and_stays_here(
     autojump_clock: MockClock, headers: tuple[tuple[bytes, bytes], ...], query: str
 ) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads), **GEMINI) as house:
-        client = await asked(house, "/v1beta/models/g:countTokens", query=query, headers=headers)
+    async with open_harness(recording(heads), **GEMINI) as harness:
+        client = await asked(harness, "/v1beta/models/g:countTokens", query=query, headers=headers)
         assert client.status == 200
         assert heads[0].startswith(b"POST /v1beta/models/g:countTokens?alt=sse HTTP/1.1\r\n")
         assert KEY.encode() not in heads[0]
         assert b"AIza-theirs" not in heads[0]
-        assert KEY not in repr(house.rows)
+        assert KEY not in repr(harness.rows)
 
 
 @pytest.mark.parametrize("query", ["", "key=rt_wrong", "key="])
 async def test_without_a_key_that_works_it_is_401_in_googles_words(autojump_clock: MockClock, query: str) -> None:
-    async with open_house(recording([]), **GEMINI) as house:
-        client = await asked(house, "/v1/models/g:generateContent", query=query, headers=())
+    async with open_harness(recording([]), **GEMINI) as harness:
+        client = await asked(harness, "/v1/models/g:generateContent", query=query, headers=())
         assert told(client) == (401, "UNAUTHENTICATED")
         assert b"rt_wrong" not in client.body
-        assert not house.rows
+        assert not harness.rows
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------
@@ -208,37 +208,37 @@ async def test_a_path_that_could_mean_something_else_is_not_relayed(
     autojump_clock: MockClock, path: str, raw: str | None, status: int, word: str
 ) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads), **GEMINI) as house:
-        assert told(await asked(house, path, raw)) == (status, word)
+    async with open_harness(recording(heads), **GEMINI) as harness:
+        assert told(await asked(harness, path, raw)) == (status, word)
         assert not heads
 
 
 @pytest.mark.parametrize("path", ["/v1/models/g:generateContent", "/v1beta/models/g:countTokens"])
 async def test_another_method_is_405(autojump_clock: MockClock, path: str) -> None:
     heads: list[bytes] = []
-    async with open_house(recording(heads), **GEMINI) as house:
+    async with open_harness(recording(heads), **GEMINI) as harness:
         for method in ("GET", "PUT", "DELETE"):
-            assert told(await asked(house, path, method=method)) == (405, "INVALID_ARGUMENT")
+            assert told(await asked(harness, path, method=method)) == (405, "INVALID_ARGUMENT")
         assert not heads
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"3", b"{", b'{"a": 1, "a": 2}', b"[" * 100_000, b'{"a": NaN}', b"\xff"])
 async def test_a_body_that_is_not_one_json_object_is_400(autojump_clock: MockClock, body: bytes) -> None:
-    async with open_house(recording([]), **GEMINI) as house:
-        client = await asked(house, "/v1/models/g:generateContent", body=body)
+    async with open_harness(recording([]), **GEMINI) as harness:
+        client = await asked(harness, "/v1/models/g:generateContent", body=body)
         assert told(client) == (400, "INVALID_ARGUMENT")
 
 
 async def test_a_body_that_is_too_large_is_413(autojump_clock: MockClock) -> None:
-    async with open_house(recording([]), **GEMINI, server={"max_body_bytes": 1024}) as house:
-        client = await asked(house, "/v1/models/g:generateContent", body=b'{"a": "' + b"x" * 2000 + b'"}')
+    async with open_harness(recording([]), **GEMINI, server={"max_body_bytes": 1024}) as harness:
+        client = await asked(harness, "/v1/models/g:generateContent", body=b'{"a": "' + b"x" * 2000 + b'"}')
         assert told(client) == (413, "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("query", ["alt=proto", "fields=candidates", "$httpHeaders=x", "callback=f"])
 async def test_a_query_that_hides_tokens_is_400(autojump_clock: MockClock, query: str) -> None:
-    async with open_house(recording([]), **GEMINI) as house:
-        client = await asked(house, "/v1/models/g:generateContent", query=query)
+    async with open_harness(recording([]), **GEMINI) as harness:
+        client = await asked(harness, "/v1/models/g:generateContent", query=query)
         assert told(client) == (400, "INVALID_ARGUMENT")
 
 
@@ -249,11 +249,11 @@ async def test_limits_of_the_key_and_of_the_accounts_hold_for_the_model_in_the_p
     autojump_clock: MockClock, path: str
 ) -> None:
     narrow = [{"name": "test", "secret": KEY, "models": ["g-*"]}]
-    async with open_house(recording([]), **GEMINI, key=narrow) as house:
-        assert told(await asked(house, path)) == (403, "PERMISSION_DENIED")
-        assert told(await asked(house, "/v1/models/x", method="GET")) == (403, "PERMISSION_DENIED")
-    async with open_house(recording([]), **accounts(models=["g-*"])) as house:
-        assert told(await asked(house, path)) == (404, "NOT_FOUND")
+    async with open_harness(recording([]), **GEMINI, key=narrow) as harness:
+        assert told(await asked(harness, path)) == (403, "PERMISSION_DENIED")
+        assert told(await asked(harness, "/v1/models/x", method="GET")) == (403, "PERMISSION_DENIED")
+    async with open_harness(recording([]), **accounts(models=["g-*"])) as harness:
+        assert told(await asked(harness, path)) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize(
@@ -261,8 +261,8 @@ async def test_limits_of_the_key_and_of_the_accounts_hold_for_the_model_in_the_p
     [(VERTEX, "/v1/models/g:batchEmbedContents"), ({}, "/v1/models/g:generateContent")],
 )
 async def test_what_no_account_can_do_is_404(autojump_clock: MockClock, accounts_: dict[str, Any], path: str) -> None:
-    async with open_house(recording([]), **accounts_) as house:
-        assert told(await asked(house, path)) == (404, "NOT_FOUND")
+    async with open_harness(recording([]), **accounts_) as harness:
+        assert told(await asked(harness, path)) == (404, "NOT_FOUND")
 
 
 async def test_an_upstreams_error_is_passed_on_as_it_came(autojump_clock: MockClock) -> None:
@@ -273,8 +273,8 @@ async def test_an_upstreams_error_is_passed_on_as_it_came(autojump_clock: MockCl
         head = b"HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\nserver: ESF\r\ncontent-length: %d\r\n\r\n"
         await side.send(head % len(body), body)
 
-    async with open_house(script, **GEMINI) as house:
-        client = await asked(house, "/v1/models/g:streamGenerateContent")
+    async with open_harness(script, **GEMINI) as harness:
+        client = await asked(harness, "/v1/models/g:streamGenerateContent")
         assert (client.status, client.body) == (400, body)
         assert header(client.sent[0]["headers"], b"content-type") == b"application/json; charset=UTF-8"
         assert header(client.sent[0]["headers"], b"server") is None
@@ -310,9 +310,9 @@ async def test_a_list_holds_what_the_pool_serves_and_the_key_may_use(
     autojump_clock: MockClock, account_models: list[str], key_models: list[str], listed: list[str]
 ) -> None:
     key = [{"name": "test", "secret": KEY, "models": key_models}]
-    async with open_house(lists(LIST), **accounts(models=account_models), key=key) as house:
+    async with open_harness(lists(LIST), **accounts(models=account_models), key=key) as harness:
         headers = ((b"x-goog-api-key", KEY.encode()), (b"accept-encoding", b"gzip"))
-        client = await asked(house, "/v1beta/models", method="GET", headers=headers)
+        client = await asked(harness, "/v1beta/models", method="GET", headers=headers)
         assert client.is_finished
         assert [model["name"] for model in json.loads(client.body)["models"]] == [f"models/{name}" for name in listed]
         assert json.loads(client.body)["nextPageToken"] == "x"
@@ -323,9 +323,9 @@ async def test_a_list_that_cannot_be_read_is_not_sent(autojump_clock: MockClock)
         await side.request()
         await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\r\n<html>}")
 
-    async with open_house(script, **GEMINI) as house:
-        client = await asked(house, "/v1beta/models", method="GET")
+    async with open_harness(script, **GEMINI) as harness:
+        client = await asked(harness, "/v1beta/models", method="GET")
         assert not client.is_finished
         assert client.body == b""
-        assert house.rows[0].outcome is not None
-        assert house.rows[0].outcome.word == "upstream_error"
+        assert harness.rows[0].outcome is not None
+        assert harness.rows[0].outcome.word == "upstream_error"

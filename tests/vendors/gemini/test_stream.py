@@ -16,8 +16,8 @@ from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import UpstreamErrorEvent, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold, GeminiUsage
-from tests.cuts import cuts
-from tests.vendors.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, USAGE, candidate, counts, event, pretty
+from tests.support.cuts import cuts
+from tests.support.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, USAGE, candidate, counts, event, pretty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

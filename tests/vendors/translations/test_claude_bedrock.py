@@ -18,8 +18,8 @@ from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.claude.stream import ClaudeFold
 from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
 from relay_trio.wire.sse import EventBlocks, parse_block
-from tests.cuts import cuts
-from tests.vendors.frames import CLAUDE, CLAUDE_EVENTS, chunk, event, exception
+from tests.support.bedrock_frames import CLAUDE, CLAUDE_EVENTS, chunk, event, exception
+from tests.support.cuts import cuts
 
 if TYPE_CHECKING:
     from tests.support.recordings import Recording

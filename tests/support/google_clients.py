@@ -6,10 +6,10 @@ import google.oauth2.credentials
 from google import genai
 from google.genai import types
 
-from tests.e2e.house import ACCOUNT_KEYS, KEY
+from tests.support.socket_harness import ACCOUNT_KEYS, KEY
 
 CONTENTS = [{"role": "user", "parts": [{"text": "canaryprompttext"}]}]
-"""``house.PROMPT``, in Gemini's form."""
+"""``harness.PROMPT``, in Gemini's form."""
 
 
 def gemini_account(name: str, base_url: str, *, number: int = 0, **changes: object) -> dict[str, object]:

@@ -241,7 +241,7 @@ class Client:
         return any(m["type"] == "http.response.body" and not m.get("more_body", False) for m in self.sent)
 
 
-class House:
+class Harness:
     """The relay and everything around it."""
 
     def __init__(self, core: Relay, slots: SlotTable, ledger: MemoryLedger, client: UpstreamClient) -> None:
@@ -289,7 +289,7 @@ def _raise(error: Exception) -> None:
 
 
 @asynccontextmanager
-async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **settings: Any) -> AsyncIterator[House]:
+async def open_harness(script: Script, *, accounts: int = 1, slots: int = 1, **settings: Any) -> AsyncIterator[Harness]:
     """A relay whose upstream connections all speak by ``script``."""
     loaded = Settings.model_validate(
         {
@@ -310,7 +310,7 @@ async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **set
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
-            house: House
+            harness: Harness
 
             async def serve(side: UpstreamSide) -> None:
                 try:
@@ -327,7 +327,7 @@ async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **set
                     attempts.start_soon(trio.lowlevel.checkpoint)
                 ours, theirs = trio.testing.memory_stream_pair()
                 side = UpstreamSide(theirs, ours, port - 1000)
-                house.sides.append(side)
+                harness.sides.append(side)
                 nursery.start_soon(serve, side, name=f"upstream {port}")
                 await trio.lowlevel.cancel_shielded_checkpoint()  # real connects end like this; losses hide without it
                 return ours
@@ -343,9 +343,9 @@ async def open_house(script: Script, *, accounts: int = 1, slots: int = 1, **set
                 core = Relay(
                     CurrentSettings(loaded), admission, client, LiveRequests(ledger, events), events, RetryBudget()
                 )
-                house = House(core, table, ledger, client)
+                harness = Harness(core, table, ledger, client)
                 try:
-                    yield house
+                    yield harness
                 except Exception as error:
                     failure = error
                 finally:
@@ -374,7 +374,7 @@ def assert_client_was_not_deceived(client: Client) -> None:
     assert b'"message_stop"' in body or b"event: error" in body or body.startswith(b"{"), body[-200:]
 
 
-def assert_no_defect(house: House) -> None:
-    for row in house.rows:
+def assert_no_defect(harness: Harness) -> None:
+    for row in harness.rows:
         assert row.outcome is not None
         assert row.outcome.word is not Word.INTERNAL, row.outcome.code

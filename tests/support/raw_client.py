@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from relay_trio.demo.http_client import Answer, Ended, HttpClient
-from tests.e2e.house import KEY, PROMPT
+from tests.support.socket_harness import KEY, PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

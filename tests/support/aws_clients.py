@@ -10,14 +10,14 @@ import boto3
 from botocore.config import Config
 
 from relay_trio.keys.access_pairs import AccessPairs
-from tests.e2e.house import KEY, open_house
+from tests.support.socket_harness import KEY, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from relay_trio.keys.access_pairs import AccessKeyPair
-    from tests.e2e.house import House
+    from tests.support.socket_harness import Harness
 
 REGION = "eu-central-1"
 MASTER = "canary-of-the-master-secret-0123456789"
@@ -32,23 +32,23 @@ def bedrock_account(name: str, base_url: str, **changes: object) -> dict[str, ob
 
 
 @asynccontextmanager
-async def open_bedrock_house(folder: Path, *accounts: dict[str, object], **server: object) -> AsyncIterator[House]:
+async def open_bedrock_harness(folder: Path, *accounts: dict[str, object], **server: object) -> AsyncIterator[Harness]:
     """A running relay that takes signatures; ``server`` is more of its section. Cancelled here: destroys."""
     sections: Any = {"server": {"sigv4_secret": MASTER} | server, "breaker": {"enabled": False}}
-    async with open_house(folder, list(accounts), **sections) as house:
-        yield house
-        _assert_no_secret(folder, house)
+    async with open_harness(folder, list(accounts), **sections) as harness:
+        yield harness
+        _assert_no_secret(folder, harness)
 
 
-def _assert_no_secret(folder: Path, house: House) -> None:
+def _assert_no_secret(folder: Path, harness: Harness) -> None:
     for file in folder.iterdir():
         assert PAIR["secret_access_key"].encode() not in file.read_bytes()
-    assert PAIR["secret_access_key"] not in house.log.getvalue()
+    assert PAIR["secret_access_key"] not in harness.log.getvalue()
 
 
-async def client_pair(house: House) -> AccessKeyPair:
+async def client_pair(harness: Harness) -> AccessKeyPair:
     """The pair of the key that may use every model. Cancelled here: atomic."""
-    key = await house.relay.ring.find("cfg_all")
+    key = await harness.relay.ring.find("cfg_all")
     assert key is not None
     return AccessPairs(MASTER).pair_of(key)
 
@@ -74,6 +74,6 @@ def events_of(stream: Any) -> list[Any]:
         return list(stream)
 
 
-def claude_client(house: House) -> anthropic.Anthropic:
+def claude_client(harness: Harness) -> anthropic.Anthropic:
     """A client of the Messages API."""
-    return anthropic.Anthropic(base_url=house.url, api_key=KEY, max_retries=0)
+    return anthropic.Anthropic(base_url=harness.url, api_key=KEY, max_retries=0)

@@ -43,7 +43,7 @@ Row = dict[str, Any]
 
 
 @dataclass(slots=True)
-class House:
+class Harness:
     """``url`` is where clients connect; ``log`` collects what the relay logs."""
 
     relay: App
@@ -135,9 +135,9 @@ def account(name: str, base_url: str, *, number: int = 0, **changes: object) -> 
 
 
 @asynccontextmanager
-async def open_house(
+async def open_harness(
     folder: Path, accounts: list[dict[str, object]], **sections: dict[str, object]
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Harness]:
     """A running relay; leaving it checks that it is at rest, without a defect, and that no canary got anywhere.
 
     Cancelled here: destroys.
@@ -159,13 +159,13 @@ async def open_house(
         async with open_relay(settings, observers=[observe_log.Log()]) as relay, trio.open_nursery() as nursery:
             drain = Drain()
             bound = await nursery.start(run_relay, relay, drain)
-            house = House(relay, bound, folder, log, drain)
-            yield house
+            harness = Harness(relay, bound, folder, log, drain)
+            yield harness
             with trio.fail_after(5):
-                await house.assert_at_rest()
-            house.assert_no_canary()
-            if not house.expects_defect:
-                house.assert_no_defect()
+                await harness.assert_at_rest()
+            harness.assert_no_canary()
+            if not harness.expects_defect:
+                harness.assert_no_defect()
             drain.begin()
 
 
