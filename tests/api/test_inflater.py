@@ -57,7 +57,7 @@ def test_a_bomb_is_given_up_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_bytes_after_the_end_are_not_kept() -> None:
-    """An upstream that goes on after its gzip member must not make the meter grow: it has no limit of its own there."""
+    """An upstream that goes on after its gzip member must not make the reader grow: it has no limit of its own."""
     inflater = Inflater()
     inflater.feed(gzip.compress(TEXT))
     tracemalloc.start()
@@ -72,7 +72,7 @@ def test_bytes_after_the_end_are_not_kept() -> None:
 
 def test_a_body_of_several_gzip_members_is_read_whole() -> None:
     """RFC 1952 section 2.2: members follow each other with nothing between. A last event in the second one, unseen,
-    would have a whole answer told to the client as cut."""
+    would make a whole answer look cut."""
     inflater = Inflater()
     assert inflater.feed(gzip.compress(TEXT) + gzip.compress(b"event: last\n\n")) == TEXT + b"event: last\n\n"
 

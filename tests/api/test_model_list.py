@@ -1,4 +1,4 @@
-"""A list of models goes on as it came, or without those that cannot be asked for."""
+"""A list of models goes on as it came, or without those that the client cannot use."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def filtered(body: bytes, *listed: str) -> bytes:
     """What the client gets, the same at every cut."""
     seen = set()
     for cut in cuts(body, drawn=4):
-        meter = ModelListFilter({"models": "name"}, listed.__contains__)
-        seen.add(b"".join([meter.feed(piece) for piece in cut]))
-        assert meter.is_complete
-        assert meter.error is None
-        assert meter.finish() == NO_USAGE
-    [told] = seen
-    return told
+        reader = ModelListFilter({"models": "name"}, listed.__contains__)
+        seen.add(b"".join([reader.feed(piece) for piece in cut]))
+        assert reader.is_complete
+        assert reader.error is None
+        assert reader.finish() == NO_USAGE
+    [passed] = seen
+    return passed
 
 
 def test_where_everything_can_be_asked_for_the_bytes_are_the_upstreams() -> None:
@@ -35,9 +35,9 @@ def test_where_everything_can_be_asked_for_the_bytes_are_the_upstreams() -> None
 
 @pytest.mark.parametrize(("listed", "left"), [(("b",), ["models/b"]), ((), []), (("models/a",), [])])
 def test_what_cannot_is_left_out_and_the_rest_stays(listed: tuple[str, ...], left: list[str]) -> None:
-    told = json.loads(filtered(LIST, *listed))
-    assert [model["name"] for model in told["models"]] == left
-    assert told["nextPageToken"] == "tä"
+    passed = json.loads(filtered(LIST, *listed))
+    assert [model["name"] for model in passed["models"]] == left
+    assert passed["nextPageToken"] == "tä"
 
 
 @pytest.mark.parametrize("body", [b'{"name": "models/z"}', b'{"models": 3}', b"{}"])
@@ -52,16 +52,16 @@ def test_an_item_without_a_name_is_left_out(item: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"{]", b'{"models": x}', b'{"models": [' + b" " * 5_000_000])
 def test_a_list_that_cannot_be_read_is_not_sent_at_all(body: bytes) -> None:
-    meter = ModelListFilter({"models": "name"}, lambda name: True)
-    assert meter.feed(body) == b""
-    assert isinstance(meter.error, UpstreamProtocolError)
-    assert meter.feed(b"}") == b""
-    assert meter.position is WHOLE
-    assert not meter.is_error_forwarded
+    reader = ModelListFilter({"models": "name"}, lambda name: True)
+    assert reader.feed(body) == b""
+    assert isinstance(reader.error, UpstreamProtocolError)
+    assert reader.feed(b"}") == b""
+    assert reader.position is WHOLE
+    assert not reader.is_error_forwarded
 
 
 def test_a_list_that_was_cut_is_not_complete() -> None:
-    meter = ModelListFilter({"models": "name"}, lambda name: True)
-    assert meter.feed(LIST[:40]) == b""
-    assert not meter.is_complete
-    assert not meter.position.is_mid_event
+    reader = ModelListFilter({"models": "name"}, lambda name: True)
+    assert reader.feed(LIST[:40]) == b""
+    assert not reader.is_complete
+    assert not reader.position.is_mid_event

@@ -74,6 +74,6 @@ def test_whatever_looks_like_a_date_is_a_number_of_seconds_or_none(words: list[s
     assert seconds is None or 0 <= seconds < float("inf")
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.2, b"1"), (1, b"1"), (3600.2, b"60")])
-def test_clients_are_told_whole_seconds_and_never_many(seconds: float, told: bytes) -> None:
-    assert client_retry_after(seconds) == told
+@pytest.mark.parametrize(("seconds", "sent"), [(0.2, b"1"), (1, b"1"), (3600.2, b"60")])
+def test_clients_are_sent_whole_seconds_and_never_many(seconds: float, sent: bytes) -> None:
+    assert client_retry_after(seconds) == sent

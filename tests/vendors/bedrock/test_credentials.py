@@ -160,9 +160,9 @@ def test_a_role_is_assumed_with_the_accounts_own_keys(
 )
 def test_what_cannot_be_had_is_told_without_a_secret(aws: Path, changes: dict[str, str], word: str) -> None:
     (aws / "credentials").write_text("[half]\naws_access_key_id = AKIACANARY\n")
-    with pytest.raises(UpstreamRefused, match=word) as told:
+    with pytest.raises(UpstreamRefused, match=word) as caught:
         chained_credential(account(**changes))
-    assert "CANARY" not in str(told.value)
+    assert "CANARY" not in str(caught.value)
 
 
 def test_a_role_that_is_denied_is_told_by_its_code(

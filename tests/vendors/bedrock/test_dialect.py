@@ -1,4 +1,4 @@
-"""What clients of the Bedrock runtime are told, read back with AWS's own parsers."""
+"""Errors for clients of the Bedrock runtime, read back with AWS's own parsers."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ def test_the_upstreams_own_error_passes_as_it_came(body: bytes, is_theirs: bool)
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
-@pytest.mark.parametrize("meter", [InvokeStreamReader(), ConverseStreamReader()])
+@pytest.mark.parametrize("reader", [InvokeStreamReader(), ConverseStreamReader()])
 def test_a_stream_that_fails_gets_an_exception_frame_that_its_operation_has(
-    kind: ErrorKind, meter: AnswerReader
+    kind: ErrorKind, reader: AnswerReader
 ) -> None:
     buffer = EventStreamBuffer()
-    buffer.add_data(DIALECT.closing_event(Ours(kind), "req_1", meter.position))
+    buffer.add_data(DIALECT.closing_event(Ours(kind), "req_1", reader.position))
     [message] = list(buffer)
     assert message.headers[":message-type"] == "exception"
-    known = CONVERSE_EXCEPTIONS | ({"modelTimeoutException"} if isinstance(meter, InvokeStreamReader) else set())
+    known = CONVERSE_EXCEPTIONS | ({"modelTimeoutException"} if isinstance(reader, InvokeStreamReader) else set())
     assert message.headers[":exception-type"] in known
     assert json.loads(message.payload) == {"message": "what happened"}
 
@@ -97,11 +97,11 @@ def test_the_exception_says_what_happened(error: RelayError, invoke: str, conver
 
 
 def test_inside_a_frame_or_a_document_there_is_no_place_for_an_error() -> None:
-    meter = InvokeStreamReader()
-    meter.feed(CLAUDE[0][:-1])
-    assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", meter.position) == b""
-    meter.feed(CLAUDE[0][-1:])
-    assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", meter.position) != b""
+    reader = InvokeStreamReader()
+    reader.feed(CLAUDE[0][:-1])
+    assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", reader.position) == b""
+    reader.feed(CLAUDE[0][-1:])
+    assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", reader.position) != b""
     assert DIALECT.closing_event(UpstreamIdle("x"), "req_1", WHOLE) == b""
 
 

@@ -1,4 +1,4 @@
-"""Bedrock: what goes upstream and where, what is metered, what is judged."""
+"""Bedrock: what goes upstream and where, what reads its answers, what is judged."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def incoming(
     return CheckedRequest(operation, method, path, query, list(headers), body, "m", stream)
 
 
-def build(settings: BedrockSettings, asked: CheckedRequest) -> UpstreamRequest:
+def build(settings: BedrockSettings, checked: CheckedRequest) -> UpstreamRequest:
     credential = BEDROCK.credential(settings)
     assert isinstance(credential, Credential)
-    return build_request(BEDROCK, settings, asked, credential)
+    return build_request(BEDROCK, settings, checked, credential)
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -105,10 +105,10 @@ def test_an_api_key_goes_as_bearer_and_nothing_is_signed() -> None:
 
 
 def test_the_listing_is_asked_of_the_control_plane() -> None:
-    asked = incoming(
+    checked = incoming(
         operation="bedrock.inference_profiles", path=b"/inference-profiles", query=b"type=SYSTEM_DEFINED", method="GET"
     )
-    built = build(account(), asked)
+    built = build(account(), checked)
     assert (built.method, built.host) == ("GET", "bedrock.eu-central-1.amazonaws.com")
     assert built.target == b"/inference-profiles?type=SYSTEM_DEFINED"
 
@@ -122,7 +122,7 @@ def test_a_base_url_of_ones_own_is_signed_with_its_port_and_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "checked",
     [
         incoming((b"x-amzn-bedrock-guardrailidentifier", b"\xc3\xa9")),
         incoming((b"accept", b"a\tb")),
@@ -132,18 +132,18 @@ def test_a_base_url_of_ones_own_is_signed_with_its_port_and_path() -> None:
         incoming(query=b"a=\xff"),
     ],
 )
-def test_what_aws_might_read_differently_is_the_clients_mistake_and_not_the_accounts(asked: CheckedRequest) -> None:
+def test_what_aws_might_read_differently_is_the_clients_mistake_and_not_the_accounts(checked: CheckedRequest) -> None:
     """A signature that AWS computes otherwise would be a 403, held against the account."""
     with pytest.raises(BadRequest):
-        build(account(), asked)
+        build(account(), checked)
 
 
 def test_a_message_of_claudes_api_goes_out_as_an_invocation() -> None:
-    asked = incoming(
+    checked = incoming(
         (b"anthropic-version", b"2023-06-01"), (b"x-api-key", b"theirs"),
         operation="claude.messages", path=b"/v1/messages", query=b"beta=true", body=b'{"model":"m","x":1}', stream=True,
     )  # fmt: skip
-    built = build(account(model_ids={"m": "eu.n"}), asked)
+    built = build(account(model_ids={"m": "eu.n"}), checked)
     assert built.target == b"/model/eu.n/invoke-with-response-stream"
     assert built.body == b'{"anthropic_version":"bedrock-2023-05-31","x":1}'
     assert {name for name, _ in built.headers} == {
@@ -170,20 +170,20 @@ def test_only_listed_headers_reach_the_client() -> None:
 
 
 def test_a_translated_stream_has_the_headers_of_one() -> None:
-    asked = incoming(operation="claude.messages", stream=True)
+    checked = incoming(operation="claude.messages", stream=True)
     head = ResponseHead(200, [*STREAM.headers, (b"content-length", b"99")])
-    assert client_headers(BEDROCK, head, asked) == [
+    assert client_headers(BEDROCK, head, checked) == [
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache"),
     ]
-    assert new_reader(BEDROCK, STREAM, asked).position.form is Form.EVENTS
+    assert new_reader(BEDROCK, STREAM, checked).position.form is Form.EVENTS
 
 
 def test_what_costs_no_tokens_is_not_metered() -> None:
     for operation in ("bedrock.count_tokens", "bedrock.inference_profiles"):
-        meter = new_reader(BEDROCK, JSON, incoming(operation=operation))
-        meter.feed(b'{"inputTokens": 5, "usage": {"inputTokens": 5}}')
-        assert meter.finish() == NO_USAGE
+        reader = new_reader(BEDROCK, JSON, incoming(operation=operation))
+        reader.feed(b'{"inputTokens": 5, "usage": {"inputTokens": 5}}')
+        assert reader.finish() == NO_USAGE
 
 
 @pytest.mark.parametrize("operation", ["bedrock.invoke_stream", "bedrock.converse_stream", "claude.messages"])
@@ -196,8 +196,8 @@ def test_a_stream_that_is_none_is_the_upstreams_mistake(operation: str) -> None:
 
 
 def test_a_native_stream_is_passed_and_a_whole_translated_message_too() -> None:
-    meter = new_reader(BEDROCK, STREAM, incoming(operation="bedrock.invoke_stream", stream=True))
-    assert (meter.feed(CLAUDE[0]), meter.position.form) == (CLAUDE[0], Form.FRAMES)
+    reader = new_reader(BEDROCK, STREAM, incoming(operation="bedrock.invoke_stream", stream=True))
+    assert (reader.feed(CLAUDE[0]), reader.position.form) == (CLAUDE[0], Form.FRAMES)
     whole = new_reader(BEDROCK, JSON, incoming(operation="claude.messages"))
     assert whole.feed(b'{"usage":{"input_tokens":3}}') == b'{"usage":{"input_tokens":3}}'
     assert whole.finish().input_tokens == 3

@@ -36,10 +36,10 @@ def exact(expected: dict[str, int] | None) -> UsageStats:
     return stats
 
 
-def fed(meter: AnswerReader, *pieces: bytes) -> AnswerReader:
+def fed(reader: AnswerReader, *pieces: bytes) -> AnswerReader:
     for piece in pieces:
-        assert meter.feed(piece) is piece
-    return meter
+        assert reader.feed(piece) is piece
+    return reader
 
 
 def test_metrics_that_repeat_claudes_usage_are_not_added() -> None:
@@ -70,20 +70,20 @@ def test_other_models_have_only_the_metrics() -> None:
 
 
 def test_what_a_guardrail_says_in_the_models_place_is_an_end() -> None:
-    said = {"outputText": "no", "amazon-bedrock-guardrailAction": "INTERVENED"}
-    assert not fed(InvokeStreamReader(), chunk(said)).is_complete
-    assert fed(InvokeStreamReader(), chunk({**said, "amazon-bedrock-trace": {}})).is_complete
+    spoken = {"outputText": "no", "amazon-bedrock-guardrailAction": "INTERVENED"}
+    assert not fed(InvokeStreamReader(), chunk(spoken)).is_complete
+    assert fed(InvokeStreamReader(), chunk({**spoken, "amazon-bedrock-trace": {}})).is_complete
 
 
 def test_text_that_talks_about_metrics_is_no_end() -> None:
     text = '"amazon-bedrock-invocationMetrics": {"inputTokenCount": 5}'
     metered = fed(InvokeStreamReader(), chunk({"generation": text}))
     assert (metered.is_complete, metered.finish()) == (False, NO_USAGE)
-    said = event("contentBlockDelta", {"delta": {"text": ":event-type metadata"}})
-    assert not fed(ConverseStreamReader(), said).is_complete
+    spoken = event("contentBlockDelta", {"delta": {"text": ":event-type metadata"}})
+    assert not fed(ConverseStreamReader(), spoken).is_complete
 
 
-@pytest.mark.parametrize("meter", [InvokeStreamReader, ConverseStreamReader])
+@pytest.mark.parametrize("reader", [InvokeStreamReader, ConverseStreamReader])
 @pytest.mark.parametrize(
     ("frame", "error"),
     [
@@ -96,9 +96,9 @@ def test_text_that_talks_about_metrics_is_no_end() -> None:
     ],
 )
 def test_an_exception_frame_is_an_error_that_the_client_has(
-    meter: type[AnswerReader], frame: bytes, error: type[Exception]
+    reader: type[AnswerReader], frame: bytes, error: type[Exception]
 ) -> None:
-    metered = fed(meter(), CLAUDE[0] if meter is InvokeStreamReader else CONVERSE[0], frame)
+    metered = fed(reader(), CLAUDE[0] if reader is InvokeStreamReader else CONVERSE[0], frame)
     assert type(metered.error) is error
     assert "theirs" not in str(metered.error)
     assert "\n" not in str(metered.error)
@@ -119,20 +119,20 @@ def test_every_frame_of_the_corpus_is_judged(corpus: Path, name: str, error: typ
     body = (corpus / "bedrock-exceptions" / f"{name}.bin").read_bytes()
     [frame] = EventStreamDecoder().feed(body)
     assert (type(reported_error(frame)) if error else reported_error(frame)) == error
-    for meter in (InvokeStreamReader, ConverseStreamReader):
+    for reader in (InvokeStreamReader, ConverseStreamReader):
         for pieces in cuts(body):
-            metered = fed(meter(), *pieces)
+            metered = fed(reader(), *pieces)
             assert (type(metered.error) if error else metered.error) == error
 
 
-@pytest.mark.parametrize(("meter", "frames"), [(InvokeStreamReader, CLAUDE), (ConverseStreamReader, CONVERSE)])
+@pytest.mark.parametrize(("reader", "frames"), [(InvokeStreamReader, CLAUDE), (ConverseStreamReader, CONVERSE)])
 def test_a_flipped_bit_anywhere_is_damage_and_spoils_the_figures(
-    meter: type[AnswerReader], frames: list[bytes]
+    reader: type[AnswerReader], frames: list[bytes]
 ) -> None:
     whole = b"".join(frames)
     for at in range(0, len(whole), 7):
         damaged = whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :]
-        metered = fed(meter(), damaged)
+        metered = fed(reader(), damaged)
         assert isinstance(metered.error, UpstreamProtocolError) or metered.position.is_mid_event
         assert metered.finish() == NO_USAGE or metered.position.is_mid_event
         fed(metered, b"more")
@@ -148,10 +148,10 @@ def test_a_chunk_is_read_however_it_is_written() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 4))
-def test_no_bytes_make_a_meter_raise(garbage: bytes, after: int) -> None:
-    for meter, frames in ((InvokeStreamReader(), CLAUDE), (ConverseStreamReader(), CONVERSE)):
-        fed(meter, *frames[:after], garbage, *frames)
-        assert meter.finish().total_tokens >= 0
+def test_no_bytes_make_a_reader_raise(garbage: bytes, after: int) -> None:
+    for reader, frames in ((InvokeStreamReader(), CLAUDE), (ConverseStreamReader(), CONVERSE)):
+        fed(reader, *frames[:after], garbage, *frames)
+        assert reader.finish().total_tokens >= 0
 
 
 def test_figures_that_are_no_counts_make_usage_unknown() -> None:

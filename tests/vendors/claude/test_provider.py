@@ -1,4 +1,4 @@
-"""Claude: what goes upstream, what is metered, what is judged, what clients are told."""
+"""Claude: what goes upstream, what reads its answers, what is judged."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def incoming(
     return CheckedRequest(operation, "POST", path, query, list(headers), b"{}", "m", True)
 
 
-def build(settings: ClaudeSettings, asked: CheckedRequest) -> UpstreamRequest:
+def build(settings: ClaudeSettings, checked: CheckedRequest) -> UpstreamRequest:
     credential = CLAUDE.credential(settings)
-    return build_request(CLAUDE, settings, asked, credential)
+    return build_request(CLAUDE, settings, checked, credential)
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -83,8 +83,8 @@ def test_an_oauth_token_goes_as_bearer_with_its_beta_added_once() -> None:
 
 
 def test_only_encodings_that_can_be_metered_are_asked_for() -> None:
-    asked = build(account(), incoming((b"accept-encoding", b"gzip, deflate, br, zstd")))
-    assert (b"accept-encoding", b"gzip") in asked.headers
+    checked = build(account(), incoming((b"accept-encoding", b"gzip, deflate, br, zstd")))
+    assert (b"accept-encoding", b"gzip") in checked.headers
 
 
 def test_only_listed_response_headers_reach_the_client() -> None:

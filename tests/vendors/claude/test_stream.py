@@ -47,9 +47,9 @@ def incoming(
     return CheckedRequest(operation, "POST", path, query, list(headers), b"{}", "m", True)
 
 
-def build(settings: ClaudeSettings, asked: CheckedRequest) -> UpstreamRequest:
+def build(settings: ClaudeSettings, checked: CheckedRequest) -> UpstreamRequest:
     credential = CLAUDE.credential(settings)
-    return build_request(CLAUDE, settings, asked, credential)
+    return build_request(CLAUDE, settings, checked, credential)
 
 
 def exact(expected: dict[str, int] | None) -> UsageStats | None:
@@ -66,10 +66,10 @@ def exact(expected: dict[str, int] | None) -> UsageStats | None:
     return stats
 
 
-def metered(meter: AnswerReader, pieces: list[bytes]) -> UsageStats:
+def metered(reader: AnswerReader, pieces: list[bytes]) -> UsageStats:
     for piece in pieces:
-        meter.feed(piece)
-    return meter.finish()
+        reader.feed(piece)
+    return reader.finish()
 
 
 def test_every_stream_of_other_test_suites_gives_its_usage(corpus: Path) -> None:
@@ -113,18 +113,18 @@ def test_a_null_figure_overwrites_nothing() -> None:
 
 
 def test_a_stream_cut_before_its_final_usage_is_partial() -> None:
-    meter = SseReader(ClaudeFold())
-    assert metered(meter, [START, DELTA[:-20]]) == UsageStats(10, 1, source=UsageSource.PARTIAL)
-    assert not meter.is_complete
-    assert meter.position.is_mid_event
+    reader = SseReader(ClaudeFold())
+    assert metered(reader, [START, DELTA[:-20]]) == UsageStats(10, 1, source=UsageSource.PARTIAL)
+    assert not reader.is_complete
+    assert reader.position.is_mid_event
 
 
 def test_a_stream_with_its_final_usage_is_exact_before_its_last_event() -> None:
-    meter = SseReader(ClaudeFold())
-    assert metered(meter, [START, DELTA]) == UsageStats(10, 7, source=UsageSource.EXACT)
-    assert not meter.is_complete
-    meter.feed(STOP)
-    assert meter.is_complete
+    reader = SseReader(ClaudeFold())
+    assert metered(reader, [START, DELTA]) == UsageStats(10, 7, source=UsageSource.EXACT)
+    assert not reader.is_complete
+    reader.feed(STOP)
+    assert reader.is_complete
 
 
 def test_a_stream_cut_before_its_first_event_has_no_usage() -> None:
@@ -143,15 +143,15 @@ def test_a_number_of_five_thousand_digits_breaks_nothing() -> None:
 
 
 def test_text_that_talks_about_usage_is_not_usage() -> None:
-    said = {"type": "content_block_delta", "delta": {"text": '"message_delta" {"usage": {"output_tokens": 99}}'}}
-    assert metered(SseReader(ClaudeFold()), [START, event(said), DELTA, STOP]).output_tokens == 7
+    spoken = {"type": "content_block_delta", "delta": {"text": '"message_delta" {"usage": {"output_tokens": 99}}'}}
+    assert metered(SseReader(ClaudeFold()), [START, event(spoken), DELTA, STOP]).output_tokens == 7
 
 
 def test_an_event_too_large_to_look_at_makes_usage_unknown_and_the_end_is_still_seen() -> None:
-    meter = SseReader(ClaudeFold())
+    reader = SseReader(ClaudeFold())
     huge = b"data: " + b"x" * (2 * 1024 * 1024) + b"\n\n"
-    assert metered(meter, [START, huge, DELTA, STOP]) == NO_USAGE
-    assert meter.is_complete
+    assert metered(reader, [START, huge, DELTA, STOP]) == NO_USAGE
+    assert reader.is_complete
 
 
 @pytest.mark.parametrize(
@@ -163,23 +163,23 @@ def test_an_event_too_large_to_look_at_makes_usage_unknown_and_the_end_is_still_
     ],
 )
 def test_an_error_inside_the_stream_is_known_by_its_type(kind: str, error: type[UpstreamError]) -> None:
-    meter = SseReader(ClaudeFold())
-    metered(meter, [START, event({"type": "error", "error": {"type": kind, "message": "secret prompt"}})])
-    assert type(meter.error) is error
-    assert "secret" not in str(meter.error)
+    reader = SseReader(ClaudeFold())
+    metered(reader, [START, event({"type": "error", "error": {"type": kind, "message": "secret prompt"}})])
+    assert type(reader.error) is error
+    assert "secret" not in str(reader.error)
 
 
 @given(st.binary(max_size=300), st.integers(0, 300))
-def test_no_bytes_make_a_meter_raise(garbage: bytes, at: int) -> None:
+def test_no_bytes_make_a_reader_raise(garbage: bytes, at: int) -> None:
     stream = START + DELTA + STOP
     mixed = stream[:at] + garbage + stream[at:]
-    for meter in (SseReader(ClaudeFold()), new_message_reader()):
-        assert metered(meter, [mixed]).total_tokens >= 0
+    for reader in (SseReader(ClaudeFold()), new_message_reader()):
+        assert metered(reader, [mixed]).total_tokens >= 0
 
 
 def test_a_gzip_bomb_is_looked_into_only_so_far() -> None:
     head = ResponseHead(200, [(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")])
-    meter = new_reader(CLAUDE, head, incoming((b"accept-encoding", b"gzip")))
+    reader = new_reader(CLAUDE, head, incoming((b"accept-encoding", b"gzip")))
     bomb = gzip.compress(bytes(65 * 1024 * 1024), 1)
-    meter.feed(bomb)
-    assert meter.finish() == NO_USAGE
+    reader.feed(bomb)
+    assert reader.finish() == NO_USAGE

@@ -1,4 +1,4 @@
-"""What clients of Gemini are told: an envelope before the stream, lines or an element inside it."""
+"""Errors for clients of Gemini: an envelope before the stream, lines or an element inside it."""
 
 from __future__ import annotations
 
@@ -31,54 +31,54 @@ def test_every_kind_of_error_has_a_status_and_an_envelope() -> None:
     for kind in ErrorKind:
         error = type("E", (NoUsableAccount,), {"kind": kind})("why", retry_after=2.5)
         status, headers, body = DIALECT.error_response(error, "req_1")
-        told = json.loads(body)["error"]
-        assert told["code"] == status == DIALECT.status_of(error)
+        sent = json.loads(body)["error"]
+        assert sent["code"] == status == DIALECT.status_of(error)
         assert 400 <= status < 600
-        assert told["message"] == "why"
-        assert told["status"].isupper()
-        assert details_of(told, "RetryInfo")["retryDelay"] == "2.5s"
-        assert details_of(told, "RequestInfo")["requestId"] == "req_1"
+        assert sent["message"] == "why"
+        assert sent["status"].isupper()
+        assert details_of(sent, "RetryInfo")["retryDelay"] == "2.5s"
+        assert details_of(sent, "RequestInfo")["requestId"] == "req_1"
         assert [name for name, _ in headers] == [b"content-type"]
 
 
-@pytest.mark.parametrize(("wait", "told"), [(3600.0, "60s"), (0.0, "0s"), (-3.0, "0s"), (1e-9, "1e-09s"), (None, None)])
-def test_a_wait_is_told_in_the_body_and_capped(wait: float | None, told: str | None) -> None:
+@pytest.mark.parametrize(("wait", "sent"), [(3600.0, "60s"), (0.0, "0s"), (-3.0, "0s"), (1e-9, "1e-09s"), (None, None)])
+def test_a_wait_is_in_the_body_and_capped(wait: float | None, sent: str | None) -> None:
     _, _, body = DIALECT.error_response(RelayError("why", retry_after=wait), "req_1")
-    assert details_of(json.loads(body)["error"], "RetryInfo").get("retryDelay") == told
+    assert details_of(json.loads(body)["error"], "RetryInfo").get("retryDelay") == sent
 
 
-def after(meter: AnswerReader, *pieces: bytes) -> bytes:
-    """What came, and what the client is told then."""
+def after(reader: AnswerReader, *pieces: bytes) -> bytes:
+    """What came, and the closing event."""
     for piece in pieces:
-        meter.feed(piece)
-    return b"".join(pieces) + DIALECT.closing_event(BROKE, "req_1", meter.position)
+        reader.feed(piece)
+    return b"".join(pieces) + DIALECT.closing_event(BROKE, "req_1", reader.position)
 
 
 def test_between_events_it_is_lines_of_json_as_googles_own() -> None:
-    told = after(SseReader(GeminiFold()), *EVENTS[:2]).removeprefix(b"".join(EVENTS[:2]))
-    assert told.endswith(b"}\n")
-    assert not told.startswith(b"\n")
-    assert json.loads(told)["error"]["status"] == "DEADLINE_EXCEEDED"
+    sent = after(SseReader(GeminiFold()), *EVENTS[:2]).removeprefix(b"".join(EVENTS[:2]))
+    assert sent.endswith(b"}\n")
+    assert not sent.startswith(b"\n")
+    assert json.loads(sent)["error"]["status"] == "DEADLINE_EXCEEDED"
 
 
 def test_inside_an_event_it_begins_a_line() -> None:
     whole = b"".join(EVENTS)
     start = len(EVENTS[0])
     for at in range(start + 1, start + len(EVENTS[1]) - 3):
-        told = after(SseReader(GeminiFold()), whole[:at]).removeprefix(whole[:at])
-        assert told.startswith(b"\n{\n")
-        assert json.loads(told)["error"]["message"] == "it broke"
+        sent = after(SseReader(GeminiFold()), whole[:at]).removeprefix(whole[:at])
+        assert sent.startswith(b"\n{\n")
+        assert json.loads(sent)["error"]["message"] == "it broke"
 
 
 def test_in_an_array_it_is_one_more_element_and_no_end() -> None:
     """Whoever reads elements finds it, and whoever waits for the bracket never gets it."""
     for count, pieces in enumerate([(b"",), (b" [",), ARRAY[:1], ARRAY[:2], ARRAY[:3], (ARRAY[0], b",")]):
-        told = after(ArrayReader(), *pieces)
+        sent = after(ArrayReader(), *pieces)
         elements = JsonArrayElements()
-        assert json.loads(elements.feed(told)[-1])["error"]["message"] == "it broke", count
+        assert json.loads(elements.feed(sent)[-1])["error"]["message"] == "it broke", count
         assert not elements.is_complete
         with pytest.raises(ValueError, match=r"Expecting|delimiter"):
-            json.loads(told)
+            json.loads(sent)
 
 
 def test_inside_an_element_and_after_the_end_there_is_no_place() -> None:
@@ -106,8 +106,8 @@ def test_the_upstreams_error_goes_as_it_came(theirs: object) -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"error": 1}', b"[" * 5000, b"\xff", b'[{"error":{}},{}]'])
 def test_an_upstream_error_that_is_no_envelope_becomes_ours(body: bytes) -> None:
-    told = json.loads(DIALECT.passed_on(UpstreamError("it failed"), BAD, body, "req_1")[2])["error"]
-    assert (told["code"], told["status"], told["message"]) == (502, "UNAVAILABLE", "it failed")
+    sent = json.loads(DIALECT.passed_on(UpstreamError("it failed"), BAD, body, "req_1")[2])["error"]
+    assert (sent["code"], sent["status"], sent["message"]) == (502, "UNAVAILABLE", "it failed")
 
 
 @pytest.mark.parametrize("document", [None, 3, [], {}, {"error": "x"}, [{}, {}]])

@@ -49,8 +49,8 @@ def incoming(
     return CheckedRequest(operation, "POST", path, query, list(headers), b'{"contents": []}', "g", True, **more)
 
 
-def build(settings: GeminiSettings, asked: CheckedRequest) -> UpstreamRequest:
-    return build_request(GEMINI, settings, asked, GEMINI.credential(settings))
+def build(settings: GeminiSettings, checked: CheckedRequest) -> UpstreamRequest:
+    return build_request(GEMINI, settings, checked, GEMINI.credential(settings))
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -97,17 +97,17 @@ def test_a_query_that_is_not_relayed_never_goes_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accepted", "asked"),
+    ("accepted", "sent"),
     [(b"gzip, deflate, br", b"gzip"), (b"br", b"identity"), (b"identity", b"identity"), (None, b"identity")],
 )
-def test_only_an_encoding_that_can_be_looked_into_is_asked_for(accepted: bytes | None, asked: bytes) -> None:
+def test_only_an_encoding_that_can_be_looked_into_is_asked_for(accepted: bytes | None, sent: bytes) -> None:
     headers = [] if accepted is None else [(b"accept-encoding", accepted)]
-    assert header(build(account(), incoming(*headers)).headers, b"accept-encoding") == asked
+    assert header(build(account(), incoming(*headers)).headers, b"accept-encoding") == sent
 
 
 def test_a_list_comes_as_it_is_so_that_it_can_be_shortened() -> None:
-    asked = incoming((b"accept-encoding", b"gzip"), operation=gemini.MODELS.name, path=b"/v1/models", is_listed=bool)
-    assert header(build(account(), asked).headers, b"accept-encoding") == b"identity"
+    checked = incoming((b"accept-encoding", b"gzip"), operation=gemini.MODELS.name, path=b"/v1/models", is_listed=bool)
+    assert header(build(account(), checked).headers, b"accept-encoding") == b"identity"
 
 
 def test_the_probe_costs_nothing_and_says_whether_the_key_is_good() -> None:
@@ -152,7 +152,7 @@ def test_response_headers_pass_by_allow_list() -> None:
         (JSON, gemini.MODELS.name, ModelListFilter),
     ],
 )
-def test_each_form_has_its_meter(head: ResponseHead, operation: str, kind: type[object]) -> None:
+def test_each_form_has_its_reader(head: ResponseHead, operation: str, kind: type[object]) -> None:
     listed = bool if operation == gemini.MODELS.name else None
     assert isinstance(new_reader(GEMINI, head, incoming(operation=operation, is_listed=listed)), kind)
 
@@ -173,11 +173,11 @@ def test_an_encoding_nobody_asked_for_is_refused(encoding: bytes) -> None:
 def metered(operation: str, body: bytes, head: ResponseHead = JSON, *headers: tuple[bytes, bytes]) -> UsageStats:
     usage = NO_USAGE
     for cut in cuts(body, drawn=2):
-        meter = new_reader(GEMINI, head, incoming(*headers, operation=operation))
+        reader = new_reader(GEMINI, head, incoming(*headers, operation=operation))
         for piece in cut:
-            assert meter.feed(piece) == piece
-        assert meter.is_complete
-        usage = meter.finish()
+            assert reader.feed(piece) == piece
+        assert reader.is_complete
+        usage = reader.finish()
     return usage
 
 

@@ -37,16 +37,16 @@ FORMS: dict[str, tuple[Callable[[], AnswerReader], list[bytes]]] = {
 BOTH = pytest.mark.parametrize("form", FORMS)
 
 
-def fed(meter: AnswerReader, pieces: Iterable[bytes]) -> UsageStats:
+def fed(reader: AnswerReader, pieces: Iterable[bytes]) -> UsageStats:
     for piece in pieces:
-        assert meter.feed(piece) == piece
-    return meter.finish()
+        assert reader.feed(piece) == piece
+    return reader.finish()
 
 
 def streamed(*chunks: object) -> SseReader:
-    meter = sse_reader()
-    fed(meter, [event(chunk) for chunk in chunks])
-    return meter
+    reader = sse_reader()
+    fed(reader, [event(chunk) for chunk in chunks])
+    return reader
 
 
 # --- whole and cut ------------------------------------------------------------------------------------------------
@@ -56,11 +56,11 @@ def streamed(*chunks: object) -> SseReader:
 def test_a_stream_is_metered_alike_at_every_cut(form: str) -> None:
     make, pieces = FORMS[form]
     for cut in cuts(b"".join(pieces), drawn=20):
-        meter = make()
-        assert fed(meter, cut) == USAGE
-        assert meter.is_complete
-        assert not meter.position.is_mid_event
-        assert meter.error is None
+        reader = make()
+        assert fed(reader, cut) == USAGE
+        assert reader.is_complete
+        assert not reader.position.is_mid_event
+        assert reader.error is None
 
 
 def ends_of_elements(form: str) -> list[int]:
@@ -77,12 +77,12 @@ def test_a_stream_that_was_cut_anywhere_is_not_complete(form: str) -> None:
     whole = b"".join(pieces).rstrip()
     boundaries = {sum(map(len, pieces[:count])) for count in range(len(pieces))}
     for at in range(len(whole)):
-        meter = make()
-        usage = fed(meter, [whole[:at]])
-        assert not meter.is_complete, at
+        reader = make()
+        usage = fed(reader, [whole[:at]])
+        assert not reader.is_complete, at
         assert usage.source is not UsageSource.EXACT or form == "array"
         if at in boundaries:
-            assert not meter.position.is_mid_event
+            assert not reader.position.is_mid_event
         assert usage.total_tokens == (0, 11, 14, 20)[sum(at >= end for end in ends_of_elements(form))], at
     assert usage != NO_USAGE
 
@@ -91,9 +91,9 @@ def test_the_last_event_may_lack_its_blank_line() -> None:
     """Seen in Google's own examples; a part of that event may not."""
     whole = b"".join(EVENTS)
     for lacking in range(5):
-        meter = sse_reader()
-        assert fed(meter, [whole[: len(whole) - lacking]]) == USAGE
-        assert meter.is_complete
+        reader = sse_reader()
+        assert fed(reader, [whole[: len(whole) - lacking]]) == USAGE
+        assert reader.is_complete
 
 
 def recorded(corpus: Path) -> Iterator[tuple[str, bytes, dict[str, int]]]:
@@ -113,9 +113,9 @@ def test_every_mock_stream_has_its_usage_at_every_cut(corpus: Path) -> None:
     seen = 0
     for name, body, usage in recorded(corpus):
         for cut in cuts(body, drawn=4, seed=seen):
-            meter = sse_reader()
-            assert fed(meter, cut) == as_expected(usage), name
-            assert meter.is_complete, name
+            reader = sse_reader()
+            assert fed(reader, cut) == as_expected(usage), name
+            assert reader.is_complete, name
         seen += 1
     assert seen >= 10
 
@@ -126,19 +126,19 @@ def test_every_mock_stream_as_an_array_has_the_same_usage(corpus: Path) -> None:
         lines = [line[6:] for line in body.replace(b"\r\n", b"\n").split(b"\n") if line.startswith(b"data: ")]
         whole = b"[" + b"\n,\r\n".join(pretty(json.loads(line)) for line in lines) + b"\n]"
         for cut in cuts(whole, drawn=4):
-            meter = ArrayReader()
-            assert fed(meter, cut) == as_expected(usage), name
-            assert meter.is_complete, name
+            reader = ArrayReader()
+            assert fed(reader, cut) == as_expected(usage), name
+            assert reader.is_complete, name
 
 
 def test_googles_error_in_mid_stream_is_seen_at_every_cut(corpus: Path) -> None:
     """Lines of JSON without ``data:``, after chunks that all say STOP, and without a blank line at the end."""
     body = (corpus / "firebase-gemini" / "vertexai__streaming-failure-error-mid-stream.txt").read_bytes()
     for cut in cuts(body):
-        meter = sse_reader()
-        fed(meter, cut)
-        assert isinstance(meter.error, UpstreamErrorEvent)
-        assert meter.is_complete
+        reader = sse_reader()
+        fed(reader, cut)
+        assert isinstance(reader.error, UpstreamErrorEvent)
+        assert reader.is_complete
 
 
 def test_a_blocked_prompt_is_an_answer(corpus: Path) -> None:
@@ -147,17 +147,17 @@ def test_a_blocked_prompt_is_an_answer(corpus: Path) -> None:
         "vertexai__streaming-failure-prompt-blocked-safety",
     ):
         for cut in cuts((corpus / "firebase-gemini" / f"{name}.txt").read_bytes()):
-            meter = sse_reader()
-            assert fed(meter, cut) == NO_USAGE
-            assert meter.is_complete
-            assert meter.error is None
+            reader = sse_reader()
+            assert fed(reader, cut) == NO_USAGE
+            assert reader.is_complete
+            assert reader.error is None
 
 
 # --- the usage ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("reported", "expected"),
     [
         (counts(15, candidatesTokenCount=5), (10, 5, 0)),
         (counts(10), (10, 0, 0)),
@@ -169,12 +169,12 @@ def test_a_blocked_prompt_is_an_answer(corpus: Path) -> None:
         ({"totalTokenCount": 7}, (0, 7, 0)),
     ],
 )
-def test_the_total_is_the_sum_of_the_parts(told: dict[str, int], expected: tuple[int, int, int]) -> None:
+def test_the_total_is_the_sum_of_the_parts(reported: dict[str, int], expected: tuple[int, int, int]) -> None:
     fold = GeminiUsage()
-    fold.overwrite(told)
+    fold.overwrite(reported)
     usage = fold.stats(UsageSource.EXACT)
     assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == expected
-    assert usage.total_tokens == told["totalTokenCount"]
+    assert usage.total_tokens == reported["totalTokenCount"]
 
 
 @pytest.mark.parametrize(
@@ -211,21 +211,21 @@ def test_embeddings_have_no_total() -> None:
 
 
 def test_the_newest_record_replaces_all_even_where_it_says_less() -> None:
-    meter = streamed(
+    reader = streamed(
         {"candidates": [candidate("a")], "usageMetadata": counts(65, 169, candidatesTokenCount=21)},
         {"candidates": [candidate("b")], "usageMetadata": {"trafficType": "ON_DEMAND"}},
         {"candidates": [candidate("c", "STOP")], "usageMetadata": counts(80, 79)},
     )
-    usage = meter.finish()
+    usage = reader.finish()
     assert (usage.input_tokens, usage.output_tokens, usage.source) == (79, 1, UsageSource.EXACT)
 
 
 def test_usage_that_came_before_the_end_only_is_partial() -> None:
-    meter = streamed(
+    reader = streamed(
         {"candidates": [candidate("a")], "usageMetadata": counts(11)}, {"candidates": [candidate("b", "STOP")]}
     )
-    assert meter.is_complete
-    assert (meter.finish().source, meter.finish().total_tokens) == (UsageSource.PARTIAL, 11)
+    assert reader.is_complete
+    assert (reader.finish().source, reader.finish().total_tokens) == (UsageSource.PARTIAL, 11)
 
 
 def test_words_of_the_format_inside_text_mean_nothing() -> None:
@@ -233,13 +233,13 @@ def test_words_of_the_format_inside_text_mean_nothing() -> None:
     call = {
         "functionCall": {"name": "f", "args": {"usageMetadata": counts(99), "error": ERROR, "finishReason": "STOP"}}
     }
-    meter = streamed(
+    reader = streamed(
         {"candidates": [candidate(quoted)], "usageMetadata": counts(11)},
         {"candidates": [{"content": {"parts": [call]}}]},
     )
-    assert not meter.is_complete
-    assert meter.finish().total_tokens == 11
-    assert meter.error is None
+    assert not reader.is_complete
+    assert reader.finish().total_tokens == 11
+    assert reader.error is None
 
 
 # --- the end ------------------------------------------------------------------------------------------------------
@@ -259,10 +259,10 @@ def test_an_unspecified_reason_is_none(reason: object) -> None:
 
 def test_every_candidate_has_to_finish() -> None:
     first, second = candidate("a", "STOP", index=0), candidate("b", index=1)
-    meter = streamed({"candidates": [first]}, {"candidates": [second]})
-    assert not meter.is_complete
-    meter.feed(event({"candidates": [candidate("", "STOP", index=1)]}))
-    assert meter.is_complete
+    reader = streamed({"candidates": [first]}, {"candidates": [second]})
+    assert not reader.is_complete
+    reader.feed(event({"candidates": [candidate("", "STOP", index=1)]}))
+    assert reader.is_complete
 
 
 def test_a_candidate_that_goes_on_has_not_finished() -> None:
@@ -271,11 +271,11 @@ def test_a_candidate_that_goes_on_has_not_finished() -> None:
 
 
 def test_a_stream_of_nothing_is_not_complete() -> None:
-    for meter in (sse_reader(), ArrayReader(), streamed({"usageMetadata": counts(11)})):
-        assert not meter.is_complete
-    meter = ArrayReader()
-    fed(meter, [b"[]"])
-    assert meter.is_complete  # an array says where it ends
+    for reader in (sse_reader(), ArrayReader(), streamed({"usageMetadata": counts(11)})):
+        assert not reader.is_complete
+    reader = ArrayReader()
+    fed(reader, [b"[]"])
+    assert reader.is_complete  # an array says where it ends
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
@@ -288,27 +288,27 @@ def test_a_stream_of_nothing_is_not_complete() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["lines", "data", "array"])
 def test_an_error_inside_a_stream_is_known_by_its_status(status: object, error: type[Exception], form: str) -> None:
-    told = {"error": {"code": 1, "message": "a canary prompt", "status": status}}
-    meter: AnswerReader = ArrayReader() if form == "array" else sse_reader()
+    reported = {"error": {"code": 1, "message": "a canary prompt", "status": status}}
+    reader: AnswerReader = ArrayReader() if form == "array" else sse_reader()
     if form == "array":
-        fed(meter, [ARRAY[0], b"\n,\r\n", pretty(told), b"\n]"])
+        fed(reader, [ARRAY[0], b"\n,\r\n", pretty(reported), b"\n]"])
     else:
-        fed(meter, [EVENTS[0], pretty(told) + b"\n" if form == "lines" else event(told)])
-    assert type(meter.error) is error
-    assert meter.error is meter.error
-    assert "canary" not in str(meter.error)
-    assert meter.is_complete
-    assert meter.finish().source is UsageSource.PARTIAL
+        fed(reader, [EVENTS[0], pretty(reported) + b"\n" if form == "lines" else event(reported)])
+    assert type(reader.error) is error
+    assert reader.error is reader.error
+    assert "canary" not in str(reader.error)
+    assert reader.is_complete
+    assert reader.finish().source is UsageSource.PARTIAL
 
 
 def test_half_an_error_is_a_stream_that_was_cut() -> None:
-    told = pretty(ERROR)
-    for at in range(1, len(told) - 1):
-        meter = sse_reader()
-        fed(meter, [EVENTS[2], told[:at]])
-        assert not meter.is_complete
-        assert meter.error is None
-        assert meter.position.is_mid_event
+    reported = pretty(ERROR)
+    for at in range(1, len(reported) - 1):
+        reader = sse_reader()
+        fed(reader, [EVENTS[2], reported[:at]])
+        assert not reader.is_complete
+        assert reader.error is None
+        assert reader.position.is_mid_event
 
 
 # --- what is too large, compressed, or broken ---------------------------------------------------------------------
@@ -322,18 +322,18 @@ def test_a_picture_that_is_too_large_to_look_at_spoils_nothing_that_comes_after_
     make, pieces = FORMS[form]
     whole = event(PICTURE) if form == "events" else b",\n" + pretty(PICTURE)
     blocks = [whole[at : at + 65_536] for at in range(0, len(whole), 65_536)]
-    meter = make()
-    assert fed(meter, [pieces[0], *blocks, *pieces[1:]]) == USAGE
-    assert meter.is_complete
+    reader = make()
+    assert fed(reader, [pieces[0], *blocks, *pieces[1:]]) == USAGE
+    assert reader.is_complete
 
 
 def test_a_last_event_that_is_too_large_to_look_at_may_have_been_the_end() -> None:
-    meter = sse_reader()
+    reader = sse_reader()
     whole = event(PICTURE)
-    fed(meter, [EVENTS[0], whole[:-3]])
-    assert not meter.is_complete
-    assert fed(meter, [whole[-3:]]) == NO_USAGE
-    assert meter.is_complete
+    fed(reader, [EVENTS[0], whole[:-3]])
+    assert not reader.is_complete
+    assert fed(reader, [whole[-3:]]) == NO_USAGE
+    assert reader.is_complete
 
 
 def test_a_large_event_is_parsed_when_it_tells_something() -> None:
@@ -345,37 +345,37 @@ def test_a_large_event_is_parsed_when_it_tells_something() -> None:
 def test_a_compressed_stream_is_looked_into_and_has_no_place_for_an_error(form: str) -> None:
     make, pieces = FORMS[form]
     for cut in cuts(gzip.compress(b"".join(pieces)), drawn=3):
-        meter = InflatedReader(make(), Inflater())
-        assert fed(meter, cut) == USAGE
-        assert meter.is_complete
-        assert meter.position is WHOLE
+        reader = InflatedReader(make(), Inflater())
+        assert fed(reader, cut) == USAGE
+        assert reader.is_complete
+        assert reader.position is WHOLE
 
 
 @BOTH
 def test_a_compression_that_cannot_be_read_is_not_judged(form: str) -> None:
     make, _ = FORMS[form]
-    meter = InflatedReader(make(), Inflater())
-    assert fed(meter, [b"not gzip"]) == NO_USAGE
-    assert meter.is_complete
+    reader = InflatedReader(make(), Inflater())
+    assert fed(reader, [b"not gzip"]) == NO_USAGE
+    assert reader.is_complete
 
 
 @given(st.binary(max_size=300), st.integers(0, 900))
-def test_no_bytes_make_a_meter_raise(garbage: bytes, at: int) -> None:
+def test_no_bytes_make_a_reader_raise(garbage: bytes, at: int) -> None:
     for make, pieces in FORMS.values():
         whole = b"".join(pieces)
-        meter = make()
-        assert fed(meter, [whole[:at] + garbage, whole[at:]]).total_tokens >= 0
-        assert meter.is_complete in (True, False)
+        reader = make()
+        assert fed(reader, [whole[:at] + garbage, whole[at:]]).total_tokens >= 0
+        assert reader.is_complete in (True, False)
 
 
 def test_a_damaged_array_has_no_usage_and_no_end() -> None:
-    meter = ArrayReader()
-    assert fed(meter, [ARRAY[0], b"{}", *ARRAY[1:]]) == NO_USAGE
-    assert not meter.is_complete
-    assert meter.position.separator is None
+    reader = ArrayReader()
+    assert fed(reader, [ARRAY[0], b"{}", *ARRAY[1:]]) == NO_USAGE
+    assert not reader.is_complete
+    assert reader.position.separator is None
 
 
 @pytest.mark.parametrize("odd", [b"[1, null]", b'{"candidates": 3}', b'{"candidates": [null]}', b"[[[", b"3", b"{}"])
 def test_events_of_another_shape_are_passed_over(odd: bytes) -> None:
-    meter = sse_reader()
-    assert fed(meter, [EVENTS[0], b"data: " + odd + b"\r\n\r\n", *EVENTS[1:]]) == USAGE
+    reader = sse_reader()
+    assert fed(reader, [EVENTS[0], b"data: " + odd + b"\r\n\r\n", *EVENTS[1:]]) == USAGE

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.recordings import Recording
 
 
-def asked(
+def checked(
     body: bytes | dict[str, Any], *headers: tuple[bytes, bytes], model: str = "m", stream: bool = True
 ) -> CheckedRequest:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -37,7 +37,7 @@ def asked(
 
 def test_model_and_stream_go_out_version_and_betas_come_in() -> None:
     body = {"model": "m", "max_tokens": 9, "stream": True, "messages": []}
-    incoming = asked(
+    incoming = checked(
         body, (b"anthropic-version", b"2023-06-01"), (b"anthropic-beta", b"a-1, b-2,,oauth-2025-04-20,a-1")
     )
     assert json.loads(invoke_body(incoming)) == {
@@ -49,14 +49,14 @@ def test_model_and_stream_go_out_version_and_betas_come_in() -> None:
 
 
 def test_a_later_version_keeps_its_name_and_none_is_the_first() -> None:
-    later = invoke_body(asked({"model": "m"}, (b"anthropic-version", b"2026-10-21")))
+    later = invoke_body(checked({"model": "m"}, (b"anthropic-version", b"2026-10-21")))
     assert json.loads(later) == {"anthropic_version": "2026-10-21"}
-    assert json.loads(invoke_body(asked({"model": "m"}))) == {"anthropic_version": "bedrock-2023-05-31"}
+    assert json.loads(invoke_body(checked({"model": "m"}))) == {"anthropic_version": "bedrock-2023-05-31"}
 
 
 def test_what_the_body_says_itself_goes_before_the_headers() -> None:
     body = {"model": "m", "anthropic_version": "bedrock-2023-05-31", "anthropic_beta": ["x"]}
-    built = invoke_body(asked(body, (b"anthropic-version", b"2026-10-21"), (b"anthropic-beta", b"y")))
+    built = invoke_body(checked(body, (b"anthropic-version", b"2026-10-21"), (b"anthropic-beta", b"y")))
     assert json.loads(built) == {"anthropic_version": "bedrock-2023-05-31", "anthropic_beta": ["x"]}
 
 
@@ -71,11 +71,11 @@ def test_every_other_member_is_the_text_that_it_was() -> None:
         b'"mod\\u0065ls":null',
     ]
     body = b' \n{ "stream":true ,' + b" ,\t".join(kept[:3]) + b', "model": "m",' + b" , ".join(kept[3:]) + b" }\r\n "
-    assert invoke_body(asked(body)) == b'{"anthropic_version":"bedrock-2023-05-31",' + b",".join(kept) + b"}"
+    assert invoke_body(checked(body)) == b'{"anthropic_version":"bedrock-2023-05-31",' + b",".join(kept) + b"}"
 
 
 def test_an_escaped_name_is_the_name_it_stands_for() -> None:
-    assert json.loads(invoke_body(asked(b'{"mod\\u0065l":"m"}'))) == {"anthropic_version": "bedrock-2023-05-31"}
+    assert json.loads(invoke_body(checked(b'{"mod\\u0065l":"m"}'))) == {"anthropic_version": "bedrock-2023-05-31"}
 
 
 _JSON = st.recursive(
@@ -88,7 +88,7 @@ _JSON = st.recursive(
 @given(st.dictionaries(st.text(max_size=6), _JSON, max_size=6), st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_any_object_loses_and_gains_only_those_members(body: dict[str, Any], indent: Any, is_ascii: bool) -> None:
     text = json.dumps({**body, "model": "m"}, indent=indent, ensure_ascii=is_ascii).encode("utf-8", "replace")
-    built = json.loads(invoke_body(asked(text)))
+    built = json.loads(invoke_body(checked(text)))
     version = body.get("anthropic_version", "bedrock-2023-05-31")
     expected = {name: value for name, value in json.loads(text).items() if name not in ("model", "stream")}
     assert built == {**expected, "anthropic_version": version}
@@ -105,7 +105,7 @@ def test_any_object_loses_and_gains_only_those_members(body: dict[str, Any], ind
 )
 def test_a_header_that_cannot_go_into_a_body_is_the_clients_mistake(sent: tuple[bytes, bytes]) -> None:
     with pytest.raises(BadRequest):
-        invoke_body(asked({"model": "m"}, sent))
+        invoke_body(checked({"model": "m"}, sent))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_model_goes_by_the_accounts_name_for_it(model: str, stream: bool, targ
             "model_ids": {"claude-x": "eu.anthropic.claude-x-v1:0"},
         }
     )  # fmt: skip
-    assert invoke_target(account, asked({}, model=model, stream=stream)) == target
+    assert invoke_target(account, checked({}, model=model, stream=stream)) == target
 
 
 # --- the stream ---------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_no_bytes_make_it_raise(garbage: bytes, after: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("exception", "status", "told", "kind"),
+    ("exception", "status", "expected", "kind"),
     [
         ("ValidationException", 400, 400, "invalid_request_error"),
         ("ThrottlingException", 429, 429, "rate_limit_error"),
@@ -260,10 +260,10 @@ def test_no_bytes_make_it_raise(garbage: bytes, after: int) -> None:
     ],
 )
 def test_an_error_gets_the_status_and_type_that_anthropic_gives_it(
-    exception: str, status: int, told: int, kind: str
+    exception: str, status: int, expected: int, kind: str
 ) -> None:
     answered, body = translated_error(exception, status, b'{"message": "why"}')
-    assert answered == told
+    assert answered == expected
     assert json.loads(body) == {"type": "error", "error": {"type": kind, "message": "why"}}
 
 
@@ -274,8 +274,8 @@ def test_a_model_that_was_overloaded_behind_bedrock_is_overloaded() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"message": 7}', b'{"message": ""}', b"\xff"])
 def test_an_error_without_a_message_has_one_all_the_same(body: bytes) -> None:
-    _, told = translated_error("", 500, body)
-    assert json.loads(told)["error"]["message"] == "the upstream answered 500"
+    _, envelope = translated_error("", 500, body)
+    assert json.loads(envelope)["error"]["message"] == "the upstream answered 500"
 
 
 def test_nothing_is_known_of_an_empty_stream() -> None:

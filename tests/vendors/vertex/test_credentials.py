@@ -58,9 +58,9 @@ def test_a_command_prints_the_token_which_is_good_for_a_while() -> None:
     ],
 )
 def test_a_command_that_prints_no_token_is_refused_without_its_words(code: str, word: str) -> None:
-    with pytest.raises(UpstreamRefused, match=word) as told:
+    with pytest.raises(UpstreamRefused, match=word) as caught:
         access_token(account(token_command=command(code)))
-    assert CANARY not in str(told.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_a_command_that_is_not_there_or_hangs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,9 +146,9 @@ def test_a_service_account_signs_for_a_token(private_key: str) -> None:
 
 def test_a_token_service_that_refuses_is_an_error_without_its_words(private_key: str) -> None:
     refusal = {"error": "invalid_grant", "error_description": CANARY}
-    with token_service(400, refusal) as (url, _), pytest.raises(UpstreamRefused, match="RefreshError") as told:
+    with token_service(400, refusal) as (url, _), pytest.raises(UpstreamRefused, match="RefreshError") as caught:
         access_token(service_account(url, private_key))
-    assert CANARY not in str(told.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_a_token_service_that_is_not_there_is_an_error(private_key: str) -> None:
@@ -169,9 +169,9 @@ def test_a_token_service_that_is_not_there_is_an_error(private_key: str) -> None
     ],
 )
 def test_a_description_that_google_does_not_know_is_an_error_without_its_words(described: dict[str, Any]) -> None:
-    with pytest.raises(UpstreamRefused) as told:
+    with pytest.raises(UpstreamRefused) as caught:
         access_token(account(credentials=SecretStr(json.dumps(described))))
-    assert CANARY not in str(told.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_workload_identity_exchanges_its_own_token_for_googles(tmp_path: Path) -> None:

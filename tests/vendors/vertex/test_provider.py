@@ -27,10 +27,10 @@ def account(**changes: Any) -> VertexSettings:
     return VertexSettings.model_validate({"name": "a", "provider": "vertex", "max_concurrency": 1, **where, **changes})
 
 
-def build(settings: VertexSettings, asked: CheckedRequest) -> UpstreamRequest:
+def build(settings: VertexSettings, checked: CheckedRequest) -> UpstreamRequest:
     found = VERTEX.credential(settings)
     credential = found if isinstance(found, Credential) else Credential("ya29.token")
-    return build_request(VERTEX, settings, asked, credential)
+    return build_request(VERTEX, settings, checked, credential)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,10 @@ def test_express_mode_has_a_key_and_neither_project_nor_location() -> None:
 
 
 def test_the_catalogue_is_nobodys_project() -> None:
-    asked = incoming(operation=gemini.PUBLISHER_MODELS.name, path=VERTEX_PATH.removesuffix(b"/g:streamGenerateContent"))
-    assert build(account(), asked).target == b"/v1beta1/publishers/google/models"
+    checked = incoming(
+        operation=gemini.PUBLISHER_MODELS.name, path=VERTEX_PATH.removesuffix(b"/g:streamGenerateContent")
+    )
+    assert build(account(), checked).target == b"/v1beta1/publishers/google/models"
 
 
 def test_it_serves_what_means_the_same_and_nothing_else() -> None:
