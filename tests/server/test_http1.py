@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from relay_trio.outcome import DisconnectReason
 from relay_trio.server.context import REQUEST_KEY
 from tests.server.serving import Client, open_server
 from tests.server.test_request_head import REFUSED
@@ -175,7 +176,7 @@ async def test_a_disconnect_is_seen_in_every_framing(way: Callable[[Client], Awa
                         await app.until(lambda app=app, count=count: len(app.losses) > count)
                     assert not scope.cancelled_caught, framing
                     assert trio.current_time() - left_at < SEEN_WITHIN
-                    assert app.losses[-1][1] == "left"
+                    assert app.losses[-1][1] == DisconnectReason.LEFT
                     await app.until(lambda app=app: app.running == 0)
                     await trio.aclose_forcefully(client.stream)
 
@@ -372,7 +373,7 @@ async def test_a_slow_body_is_timed_out() -> None:
             assert (await client.response())[0] == 408
             assert 0.1 < trio.current_time() - started < 0.4
             await served.app.until(lambda: bool(served.app.losses))
-            assert served.app.losses[0][1] == "body_timeout"
+            assert served.app.losses[0][1] == DisconnectReason.BODY_TIMEOUT
 
 
 async def test_a_dripping_body_is_timed_out_in_total() -> None:
@@ -423,10 +424,10 @@ async def test_a_client_that_stops_reading_is_reset_at_the_limit(tls: bool, then
             took = trio.current_time() - started
             if then == "half-closes":
                 assert took < 0.1 + SEEN_WITHIN
-                assert served.app.losses[0][1] == "left"
+                assert served.app.losses[0][1] == DisconnectReason.LEFT
             else:
                 assert 0.4 < took < 1.2
-                assert served.app.losses[0][1] == "stalled"
+                assert served.app.losses[0][1] == DisconnectReason.STALLED
                 with pytest.raises(trio.BrokenResourceError):
                     await client.until_broken()
             assert served.app.sent < 4_000_000
@@ -510,7 +511,7 @@ async def test_a_malformed_chunk_gets_400_and_a_close() -> None:
                     )
                     assert (await client.response())[0] == 400
                     assert await client.rest() == b""
-            assert {loss for _, loss, _ in served.app.losses} == {"misbehaved"}
+            assert {loss for _, loss, _ in served.app.losses} == {DisconnectReason.MISBEHAVED}
             assert served.bad_heads == []  # the head was read, so the application knows the request
 
 

@@ -9,6 +9,7 @@ import h2.exceptions
 import pytest
 import trio
 
+from relay_trio.outcome import DisconnectReason
 from relay_trio.server.h2_frames import ENHANCE_YOUR_CALM, INTERNAL_ERROR, REFUSED_STREAM, goaway_frame
 from tests.server.h2_client import connect_h2, request_headers
 from tests.server.serving import open_server
@@ -70,7 +71,7 @@ async def test_reset_cancels_that_request_alone() -> None:
             await client.flush()
             await served.app.until(lambda: bool(served.app.losses))
             assert trio.current_time() - at < 0.25
-            assert served.app.losses[0][:2] == ("/streamwait", "left")
+            assert served.app.losses[0][:2] == ("/streamwait", DisconnectReason.LEFT)
             served.app.go.set()
             await client.pump(lambda: hold in client.ended)
             assert client.body[hold] == b"first;last"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from relay_trio.outcome import DisconnectReason
 from relay_trio.server.context import REQUEST_KEY
 from tests.server.h2_client import connect_h2
 from tests.server.serving import open_server
@@ -35,7 +36,7 @@ async def test_a_window_that_stays_closed_loses_the_stream_at_the_limit() -> Non
             await client.pump(lambda: stream in client.reset)
             assert 0.2 < trio.current_time() - started < 1.0
             await served.app.until(lambda: bool(served.app.losses))
-            assert served.app.losses[0][1] == "stalled"
+            assert served.app.losses[0][1] == DisconnectReason.STALLED
             assert (await client.get("/hello"))[0] == 200  # the connection lives
 
 
@@ -49,7 +50,7 @@ async def test_a_socket_that_is_not_read_loses_the_connection_at_the_limit() -> 
             started = trio.current_time()
             await served.app.until(lambda: len(served.app.losses) == 5)
             assert 0.3 < trio.current_time() - started < 2.0
-            assert {loss for _, loss, _ in served.app.losses} == {"stalled"}
+            assert {loss for _, loss, _ in served.app.losses} == {DisconnectReason.STALLED}
             assert served.app.sent < 4_000_000
 
 
@@ -77,7 +78,7 @@ async def test_reset_frees_an_application_that_waits_for_the_window() -> None:
             await client.flush()
             with trio.fail_after(0.25):
                 await served.app.until(lambda: served.app.running == 0)
-            assert served.app.losses[0][1] == "left"
+            assert served.app.losses[0][1] == DisconnectReason.LEFT
 
 
 async def test_head_and_first_chunk_leave_together() -> None:

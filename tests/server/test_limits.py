@@ -4,6 +4,7 @@ import socket
 
 import trio
 
+from relay_trio.outcome import DisconnectReason
 from relay_trio.server.limits import SocketOptions
 from tests.server.serving import open_server
 from tests.server.test_http1 import get
@@ -32,4 +33,4 @@ async def test_a_client_whose_window_stays_shut_is_found_by_the_kernel() -> None
             client = await served.connect(rcvbuf=4096)
             await client.send(get(b"flood"))
             await served.app.until(lambda: bool(served.app.losses))
-            assert served.app.losses[0][1] == "left"
+            assert served.app.losses[0][1] == DisconnectReason.LEFT

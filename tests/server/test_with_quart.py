@@ -11,6 +11,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from relay_trio.errors import UpstreamTruncated
+from relay_trio.outcome import DisconnectReason
 from relay_trio.server.context import REQUEST_KEY
 from tests.server.h2_client import connect_h2
 from tests.server.serving import open_server
@@ -114,7 +115,7 @@ async def test_a_disconnect_cancels_the_request_in_every_framing(way: Callable[[
                         while app.waiting:  # type: ignore[attr-defined]  # noqa: ASYNC110
                             await trio.sleep(0.001)
                     assert not scope.cancelled_caught, name
-            assert set(app.cancelled) == {"left"}  # type: ignore[attr-defined]
+            assert set(app.cancelled) == {DisconnectReason.LEFT}  # type: ignore[attr-defined]
 
 
 async def test_connection_close_and_idle_close_work_under_quart() -> None:
