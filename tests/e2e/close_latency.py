@@ -22,16 +22,19 @@ import trio
 
 from relay_trio.app import App, Bound, open_relay, run_relay
 from relay_trio.config import Settings
-from relay_trio.demo.clients import Sent, Way
+from relay_trio.demo.http_client import Way, open_client
 from relay_trio.outcome import Phase
 from relay_trio.relay.events import Observer
 from relay_trio.server.drain import Drain
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
-from tests.e2e.storm import KEY, StormWire, quantiles
+from relay_trio.simulator.samples import Prompt
+from relay_trio.simulator.vendors.claude.samples import messages
+from tests.e2e.storm import KEY, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from relay_trio.demo.http_client import HttpClient
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.relay.live import LiveRequest
 
@@ -106,19 +109,16 @@ class Bench:
             if cell.never >= _NEVER_AT_MOST:
                 break
         if blocker is not None:
-            blocker.close(Way.RESET)
+            blocker.reset()
         await self._relay.core.live.wait_idle(_LIMIT_SECONDS)
         return cell
 
     async def _once(self, moment: Moment, way: Way, cell: Cell) -> None:
         """Cancelled here: destroys."""
-        wire, request_id = await self._begin(moment, "leaver")
-        await self._arrive(moment, wire, request_id)
+        client, request_id = await self._begin(moment, "leaver")
+        await self._arrive(moment, client, request_id)
         left_at = time.monotonic()
-        if way is Way.HALF_CLOSE:
-            wire.close_sending()
-        else:
-            wire.close(way)
+        client.leave(way)
         with trio.move_on_after(_LIMIT_SECONDS) as limit:
             await self._until(lambda: request_id in self._settled)
             if moment in (Moment.HEAD, Moment.CHUNKS, Moment.MID_WRITE):
@@ -129,21 +129,20 @@ class Bench:
             cell.settled.append((self._settled[request_id] - left_at) * 1000)
         cell.never += limit.cancelled_caught
         if way is Way.HALF_CLOSE:
-            wire.close(Way.RESET)
+            client.reset()
         await self._until(lambda: request_id in self._settled)
 
-    async def _begin(self, moment: Moment, role: str) -> tuple[StormWire, str]:
+    async def _begin(self, moment: Moment, role: str) -> tuple[HttpClient, str]:
         """Cancelled here: destroys."""
         self._number += 1
         request_id = f"{role}-{self._number}"
-        wire = await StormWire.open_sized(self._address, is_tiny=moment is Moment.MID_WRITE)
+        client = await open_client(self._address, receive_buffer_bytes=1 if moment is Moment.MID_WRITE else None)
         model = moment.value + (f",tag={request_id}" if ":" in moment.value else "")
-        body = {"model": model, "max_tokens": 10_000, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-        head, content = wire.message(request_id, body)
-        await wire.send_raw(head + content)
-        return wire, request_id
+        request = messages(Prompt("hi", 10_000, KEY, model=model))
+        await client.send(b"".join(request.encoded(("x-request-id", request_id))))
+        return client, request_id
 
-    async def _arrive(self, moment: Moment, wire: StormWire, request_id: str) -> None:
+    async def _arrive(self, moment: Moment, client: HttpClient, request_id: str) -> None:
         """Until the request is where it is to be left. Cancelled here: safe to retry."""
         match moment:
             case Moment.QUEUED:
@@ -154,7 +153,10 @@ class Bench:
             case Moment.HEAD:
                 await self._until(lambda: bool(self._simulator.truth.tagged(request_id)))
             case Moment.CHUNKS:
-                await wire.receive(Sent(request_id), 4)
+                answer = await client.receive_head()
+                assert answer is not None
+                for _ in range(4):
+                    await client.receive_part(answer)
                 await trio.sleep(0.005)
             case Moment.MID_WRITE:
                 await self._until(lambda: self._is_full(request_id))
