@@ -60,8 +60,8 @@ _READERS: Mapping[str, Callable[[], AnswerReader]] = {
 
 _Settings = TypeVar("_Settings", bound=AccountSettings)
 
-Route = Callable[[_Settings, "CheckedRequest", Credential], tuple[bytes, tuple[bytes, bytes]]]
-"""How a request reaches an account: the path at its service, and the header field that it authenticates with."""
+PathAndField = Callable[[_Settings, "CheckedRequest", Credential], tuple[bytes, tuple[bytes, bytes]]]
+"""Returns the path of a request at the account's service, and the header field that the account authenticates with."""
 
 
 def key_field(credential: Credential) -> tuple[bytes, bytes]:
@@ -69,9 +69,9 @@ def key_field(credential: Credential) -> tuple[bytes, bytes]:
     return b"x-goog-api-key", str(credential.value).encode()
 
 
-def calls_by(route: Route[_Settings], operations: Iterable[Operation]) -> Mapping[str, Call[_Settings]]:
-    """The calls of a provider that serves ``operations`` by ``route``."""
-    request = partial(_passed, route)
+def calls_by(path_and_field: PathAndField[_Settings], operations: Iterable[Operation]) -> Mapping[str, Call[_Settings]]:
+    """The calls of a provider for ``operations``, all of them with ``path_and_field``."""
+    request = partial(_passed, path_and_field)
     return {
         operation.name: PassThrough(request, partial(_reader_of, operation), _RESPONSE_HEADERS)
         for operation in operations
@@ -79,14 +79,14 @@ def calls_by(route: Route[_Settings], operations: Iterable[Operation]) -> Mappin
 
 
 def _passed(
-    route: Route[_Settings], account: _Settings, checked: CheckedRequest, credential: Credential
+    path_and_field: PathAndField[_Settings], account: _Settings, checked: CheckedRequest, credential: Credential
 ) -> UpstreamRequest:
     """The client's request, byte for byte in query and body.
 
     Raises:
         BadRequest: the query has a parameter that is not relayed.
     """
-    path, authorization = route(account, checked, credential)
+    path, authorization = path_and_field(account, checked, credential)
     headers = [*_REQUEST_HEADERS.of(checked.headers), accept_encoding(checked), authorization]
     target = target_of(path, forwarded_query(checked.query))
     return account.address.request(checked.method, target, headers, checked.body)
@@ -138,7 +138,7 @@ def _is_about_the_key(error: dict[str, object]) -> bool:
     return str(error.get("message")).lower().startswith("api key")
 
 
-def _route(
+def _path_and_field(
     account: GeminiSettings, checked: CheckedRequest, credential: Credential
 ) -> tuple[bytes, tuple[bytes, bytes]]:
     path = parse_path(checked.raw_path)
@@ -152,7 +152,7 @@ class Gemini:
 
     name = "gemini"
     settings_class = GeminiSettings
-    calls = calls_by(_route, (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS))
+    calls = calls_by(_path_and_field, (GENERATE, STREAM, COUNT_TOKENS, EMBED, BATCH_EMBED, MODELS))
 
     def describe_credential(self, account: GeminiSettings) -> str:
         """The masked key."""

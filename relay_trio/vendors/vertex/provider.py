@@ -37,7 +37,7 @@ def authorization(account: VertexSettings, credential: Credential) -> tuple[byte
     return b"authorization", b"Bearer " + str(credential.value).encode()
 
 
-def _route(
+def _path_and_field(
     account: VertexSettings, checked: CheckedRequest, credential: Credential
 ) -> tuple[bytes, tuple[bytes, bytes]]:
     path = parse_path(checked.raw_path)
@@ -55,7 +55,7 @@ class Vertex:
 
     def __init__(self, translations: Mapping[str, Call[VertexSettings]] | None = None) -> None:
         """``translations``: operations of other dialects that its accounts serve too."""
-        native = gemini.calls_by(_route, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
+        native = gemini.calls_by(_path_and_field, (GENERATE, STREAM, COUNT_TOKENS, EMBED, PUBLISHER_MODELS))
         self.calls: Mapping[str, Call[VertexSettings]] = {**native, **(translations or {})}
 
     def describe_credential(self, account: VertexSettings) -> str:
