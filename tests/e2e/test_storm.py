@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from relay_trio.outcome import COMPLETED
 from tests.e2e.storm import storm
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ def test_storm_keeps_every_promise_about_its_requests(report: Report) -> None:
 
 def test_storm_came_through_every_phase(report: Report) -> None:
     """Clients were lost while the relay read, queued, connected, waited, streamed and flushed: else it was no storm."""
-    codes = {row["code"] for row in report.rows}
+    codes = {row.outcome.code for row in report.rows if row.outcome}
     assert {"--", "CR", "CQ", "CH", "CD", "cD"} <= codes
-    assert {row["usage_source"] for row in report.rows} == {"exact", "partial", "none"}
+    assert {row.usage.source.value for row in report.rows} == {"exact", "partial", "none"}
 
 
 def test_storm_came_through_every_dialect_and_the_translation(report: Report) -> None:
-    served = {(row["route"].partition(".")[0], row["provider"]) for row in report.rows if row["code"] == "--"}
+    served = {(row.route.partition(".")[0], row.provider) for row in report.rows if row.outcome == COMPLETED}
     assert served == {("claude", "anthropic"), ("claude", "bedrock"), ("bedrock", "bedrock"), ("gemini", "gemini")}
 
 
