@@ -26,10 +26,10 @@ class Dialect(Protocol):
     """What its clients can request, with the routes of each."""
 
     id_headers: tuple[bytes, ...]
-    """Where they look for a request's id, beside ``request-id``."""
+    """Header fields where they look for a request's id, beside ``request-id``."""
 
     path_hint: str
-    """What to say of its paths to a client that used one which is no route; may be empty."""
+    """A sentence about its paths, for a client that used one which is no route; may be empty."""
 
     # --- the request --------------------------------------------------------------------------------------------------
 
@@ -52,10 +52,10 @@ class Dialect(Protocol):
         all of them, and any may be the relay's."""
 
     secret_places: str
-    """Where a client puts its secret, for one that sent none."""
+    """Where a client puts its secret, for a client that sent none: ``x-api-key or as Authorization: Bearer``."""
 
     authenticator: Authenticator | None
-    """How clients authenticate that sign; None where none do."""
+    """How clients authenticate that sign their requests; None where no client does."""
 
     def client_lines(self, url: str, secret: str) -> Sequence[str]:
         """What a client on a shell is configured with to send ``secret`` to the relay at ``url``."""

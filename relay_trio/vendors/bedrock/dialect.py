@@ -1,7 +1,7 @@
-"""How clients of the Bedrock runtime are answered.
+"""What clients of the Bedrock runtime speak: their paths, their secrets and signatures, their errors.
 
-An error is a message, with the exception's name in a header; inside an event stream it is an exception frame (Bedrock
-runtime API reference, "Common errors" and each operation's own).
+An error is a message with the exception's name in a header, and inside an event stream an exception frame (Bedrock
+runtime API reference, "Common errors", and the errors of each operation).
 """
 
 from __future__ import annotations
@@ -50,9 +50,8 @@ _IN_STREAM = {
     ErrorKind.UPSTREAM_FAILED: "modelStreamErrorException",
     ErrorKind.UPSTREAM_TIMEOUT: "modelTimeoutException",
 }
-"""Names that both kinds of stream have; the others are ``internalServerException``. Only invoke streams have
-``modelTimeoutException``: for a converse stream boto3 would raise an error without a code."""
-
+"""Exceptions of both kinds of stream; every other kind of error is ``internalServerException``. Only invoke streams
+have ``modelTimeoutException``: in a converse stream boto3 would raise an error without a code for it."""
 
 _PATHS = (b"/model/", b"/inference-profiles")
 _KEY_HEADERS = frozenset({b"x-api-key"})
@@ -69,22 +68,22 @@ class BedrockDialect:
     authenticator: Authenticator | None = SigV4Authenticator()
 
     def claims(self, head: ClientHead) -> bool:
-        """By its path alone."""
+        """Whether the path is one of AWS's."""
         return head.raw_path.startswith(_PATHS)
 
     def check_path(self, parameters: Parameters) -> None:
-        """An ARN has slashes, and dots are refused in every name of a model."""
+        """Nothing to check: an ARN has slashes, and two dots are refused in every model's name."""
 
     def forwarded_query(self, query: bytes) -> bytes:
         """As it came."""
         return query
 
     def secrets_in(self, head: ClientHead) -> list[str]:
-        """A relay key in the place of a Bedrock API key, as AWS's SDKs send that, or as Claude's do."""
+        """A client key in place of a Bedrock API key, where AWS's SDKs send that, or Claude's."""
         return secrets_of_headers(head.headers, _KEY_HEADERS)
 
     def client_lines(self, url: str, secret: str) -> Sequence[str]:
-        """None: AWS's SDKs send a secret over TLS alone, and are configured for signing instead."""
+        """None: AWS's SDKs send a secret only over TLS, so they are configured for signing instead."""
         return ()
 
     def status_of(self, error: RelayError) -> int:
@@ -96,7 +95,7 @@ class BedrockDialect:
         return self.status_of(error), _headers(error), _message(error)
 
     def passed_on(self, error: RelayError, head: ResponseHead, body: bytes, request_id: str) -> ErrorAnswer:
-        """The upstream's own error as it came, or ours when it is not one."""
+        """The upstream's own error as it came, or ours where the body is none."""
         headers = merged_headers(head.headers, _headers(error))
         body = plain_body(head, body)
         try:
@@ -106,8 +105,7 @@ class BedrockDialect:
         return head.status, headers, body if is_theirs else _message(error)
 
     def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
-        """An exception frame. In the middle of a frame there is no place for one: the client sees the connection
-        break."""
+        """An exception frame. There is no place for one inside a frame: there, the client sees the connection break."""
         if position.form is not Form.FRAMES or position.is_mid_event:
             return b""
         exception = _IN_STREAM.get(error.kind, "internalServerException")

@@ -54,7 +54,7 @@ class ClaudeDialect:
         return True
 
     def check_path(self, parameters: Parameters) -> None:
-        """The account's credential goes with the path, so ``/v1/models/../files`` must not."""
+        """Raise NotFound for a path such as ``/v1/models/../files``: the account's credential would go with it."""
         if any(step in (".", "..") for part in parameters.values() for step in part.replace("\\", "/").split("/")):
             raise NotFound("no such route: an id must not hold a path")
 
@@ -67,7 +67,7 @@ class ClaudeDialect:
         return secrets_of_headers(head.headers, _KEY_HEADERS)
 
     def client_lines(self, url: str, secret: str) -> Sequence[str]:
-        """The variables that both generations of Anthropic's SDKs read, and Claude Code."""
+        """The variables that Claude Code and both generations of Anthropic's SDKs read."""
         return (f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={secret}",)
 
     def status_of(self, error: RelayError) -> int:
@@ -94,9 +94,9 @@ class ClaudeDialect:
     def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
         """``event: error``, in a stream.
 
-        In the middle of an event it only begins a new line, so that the broken event becomes this one: its type is the
-        last one given. A blank line there would hand the client half an event first, and its JSON parser would raise
-        before the error is reached.
+        In the middle of an event, the error only begins a new line, so that the broken event becomes the error event:
+        an event's type is the last one given. A blank line there would give the client half an event first, and its
+        JSON parser would raise before it reaches the error.
         """
         if position.form is not Form.EVENTS:
             return b""

@@ -1,7 +1,7 @@
-"""How clients of the Gemini API are answered, on whichever of Google's services they believe to be.
+"""What clients of the Gemini API and of Gemini on Vertex AI speak: their paths, their secrets, their errors.
 
-The envelope is that of ``google.rpc.Status`` (Google's API design guide, AIP-193): how long to wait is in its details,
-not in a header, and so is the id to quote.
+An error is a ``google.rpc.Status`` (Google's API design guide, AIP-193). The time to wait and the request's id are in
+its details, and not in headers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _TYPES = "type.googleapis.com/google.rpc."
 
-_STATUS_AND_WORD = {
+_STATUS_AND_NAME = {
     ErrorKind.BAD_REQUEST: (400, "INVALID_ARGUMENT"),
     ErrorKind.AUTHENTICATION: (401, "UNAUTHENTICATED"),
     ErrorKind.PERMISSION: (403, "PERMISSION_DENIED"),
@@ -52,7 +52,7 @@ _HEADERS: Headers = [(b"content-type", b"application/json; charset=UTF-8")]
 
 
 class GeminiDialect:
-    """The dialect of Google's paths, and of whoever shows a key in Google's way."""
+    """The dialect of Google's paths, and of requests with a key in one of Google's places."""
 
     name = "gemini"
     operations = OPERATIONS
@@ -62,7 +62,7 @@ class GeminiDialect:
     authenticator: Authenticator | None = None
 
     def claims(self, head: ClientHead) -> bool:
-        """By its path, else by how the client shows its key: ``/v1/models`` is claimed by three APIs."""
+        """Whether the path is Google's, or the key is in one of Google's places: three APIs have ``/v1/models``."""
         path = unquote_to_bytes(head.raw_path).decode("latin-1")
         if path.startswith(_PATHS):
             return True
@@ -71,7 +71,7 @@ class GeminiDialect:
         return any(name == b"x-goog-api-key" for name, _ in head.headers)
 
     def check_path(self, parameters: Parameters) -> None:
-        """The name of a model is one part of the path."""
+        """Raise NotFound for a model's name with a slash: it is one part of the path."""
         if "/" in parameters.get("model", ""):
             raise NotFound(f"no such route: {self.path_hint}")
 
@@ -80,7 +80,7 @@ class GeminiDialect:
         return forwarded_query(query) if query else query
 
     def secrets_in(self, head: ClientHead) -> list[str]:
-        """Those of headers first; browsers and curl put theirs into the query."""
+        """The secrets in headers, then those in the query, where browsers and curl put them."""
         return [*secrets_of_headers(head.headers, _KEY_HEADERS), *keys_in(head.query)]
 
     def client_lines(self, url: str, secret: str) -> Sequence[str]:
@@ -89,14 +89,14 @@ class GeminiDialect:
 
     def status_of(self, error: RelayError) -> int:
         """Google's status for the kind of error."""
-        return _STATUS_AND_WORD[error.kind][0]
+        return _STATUS_AND_NAME[error.kind][0]
 
     def error_response(self, error: RelayError, request_id: str) -> ErrorAnswer:
         """Google's envelope, with ``RetryInfo`` where there is something to wait for."""
         return self.status_of(error), list(_HEADERS), _envelope(error, request_id)
 
     def passed_on(self, error: RelayError, head: ResponseHead, body: bytes, request_id: str) -> ErrorAnswer:
-        """The upstream's own error as it came, or ours when it is not one. Streams may have theirs in an array."""
+        """The upstream's own error as it came, or ours where the body is none. A stream's error may be in an array."""
         headers = merged_headers(head.headers, _HEADERS)
         body = plain_body(head, body)
         try:
@@ -108,9 +108,9 @@ class GeminiDialect:
     def closing_event(self, error: RelayError, request_id: str, position: Position) -> bytes:
         """In a stream of events, lines of JSON without ``data:``, as Google's own; in an array, one more element.
 
-        The array stays open and the events have no end either, so nothing can take what came for complete. In the
-        middle of an event the broken line is ended first: SDKs read the error before they look at what they kept of
-        the event. Inside an element nothing can be added that could be read.
+        The array stays open, and the events lack a finish reason, so no client takes the answer for complete. In the
+        middle of an event the broken line is ended first: SDKs read the error before they parse what they have of the
+        event. Inside an element nothing can be added that a client could read.
         """
         if position.form is Form.EVENTS:
             newline = b"\n" if position.is_mid_event else b""
@@ -129,7 +129,7 @@ def error_in(document: object) -> dict[str, Any] | None:
 
 
 def details_of(error: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The first detail of ``kind``, such as ``RetryInfo``; empty when there is none."""
+    """The first of the error's details that is a ``kind``, such as ``RetryInfo``; empty where there is none."""
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         if isinstance(detail, dict) and str(detail.get("@type", "")).rpartition("/")[2] == f"google.rpc.{kind}":
@@ -138,10 +138,10 @@ def details_of(error: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _envelope(error: RelayError, request_id: str) -> bytes:
-    code, word = _STATUS_AND_WORD[error.kind]
+    code, name = _STATUS_AND_NAME[error.kind]
     details: list[dict[str, str]] = [{"@type": f"{_TYPES}RequestInfo", "requestId": request_id}]
     if error.retry_after is not None:
         delay = min(max(error.retry_after, 0.0), CLIENT_WAIT_MAX_SECONDS)
         details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{delay:.10g}s"})
-    envelope = {"error": {"code": code, "message": error.message, "status": word, "details": details}}
+    envelope = {"error": {"code": code, "message": error.message, "status": name, "details": details}}
     return json.dumps(envelope, indent=2).encode()

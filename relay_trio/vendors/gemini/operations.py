@@ -25,7 +25,7 @@ def one_or_all(head: ClientHead, parameters: Parameters, document: dict[str, Any
     """A request for one model, or for the list of them.
 
     Raises:
-        BadRequest: what stands in the place of a model is no name of one.
+        BadRequest: the path has something else than a model's name in its place.
     """
     return (model_of_path if "model" in parameters else nothing)(head, parameters, document)
 
