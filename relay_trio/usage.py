@@ -11,7 +11,7 @@ class UsageSource(StrEnum):
 
     EXACT = "exact"  # the terminal usage was seen
     PARTIAL = "partial"  # cut short: what was last observed
-    ESTIMATED = "estimated"  # computed by us
+    ESTIMATED = "estimated"  # added up by us: the upstream gave no total, or one that contradicts the parts
     NONE = "none"  # nothing usable was seen
 
 

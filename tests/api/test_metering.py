@@ -32,12 +32,30 @@ def test_a_figure_that_is_missing_or_null_keeps_the_earlier_one() -> None:
     assert folded({"in": 5, "out": 1}, {"out": 2}, {"in": None}) == UsageStats(5, 2, source=UsageSource.EXACT)
 
 
-def test_an_explicit_zero_overwrites() -> None:
-    assert folded({"in": 5}, {"in": 0}).input_tokens == 0
+def test_a_zero_overwrites_no_positive_figure() -> None:
+    """Gateways fill what they do not count of a ``message_delta`` with zeros."""
+    assert folded({"in": 5, "cached": 7}, {"in": 0, "out": 3, "cached": 0}).total_tokens == 15
+    assert folded({"in": 0}, {"in": 4}).input_tokens == 4
+
+
+def test_a_zero_that_the_record_itself_explains_overwrites() -> None:
+    """After a compaction the context is another one, and so is what was read of the cache: recorded."""
+    fold = UsageFold(FIELDS, "steps")
+    for usage in ({"in": 5, "cached": 7}, {"in": 6, "cached": 0, "steps": [{}]}):
+        fold.overwrite(usage)
+    assert fold.stats(UsageSource.EXACT) == UsageStats(6, source=UsageSource.EXACT)
+
+
+def test_an_explicit_zero_is_a_value() -> None:
     assert folded({"in": 0}).source is UsageSource.EXACT
 
 
-@pytest.mark.parametrize("figure", [-1, 2**53 + 1, 1.5, "3", True, [1], {}])
+def test_a_float_without_a_fraction_is_a_count() -> None:
+    found = folded({"in": 12.0}).input_tokens
+    assert (found, type(found)) == (12, int)
+
+
+@pytest.mark.parametrize("figure", [-1, 2**53 + 1, 1.5, -2.0, 1e300, float("nan"), float("inf"), "3", True, [1], {}])
 def test_a_figure_that_is_no_count_makes_the_whole_record_unusable(figure: object) -> None:
     """A wrong bill is worse than none, and a good figure afterwards does not mend it."""
     assert folded({"in": 1, "out": figure}) == NO_USAGE
@@ -57,8 +75,10 @@ def test_a_spoiled_record_is_no_usage() -> None:
 
 
 @given(st.lists(st.dictionaries(st.sampled_from([*FIELDS, "x"]), st.none() | st.integers(0, 2**53))))
-def test_the_fold_is_the_last_figure_of_each_field(usages: list[dict[str, int | None]]) -> None:
+def test_the_fold_is_the_last_figure_of_each_field_that_is_not_zero(usages: list[dict[str, int | None]]) -> None:
     last: dict[str, int] = {}
     for usage in usages:
-        last |= {FIELDS[name]: figure for name, figure in usage.items() if figure is not None and name in FIELDS}
+        for name, figure in usage.items():
+            if name in FIELDS and figure is not None:
+                last[FIELDS[name]] = figure or last.get(FIELDS[name], 0)
     assert folded(*usages) == (UsageStats(source=UsageSource.EXACT, **last) if last else NO_USAGE)

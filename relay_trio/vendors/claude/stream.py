@@ -26,6 +26,9 @@ USAGE_FIELDS = {
     "cache_read_input_tokens": "cache_read_tokens",
 }
 
+_BREAKDOWN = "iterations"
+"""What each step of an answer used. After a compaction, the final figures are those of the last context alone."""
+
 new_message_reader = partial(WholeReader, "usage", partial(UsageFold, USAGE_FIELDS))
 """Makes the reader of a whole message, which is no stream."""
 
@@ -42,7 +45,7 @@ class ClaudeFold:
         self.error: UpstreamError | None = None
         self.has_stopped = False
         self.has_begun = False
-        self._usage = UsageFold(USAGE_FIELDS)
+        self._usage = UsageFold(USAGE_FIELDS, _BREAKDOWN)
         self._has_final_usage = False
 
     @staticmethod

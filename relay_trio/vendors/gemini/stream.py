@@ -2,7 +2,9 @@
 
 - ``usageMetadata`` is a running snapshot: the last one with a total replaces all earlier ones. Its figures may fall,
   and parts of it may go missing. Thinking is not in ``candidatesTokenCount``; the cache is in ``promptTokenCount``.
-- There is no last event: an answer has ended when every candidate has its finish reason, or the prompt was blocked.
+  Without a total, or with one that contradicts the parts, these are added up, and the record is an estimate.
+- There is no last event: an answer has ended when every candidate has its finish reason, when the prompt was blocked,
+  or when there is a usage and never was a candidate.
 - An error in the middle of a stream comes as lines of JSON without ``data:``.
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from relay_trio.api.metering import LARGEST_COUNT
+from relay_trio.api.metering import count_of
 from relay_trio.api.position import Form, Position
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
@@ -29,6 +31,7 @@ _COUNTS = (
 )
 
 _TOTAL = b'"totalTokenCount"'
+_ANY_COUNT = b'TokenCount"'
 _MEMBERS_TO_PARSE = (b'"finishReason"', b'"blockReason"', b'"error"', b'"functionCall"')
 """An event without these members holds only text and usage, so it need not be parsed unless it is the last one. (Text
 escapes its quotes. The arguments of a function call do not, hence the fourth: they may hold any of the others.)"""
@@ -42,43 +45,60 @@ class GeminiUsage:
     """Folds ``usageMetadata``, a sum and its parts: the last usable one is the record."""
 
     def __init__(self, *, needs_total: bool = True) -> None:
-        """``needs_total``: a ``usageMetadata`` without a total is ignored. That of embeddings never has one."""
+        """``needs_total``: a ``usageMetadata`` without a total is an estimate. That of embeddings never has one."""
         self._needs_total = needs_total
         self._counts: tuple[int, int, int] | None = None
+        self._is_estimated = False
         self._is_sound = True
 
     def overwrite(self, usage: object) -> bool:
-        """Fold in one ``usageMetadata``, as parsed from JSON. Returns whether it replaced the record."""
-        if not isinstance(usage, dict) or (self._needs_total and usage.get("totalTokenCount") is None):
+        """Fold in one ``usageMetadata``, as parsed from JSON. Returns whether it was one.
+
+        One without a total does not replace one with a total, and one of zeros replaces none that counted something.
+        """
+        if not isinstance(usage, dict):
             return False
-        counts = [usage.get(name) for name in _COUNTS]
-        if all(count is None for count in counts):
+        figures = [usage.get(name) for name in _COUNTS]
+        if all(figure is None for figure in figures):
             return False
-        self._counts, self._is_sound = None, False
-        if not all(count is None or _is_count(count) for count in counts):
-            return True
-        total, prompt, tools, cached, candidates, thoughts = (count or 0 for count in counts)
-        prompt += tools
-        if counts[0] is None:
-            total = prompt + candidates + thoughts
-        if cached <= prompt <= total:
-            self._counts, self._is_sound = (prompt - cached, total - prompt, cached), True
+        lacks_total = figures[0] is None and self._needs_total
+        if lacks_total and self._counts is not None and not self._is_estimated:
+            return False
+        counts, is_consistent = _counts_of(figures)
+        if any(counts) or (self._counts is None and is_consistent):
+            self._counts = counts
+            self._is_estimated = lacks_total or not is_consistent
+            self._is_sound = True
+        elif not is_consistent:
+            self._is_estimated = True  # the earlier record is out of date, and better than none
         return True
 
     def spoil(self) -> None:
-        """A later ``usageMetadata`` could not be read: the record is unusable until the next one."""
+        """A later record could not be read."""
         self._is_sound = False
 
     def stats(self, source: UsageSource) -> UsageStats:
         """The record, or ``NO_USAGE`` when nothing usable was seen."""
         if self._counts is None or not self._is_sound:
             return NO_USAGE
+        if self._is_estimated and source is UsageSource.EXACT:
+            source = UsageSource.ESTIMATED
         uncached, output, cached = self._counts
         return UsageStats(input_tokens=uncached, output_tokens=output, cache_read_tokens=cached, source=source)
 
 
-def _is_count(count: object) -> bool:
-    return isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= LARGEST_COUNT
+def _counts_of(figures: list[object]) -> tuple[tuple[int, int, int], bool]:
+    """The counts of uncached input, output and cached input in ``figures``, which are those of ``_COUNTS``; and whether
+    the figures agree. The total decides how much output there was, because parts go missing; unless it cannot be true.
+    """
+    counts = [0 if figure is None else count_of(figure) for figure in figures]
+    total, prompt, tools, cached, candidates, thoughts = (count or 0 for count in counts)
+    prompt += tools
+    is_total_possible = None not in counts[:3] and prompt <= total
+    output = total - prompt if is_total_possible and figures[0] is not None else candidates + thoughts
+    is_consistent = None not in counts and cached <= prompt and (is_total_possible or figures[0] is None)
+    cached = min(cached, prompt)
+    return (prompt - cached, output, cached), is_consistent
 
 
 class GeminiFold:
@@ -97,6 +117,7 @@ class GeminiFold:
         self._usage = GeminiUsage()
         self._open: dict[object, bool] = {}  # by the candidate's index: whether its newest event was not its last
         self._is_blocked = False
+        self._has_usage = False
         self._has_final_usage = False
         self._is_unsure = False
 
@@ -107,9 +128,11 @@ class GeminiFold:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every candidate has finished, or there will be none, or the end may have been in a lost event."""
+        """Whether every candidate has finished, or there is none, or the end may have been in a lost event."""
         self._parse_kept()
-        return self._is_blocked or self._is_unsure or (bool(self._open) and not any(self._open.values()))
+        if self._is_blocked or self._is_unsure:
+            return True
+        return not any(self._open.values()) if self._open else self._has_usage
 
     def observe_block(self, block: bytes) -> None:
         """Fold in one event, as the lines of a server-sent event."""
@@ -126,7 +149,9 @@ class GeminiFold:
         if not self._is_ending and _is_plain(event):
             if _TOTAL in event:
                 self._kept = event
-            return
+                return
+            if _ANY_COUNT not in event:
+                return
         self._parse_kept()
         self._parse(event)
 
@@ -157,6 +182,7 @@ class GeminiFold:
             self._is_blocked = self._is_ending = True
         if self._usage.overwrite(data.get("usageMetadata")):
             self._is_unsure = False
+            self._has_usage = True
             self._has_final_usage = self.is_finished
 
     def spoil(self) -> None:

@@ -102,9 +102,11 @@ DELTA = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "u
 STOP = event({"type": "message_stop"})
 
 
-def test_a_later_figure_overwrites_even_when_it_is_lower_or_zero() -> None:
-    late = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 0}})
-    assert metered(SseReader(ClaudeFold()), [START, late]).input_tokens == 0
+def test_a_later_figure_overwrites_when_it_is_lower_and_not_when_it_is_zero() -> None:
+    for figure, expected in ((4, 4), (0, 10)):
+        usage = {"input_tokens": figure, "output_tokens": 7.0}
+        late = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage})
+        assert metered(SseReader(ClaudeFold()), [START, late]) == UsageStats(expected, 7, source=UsageSource.EXACT)
 
 
 def test_a_null_figure_overwrites_nothing() -> None:

@@ -178,20 +178,40 @@ def test_the_total_is_the_sum_of_the_parts(reported: dict[str, int], expected: t
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "expected"),
     [
-        counts(-1), counts(5), counts(20, cachedContentTokenCount=11), counts(20, thoughtsTokenCount=-4),
-        {**counts(20), "promptTokenCount": "10"}, {**counts(20), "totalTokenCount": True}, counts(2**60),
-        {**counts(20), "candidatesTokenCount": 1.5},
+        (counts(-1), (10, 0, 0)),
+        (counts(5, candidatesTokenCount=3), (10, 3, 0)),  # less than was put in
+        (counts(20, cachedContentTokenCount=11), (0, 10, 10)),
+        (counts(20, thoughtsTokenCount=-4), (10, 10, 0)),
+        ({**counts(20, candidatesTokenCount=7), "promptTokenCount": "10"}, (0, 7, 0)),
+        ({**counts(20, candidatesTokenCount=7, thoughtsTokenCount=1), "totalTokenCount": True}, (10, 8, 0)),
+        (counts(2**60), (10, 0, 0)),
+        ({**counts(20), "candidatesTokenCount": 1.5}, (10, 10, 0)),
+        ({"promptTokenCount": 9, "candidatesTokenCount": 4, "thoughtsTokenCount": 2}, (9, 6, 0)),
     ],
-)  # fmt: skip
-def test_figures_that_cannot_be_are_unknown_until_better_ones_come(wrong: dict[str, Any]) -> None:
+)
+def test_figures_that_contradict_each_other_are_booked_by_parts_and_flagged(
+    wrong: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
+    """A row without tokens would be a gift; the source says that we added them up."""
     fold = GeminiUsage()
+    assert fold.overwrite(wrong)
+    usage = fold.stats(UsageSource.EXACT)
+    assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == expected
+    assert usage.source is UsageSource.ESTIMATED
+    assert fold.stats(UsageSource.PARTIAL).source is UsageSource.PARTIAL
     fold.overwrite(counts(12))
-    fold.overwrite(wrong)
+    assert fold.stats(UsageSource.EXACT) == UsageStats(10, 2, source=UsageSource.EXACT)
+
+
+def test_figures_of_which_none_is_a_count_are_no_usage() -> None:
+    fold = GeminiUsage()
+    fold.overwrite({"totalTokenCount": "many", "promptTokenCount": -3})
     assert fold.stats(UsageSource.EXACT) == NO_USAGE
     fold.overwrite(counts(12))
-    assert fold.stats(UsageSource.EXACT).total_tokens == 12
+    fold.overwrite({"totalTokenCount": "many", "promptTokenCount": -3})
+    assert fold.stats(UsageSource.EXACT) == UsageStats(10, 2, source=UsageSource.ESTIMATED)
 
 
 @pytest.mark.parametrize("nothing", [None, {}, [], 3, {"trafficType": "ON_DEMAND"}, {"promptTokenCount": 9}])
@@ -201,6 +221,35 @@ def test_a_record_without_a_total_changes_nothing(nothing: object) -> None:
     fold.overwrite(counts(12))
     assert not fold.overwrite(nothing)
     assert fold.stats(UsageSource.EXACT).total_tokens == 12
+
+
+def test_a_record_of_zeros_replaces_none_that_counted() -> None:
+    fold = GeminiUsage()
+    fold.overwrite(counts(12.0))
+    assert fold.overwrite(counts(0, 0))
+    assert fold.stats(UsageSource.EXACT) == UsageStats(10, 2, source=UsageSource.EXACT)
+
+
+@BOTH
+def test_a_stream_whose_records_have_no_total_is_booked_by_the_last_parts(form: str) -> None:
+    make, _ = FORMS[form]
+    events = [
+        {"candidates": [candidate("a")], "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1}},
+        {"candidates": [candidate("b", "STOP")], "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4}},
+    ]
+    pieces = [event(one) for one in events] if form == "events" else [b"[", b",".join(map(pretty, events)), b"]"]
+    reader = make()
+    assert fed(reader, pieces) == UsageStats(9, 4, source=UsageSource.ESTIMATED)
+    assert reader.is_complete
+
+
+def test_parts_alone_do_not_replace_a_total_that_is_kept() -> None:
+    reader = streamed(
+        {"candidates": [candidate("a")], "usageMetadata": counts(12)},
+        {"candidates": [candidate("b")], "usageMetadata": {"promptTokenCount": 10}},
+        {"candidates": [candidate("c", "STOP")]},
+    )
+    assert reader.finish() == UsageStats(10, 2, source=UsageSource.PARTIAL)
 
 
 def test_embeddings_have_no_total() -> None:
@@ -271,11 +320,23 @@ def test_a_candidate_that_goes_on_has_not_finished() -> None:
 
 
 def test_a_stream_of_nothing_is_not_complete() -> None:
-    for reader in (sse_reader(), ArrayReader(), streamed({"usageMetadata": counts(11)})):
+    for reader in (sse_reader(), ArrayReader(), streamed({"usageMetadata": {"trafficType": "ON_DEMAND"}})):
         assert not reader.is_complete
     reader = ArrayReader()
     fed(reader, [b"[]"])
     assert reader.is_complete  # an array says where it ends
+
+
+def test_a_stream_of_usage_without_a_candidate_is_an_empty_answer() -> None:
+    reader = streamed({"usageMetadata": counts(10)})
+    assert reader.is_complete
+    assert reader.finish() == UsageStats(10, 0, source=UsageSource.EXACT)
+
+
+def test_a_candidate_after_usage_alone_has_to_finish() -> None:
+    reader = streamed({"usageMetadata": counts(10)}, {"candidates": [candidate("a")], "usageMetadata": counts(11)})
+    assert not reader.is_complete
+    assert reader.finish().source is UsageSource.PARTIAL
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
