@@ -58,5 +58,8 @@ class Authenticator(Protocol):
             AuthenticationFailed: signatures are not accepted, or this one cannot be read.
         """
 
-    def client_lines(self, url: str, key: ClientKey, master_secret: str) -> Sequence[str]:
-        """What a client on a shell is configured with to sign with the pair of ``key``."""
+    def client_lines(
+        self, url: str, key: ClientKey, master_secret: str, accounts: Sequence[AccountSettings]
+    ) -> Sequence[str]:
+        """What a client on a shell is configured with to sign with the pair of ``key``, in place of the dialect's own
+        lines. ``accounts`` are those that serve it, which may be none yet."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.http import ClientHead, Headers, ResponseHead
+    from relay_trio.settings.account import AccountSettings
 
     ErrorAnswer = tuple[int, Headers, bytes]
     """Status, headers and body of an answer that is an error. The length is not among the headers."""
@@ -57,8 +58,9 @@ class Dialect(Protocol):
     authenticator: Authenticator | None
     """How clients authenticate that sign their requests; None where no client does."""
 
-    def client_lines(self, url: str, secret: str) -> Sequence[str]:
-        """What a client on a shell is configured with to send ``secret`` to the relay at ``url``."""
+    def client_lines(self, url: str, secret: str, accounts: Sequence[AccountSettings]) -> Sequence[str]:
+        """What a client on a shell is configured with to send ``secret`` to the relay at ``url``, and to be served by
+        ``accounts``, which may be none yet."""
 
     # --- errors -------------------------------------------------------------------------------------------------------
 

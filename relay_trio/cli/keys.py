@@ -2,24 +2,26 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from relay_trio.aligned import aligned
+from relay_trio.api.dialect import Dialect
 from relay_trio.cli.problems import print_problems
 from relay_trio.config import ConfigError, load_for_database
 from relay_trio.config.problems import problems_of
 from relay_trio.keys.client_key import ClientKey
 from relay_trio.keys.store import NameTaken, NoSuchKey, open_key_store, read_key_store
 from relay_trio.ledger.sqlite_store import open_report
-from relay_trio.settings import KeySettings, ServerSettings
+from relay_trio.settings import AccountSettings, KeySettings, ServerSettings
+from relay_trio.settings.patterns import may_overlap
 from relay_trio.storage.errors import StorageError
-from relay_trio.vendors.registry import VENDORS
+from relay_trio.vendors.registry import VENDORS, provider_named
 
 keys = App(name="keys", help="Create, list and revoke client keys.")
 
@@ -71,11 +73,11 @@ def create(
         return 1
     print(f"key {secret}   shown once; only a digest is stored")
     print(f"id {key.id}   name {key.name}   models {' '.join(key.models)}")
-    url = client_url(found.server)
-    lines = [line for vendor in VENDORS if vendor.dialect for line in vendor.dialect.client_lines(url, secret)]
-    if master is not None:
-        lines += [line for each in _AUTHENTICATORS for line in each.client_lines(url, key, master.get_secret_value())]
-    print("\n".join(lines))
+    lines = list(_client_lines(client_url(found.server), key, secret, master, found.accounts))
+    if lines:
+        print("\n".join(lines))
+    else:
+        print(f"no account in {config} serves a model that this key may use", file=sys.stderr)
     return 0
 
 
@@ -129,6 +131,26 @@ def client_url(server: ServerSettings) -> str:
         return str(server.listeners[0])
     listener = dataclasses.replace(listener, host=_REACHED_AT.get(listener.host, listener.host))
     return f"{'https' if server.tls_cert else 'http'}://{listener}"
+
+
+def _client_lines(
+    url: str, key: ClientKey, secret: str, master: SecretStr | None, accounts: Sequence[AccountSettings]
+) -> Iterator[str]:
+    """What clients are configured with, in each dialect in which an account can serve ``key``; in all of them while
+    there is no account. ``master`` is None where no pair is to be printed.
+    """
+    for dialect in (vendor.dialect for vendor in VENDORS if vendor.dialect is not None):
+        serving = [account for account in accounts if _can_serve(account, dialect, key)]
+        if dialect.authenticator is not None and master is not None:
+            yield from dialect.authenticator.client_lines(url, key, master.get_secret_value(), serving)
+        elif serving or not accounts:
+            yield from dialect.client_lines(url, secret, serving)
+
+
+def _can_serve(account: AccountSettings, dialect: Dialect, key: ClientKey) -> bool:
+    """Whether an account may have a model that ``key`` may use, for an operation of ``dialect``."""
+    calls = provider_named(account.provider).calls
+    return any(operation.name in calls for operation in dialect.operations) and may_overlap(account.models, key.models)
 
 
 def _stored(ledger: Path) -> list[tuple[str, ...]]:

@@ -35,15 +35,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+_SOME_SECRET = "-"
 _Table = TypeVar("_Table", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """What a command needs that works on the database beside a relay. It resolves no secret of an account."""
+    """What a command needs that works on the database beside a relay, and needs no secret of an account.
+
+    ``accounts`` are for what clients know of them (models, regions): those that are sound when every secret is taken
+    for set. Their secrets are not the real ones.
+    """
 
     server: ServerSettings
     key_names: tuple[str, ...]
+    accounts: tuple[AccountSettings, ...]
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -69,8 +75,8 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
 def load_for_database(
     path: Path, environ: Mapping[str, str] | None = None, *, with_sigv4_secret: bool = False
 ) -> DatabaseSettings:
-    """The part of ``path`` that concerns the database. Accounts and secrets are neither resolved nor checked, except,
-    ``with_sigv4_secret``, the one from which pairs are derived.
+    """The part of ``path`` that concerns the database. An account that is not sound is left out without a word, and
+    secrets are neither resolved nor checked, except, ``with_sigv4_secret``, the one from which pairs are derived.
 
     Raises:
         ConfigError: with the problems of that part.
@@ -83,7 +89,8 @@ def load_for_database(
     assert server is not None, "a section that is not sound has a problem"
     keys = reading.raw.get("key")
     names = [key.get("name") for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
-    return DatabaseSettings(server, tuple(name for name in names if isinstance(name, str)))
+    accounts = reading.accounts_without_secrets()
+    return DatabaseSettings(server, tuple(name for name in names if isinstance(name, str)), accounts)
 
 
 class _Reading:
@@ -158,6 +165,28 @@ class _Reading:
             place = (*where, "provider")
             self.note(place, not_a_choice(name, list(PROVIDERS), self._resolver.resolved.get(place)))
         self._table({key: value for key, value in table.items() if key not in elsewhere}, AccountSettings, where)
+        return None
+
+    def accounts_without_secrets(self) -> tuple[AccountSettings, ...]:
+        """The accounts that are sound when every secret is taken for set. The problems of the others are not kept."""
+        tables = self.raw.get("account")
+        kept, self._problems = self._problems, {}
+        found = [
+            self._account_without_secrets(table, ("account", index))
+            for index, table in enumerate(tables if isinstance(tables, list) else ())
+            if isinstance(table, dict)
+        ]
+        self._problems = kept
+        return tuple(account for account in found if account is not None)
+
+    def _account_without_secrets(self, table: dict[str, Any], where: Where) -> AccountSettings | None:
+        """With any text for each secret; without them, where that is not a form that a secret has (Google's JSON)."""
+        hidden = secret_keys()
+        shown = {name: self._resolver.resolve(value, where) for name, value in table.items() if name not in hidden}
+        for secrets in (dict.fromkeys(hidden.intersection(table), _SOME_SECRET), {}):
+            self._problems.clear()
+            if (account := self.account({**shown, **secrets}, where)) is not None:
+                return account
         return None
 
     def key(self, table: dict[str, Any], where: Where) -> KeySettings | None:

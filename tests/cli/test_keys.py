@@ -62,7 +62,8 @@ def test_a_pair_for_aws_clients_is_printed_once_and_derived_again_from_the_key(
         [key] = store.all_keys()
     pair = AccessPairs(MASTER).pair_of(key)
     assert f"export AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}\n" in out
-    assert "export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:9000\n" in out
+    assert " AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:9000\n" in out
+    assert "AWS_BEARER_TOKEN" not in out, "it would count in the place of the pair"
     for path in config.parent.iterdir():
         assert pair.secret_access_key.encode() not in path.read_bytes()
 
@@ -74,8 +75,63 @@ def test_a_pair_needs_the_master_secret_and_nothing_else_does(config: Path, caps
     assert create("team-x", pair=True, config=config) == 1
     assert "RELAY_SIGV4_SECRET, which is not set" in capsys.readouterr().err
     assert create("team-x", config=config) == 0, "without --aws it is not asked for"
-    assert "AWS_" not in capsys.readouterr().out
+    assert "AWS_SECRET_ACCESS_KEY" not in capsys.readouterr().out
     assert list_keys(config=config) == 0
+
+
+POOL = """
+[[account]]
+name = "claude"
+provider = "anthropic"
+api_key = "env:NOT_SET"
+max_concurrency = 1
+models = ["claude-*"]
+
+[[account]]
+name = "bedrock"
+provider = "bedrock"
+region = "eu-west-3"
+models = ["anthropic.*", "arn:*"]
+max_concurrency = 1
+
+[[account]]
+name = "gemini"
+provider = "gemini"
+api_key = "env:NOT_SET"
+max_concurrency = 1
+models = ["gemini-*"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("models", "variables"),
+    [
+        ("gemini*", ["GOOGLE_GEMINI_BASE_URL"]),
+        ("claude-sonnet-4", ["ANTHROPIC_BASE_URL"]),
+        ("arn:aws:x.*", ["ANTHROPIC_BASE_URL", "ANTHROPIC_BEDROCK_BASE_URL", "AWS_REGION"]),
+        ("*", ["ANTHROPIC_BASE_URL", "ANTHROPIC_BEDROCK_BASE_URL", "AWS_REGION", "GOOGLE_GEMINI_BASE_URL"]),
+        ("nobodys", []),
+    ],
+)
+def test_the_lines_are_those_of_the_dialects_that_the_key_can_use(
+    config: Path, capsys: pytest.CaptureFixture[str], models: str, variables: list[str]
+) -> None:
+    """Bedrock serves Claude's clients too, translated. Without an account that can serve the key, that is said."""
+    config.write_text(FILE + POOL)
+    assert create("team-x", models=(models,), config=config) == 0
+    out, err = capsys.readouterr()
+    assert re.findall(r"^export (\w+)=", out, re.MULTILINE) == variables
+    assert ("serves a model that this key may use" in err) is (not variables)
+
+
+def test_a_pair_is_for_the_region_of_an_account_that_serves_it(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELAY_SIGV4_SECRET", MASTER)
+    config.write_text(SIGNING + POOL + POOL.replace("eu-west-3", "eu-west-1").replace('name = "', 'name = "second-'))
+    assert create("team-x", models=("anthropic.*",), pair=True, config=config) == 0
+    out = capsys.readouterr().out
+    assert "export AWS_REGION=eu-west-3 AWS_DEFAULT_REGION=eu-west-3\n" in out
 
 
 def test_a_revoked_key_stays_in_the_list(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from relay_trio.config import ConfigError, Settings, load, load_for_database
 from relay_trio.config.root import tables
 from relay_trio.settings import ServerSettings
+from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.registry import PROVIDERS
 from tests.support.relay_toml import ACCOUNT, ENVIRON
 
@@ -148,6 +149,56 @@ def test_the_database_is_found_without_any_accounts_secret(config_file: Path, tm
     found = load_for_database(config_file, {"RELAY_SERVER__LEDGER": "other.db"})
     assert found.server.ledger == tmp_path / "other.db"
     assert found.key_names == ("team-x",)
+
+
+def test_accounts_are_known_without_their_secrets(config_file: Path) -> None:
+    """What clients know of them: which there are, where, and with which models. One that is not sound is left out."""
+    config_file.write_text("""
+[[account]]
+name = "claude"
+provider = "anthropic"
+api_key = "env:NOPE"
+max_concurrency = 1
+models = ["claude-*"]
+
+[[account]]
+name = "bedrock"
+provider = "bedrock"
+region = "env:HOME_REGION"
+access_key_id = "env:NOPE"
+secret_access_key = "file:nope"
+max_concurrency = 1
+
+[[account]]
+name = "vertex"
+provider = "vertex"
+project = "my-ai"
+location = "global"
+credentials = "file:nope.json"
+max_concurrency = 1
+
+[[account]]
+name = "express"
+provider = "vertex"
+api_key = "env:NOPE"
+max_concurrency = 1
+
+[[account]]
+name = "unsound"
+provider = "bedrock"
+max_concurrency = 1
+""")
+    found = load_for_database(config_file, {"HOME_REGION": "eu-central-1"})
+    assert [account.name for account in found.accounts] == ["claude", "bedrock", "vertex", "express"]
+    assert found.accounts[0].models == ("claude-*",)
+    assert isinstance(found.accounts[1], BedrockSettings)
+    assert found.accounts[1].region == "eu-central-1"
+
+
+@pytest.mark.parametrize("accounts", ["account = 3", "account = [3]", "[account]"])
+def test_tables_that_are_no_accounts_are_none(config_file: Path, accounts: str) -> None:
+    config_file.write_text(accounts)
+    assert load_for_database(config_file, {}).accounts == ()
 
 
 def test_a_bad_server_section_is_a_problem_for_the_database_too(config_file: Path) -> None:

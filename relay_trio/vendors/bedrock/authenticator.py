@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from relay_trio.errors import AuthenticationFailed
 from relay_trio.keys.access_pairs import AccessPairs
+from relay_trio.vendors.bedrock.client_lines import pair_lines
 from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.bedrock.signing import SERVICE
 from relay_trio.wire.sigv4 import is_signature_of, is_signed, parse_claim
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from relay_trio.api.authenticator import RelaySettings
     from relay_trio.http import ClientHead, Headers
     from relay_trio.keys.client_key import ClientKey
+    from relay_trio.settings.account import AccountSettings
     from relay_trio.wire.sigv4 import Claim
 
 SKEW_SECONDS = 300
@@ -55,13 +57,11 @@ class SigV4Authenticator:
         regions = {account.region for account in settings.account if isinstance(account, BedrockSettings)}
         return SignedHead(head, claim, AccessPairs(secret.get_secret_value()), regions)
 
-    def client_lines(self, url: str, key: ClientKey, master_secret: str) -> Sequence[str]:
-        """The variables that AWS's SDKs read."""
-        pair = AccessPairs(master_secret).pair_of(key)
-        return (
-            f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={url}",
-            f"export AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}",
-        )
+    def client_lines(
+        self, url: str, key: ClientKey, master_secret: str, accounts: Sequence[AccountSettings]
+    ) -> Sequence[str]:
+        """The variables that AWS's SDKs read, and Claude's in their Bedrock form."""
+        return pair_lines(url, AccessPairs(master_secret).pair_of(key), accounts)
 
 
 class SignedHead:

@@ -15,6 +15,7 @@ from relay_trio.api.retry_after import client_retry_after
 from relay_trio.api.secrets import secrets_of_headers
 from relay_trio.errors import ErrorKind
 from relay_trio.vendors.bedrock.authenticator import SigV4Authenticator
+from relay_trio.vendors.bedrock.client_lines import secret_lines
 from relay_trio.vendors.bedrock.operations import OPERATIONS
 from relay_trio.vendors.bedrock.stream import INVOKE_STREAM
 from relay_trio.wire.event_stream import encode_frame
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.http import ClientHead, Headers, ResponseHead
+    from relay_trio.settings.account import AccountSettings
 
 _STATUS_AND_EXCEPTION = {
     ErrorKind.BAD_REQUEST: (400, "ValidationException"),
@@ -82,9 +84,9 @@ class BedrockDialect:
         """A client key in place of a Bedrock API key, where AWS's SDKs send that, or Claude's."""
         return secrets_of_headers(head.headers, _KEY_HEADERS)
 
-    def client_lines(self, url: str, secret: str) -> Sequence[str]:
-        """None: AWS's SDKs send a secret only over TLS, so they are configured for signing instead."""
-        return ()
+    def client_lines(self, url: str, secret: str, accounts: Sequence[AccountSettings]) -> Sequence[str]:
+        """The variables that Claude's SDKs read in their Bedrock form, and AWS's own where they send a secret."""
+        return secret_lines(url, secret, accounts)
 
     def status_of(self, error: RelayError) -> int:
         """AWS's status for the kind of error."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.http import ClientHead, Headers, ResponseHead
+    from relay_trio.settings.account import AccountSettings
 
 _STATUS_AND_TYPE = {
     ErrorKind.BAD_REQUEST: (400, "invalid_request_error"),
@@ -66,7 +67,7 @@ class ClaudeDialect:
         """``x-api-key`` of older SDKs, ``Authorization: Bearer`` of newer ones."""
         return secrets_of_headers(head.headers, _KEY_HEADERS)
 
-    def client_lines(self, url: str, secret: str) -> Sequence[str]:
+    def client_lines(self, url: str, secret: str, accounts: Sequence[AccountSettings]) -> Sequence[str]:
         """The variables that Claude Code and both generations of Anthropic's SDKs read."""
         return (f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={secret}",)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.http import ClientHead, Headers, ResponseHead
+    from relay_trio.settings.account import AccountSettings
 
 _TYPES = "type.googleapis.com/google.rpc."
 
@@ -83,7 +84,7 @@ class GeminiDialect:
         """The secrets in headers, then those in the query, where browsers and curl put them."""
         return [*secrets_of_headers(head.headers, _KEY_HEADERS), *keys_in(head.query)]
 
-    def client_lines(self, url: str, secret: str) -> Sequence[str]:
+    def client_lines(self, url: str, secret: str, accounts: Sequence[AccountSettings]) -> Sequence[str]:
         """The variables that Google's SDKs and gemini-cli read."""
         return (f"export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY={secret}",)
 

@@ -3,8 +3,10 @@
 //
 //   node bedrock.mjs FOLDER    FOLDER holds node_modules
 //
-//   job: {endpoint, region, accessKeyId, secretAccessKey, handler: "default" | "http1",
+//   job: {endpoint?, region?, accessKeyId?, secretAccessKey?, handler?: "http1",
 //         calls: [{name, operation, input, abortAfterEvents?, abortAfterMs?}]}
+//
+// What is left out, the SDK finds for itself.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -47,7 +49,7 @@ const job = JSON.parse(await text(process.stdin));
 const client = new bedrock.BedrockRuntimeClient({
   endpoint: job.endpoint,
   region: job.region,
-  credentials: { accessKeyId: job.accessKeyId, secretAccessKey: job.secretAccessKey },
+  ...(job.accessKeyId && { credentials: { accessKeyId: job.accessKeyId, secretAccessKey: job.secretAccessKey } }),
   maxAttempts: 1,
   ...(job.handler === "http1" ? { requestHandler: new NodeHttpHandler() } : {}),
 });

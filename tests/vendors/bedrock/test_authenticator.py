@@ -187,7 +187,9 @@ async def test_settings_that_change_are_followed() -> None:
 
 def test_the_lines_for_a_client_hold_the_pair_of_its_key() -> None:
     key = ClientKey("k_01", "team", b"digest", "last")
-    lines = "\n".join(authenticator.SigV4Authenticator().client_lines("http://relay", key, MASTER))
+    accounts = settings().account
+    lines = "\n".join(authenticator.SigV4Authenticator().client_lines("http://relay", key, MASTER, accounts))
     pair = AccessPairs(MASTER).pair_of(key)
-    assert "export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://relay\n" in lines
+    assert "AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://relay\n" in lines
+    assert f"AWS_REGION={REGION}" in lines
     assert f"AWS_ACCESS_KEY_ID={pair.access_key_id} AWS_SECRET_ACCESS_KEY={pair.secret_access_key}" in lines

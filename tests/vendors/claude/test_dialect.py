@@ -94,6 +94,6 @@ def test_a_secret_stands_where_either_generation_of_sdks_puts_it() -> None:
 
 
 def test_the_lines_for_a_client_are_variables_of_its_sdks() -> None:
-    assert DIALECT.client_lines("http://relay", "rt_1") == (
+    assert DIALECT.client_lines("http://relay", "rt_1", ()) == (
         "export ANTHROPIC_BASE_URL=http://relay ANTHROPIC_AUTH_TOKEN=rt_1",
     )

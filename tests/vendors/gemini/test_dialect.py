@@ -165,6 +165,6 @@ def test_a_key_in_the_query_is_tried_last_and_goes_no_further() -> None:
 
 
 def test_the_lines_for_a_client_are_variables_of_its_sdks() -> None:
-    assert DIALECT.client_lines("http://relay", "rt_1") == (
+    assert DIALECT.client_lines("http://relay", "rt_1", ()) == (
         "export GOOGLE_GEMINI_BASE_URL=http://relay GEMINI_API_KEY=rt_1",
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relay_trio.api.position import Position
     from relay_trio.errors import RelayError
     from relay_trio.http import ClientHead, Headers, ResponseHead
+    from relay_trio.settings.account import AccountSettings
 
 _STATUSES = {ErrorKind.AUTHENTICATION: 401, ErrorKind.NOT_FOUND: 404, ErrorKind.METHOD_NOT_ALLOWED: 405}
 _HEADERS: Headers = [(b"content-type", b"application/json")]
@@ -48,7 +49,7 @@ class ToyDialect:
     def secrets_in(self, head: ClientHead) -> list[str]:
         return secrets_of_headers(head.headers, {b"x-toy-key"})
 
-    def client_lines(self, url: str, secret: str) -> Sequence[str]:
+    def client_lines(self, url: str, secret: str, accounts: Sequence[AccountSettings]) -> Sequence[str]:
         return (f"export TOY_URL={url}/toy TOY_KEY={secret}",)
 
     def status_of(self, error: RelayError) -> int:

@@ -1,0 +1,40 @@
+"""Glob patterns of model names, compared with each other: may one name match both?"""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SET = re.compile(r"\[!?+\]?+[^\]]*+\]")
+
+
+def may_overlap(some: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether a name may match a pattern of each. A set such as ``[ab]`` counts as any character, so it may say yes
+    where there is no such name, never no where there is one."""
+    return any(_may_overlap(one, other) for one, other in product(map(_plain, some), map(_plain, others)))
+
+
+def _plain(pattern: str) -> str:
+    return _SET.sub("?", pattern)
+
+
+def _may_overlap(one: str, other: str) -> bool:
+    """Walk both at once: each step takes one character of the name, or the nothing that a star stands for."""
+    seen: set[tuple[int, int]] = set()
+    steps = [(0, 0)]
+    while steps:
+        i, j = step = steps.pop()
+        if step in seen or i > len(one) or j > len(other):
+            continue
+        seen.add(step)
+        if i == len(one) and j == len(other):
+            return True
+        if one[i : i + 1] == "*" or other[j : j + 1] == "*":
+            steps += [(i + 1, j), (i, j + 1)]
+        elif i < len(one) and j < len(other) and (one[i] == other[j] or "?" in (one[i], other[j])):
+            steps.append((i + 1, j + 1))
+    return False
