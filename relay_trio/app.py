@@ -27,6 +27,8 @@ from relay_trio.observe.log import log_defect
 from relay_trio.pool.account import Account
 from relay_trio.pool.admission import Admission
 from relay_trio.pool.health import Health
+from relay_trio.pool.policy import LeastLoaded
+from relay_trio.pool.pool import Pool
 from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
 from relay_trio.relay.events import BAD_HEAD, Events, Rejection
@@ -104,9 +106,7 @@ class App:
         """Nothing in here fails, and nothing waits."""
         self.core.current.value = settings
         self.core.admission.max_waiting = settings.queue.max_waiting
-        for account in self.core.admission.accounts:
-            account.timeouts = account.settings.timeouts_over(settings.timeouts)
-            account.health.breaker = settings.breaker
+        self.core.pool.adopt(_accounts(settings))
         self.ring.replace_static(settings.key)
         self.clients.replace_limits(connection_limits(settings), socket_options(settings))
         if egress is not None:
@@ -135,18 +135,11 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
     load_price_lists()  # here, where nobody is served yet
     async with open_ledger(settings.server.ledger) as ledger, open_client(settings.upstream) as client:
         ring = await open_key_ring(settings.server.ledger, settings.key)
-        accounts = [
-            Account(
-                account,
-                provider_named(account.provider),
-                account.timeouts_over(settings.timeouts),
-                Health(settings.breaker),
-            )
-            for account in settings.account
-        ]
-        admission = Admission(accounts, SlotTable(), max_waiting=settings.queue.max_waiting)
+        pool = Pool(_accounts(settings), SlotTable())
+        admission = Admission(pool, LeastLoaded(), max_waiting=settings.queue.max_waiting)
         events = Events(observers, log_defect)
-        core = Relay(CurrentSettings(settings), admission, client, LiveRequests(ledger, events), events, RetryBudget())
+        live = LiveRequests(ledger, events)
+        core = Relay(CurrentSettings(settings), pool, admission, client, live, events, RetryBudget())
         clients = ServerState(
             client_app(core, ring),
             connection_limits(settings),
@@ -155,6 +148,18 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
             on_bad_head=lambda reason: events.request_rejected(Rejection(BAD_HEAD, reason=reason)),
         )
         yield App(core, ledger, ring, clients, ServerState(admin_app(core), ConnectionLimits(), log_defect))
+
+
+def _accounts(settings: Settings) -> list[Account]:
+    return [
+        Account(
+            account,
+            provider_named(account.provider),
+            account.timeouts_over(settings.timeouts),
+            Health(settings.breaker),
+        )
+        for account in settings.account
+    ]
 
 
 async def run_relay(

@@ -65,7 +65,7 @@ async def test_an_account_is_made_from_each_section_with_its_own_times_over_the_
         for name, slots, more in (("a", 1, {}), ("b", 2, {"idle_timeout_seconds": 7}))
     ]
     async with open_relay(settings(tmp_path, account=accounts, timeouts={"idle_timeout_seconds": 5})) as relay:
-        made = relay.core.admission.accounts
+        made = relay.core.pool.accounts
         assert [(account.name, account.timeouts.idle_timeout_seconds) for account in made] == [("a", 5), ("b", 7)]
 
 

@@ -17,7 +17,6 @@ FIXED: tuple[Where, ...] = (
     ("server", "ledger"),
     ("admin", "listener"),
     ("logging", "format"),
-    ("account",),
 )
 """Settings that are used once, when the process starts: sockets are bound, files are opened, the log is set up."""
 

@@ -208,7 +208,7 @@ async def _stop_on_signal(signals: AsyncIterator[int], stop: trio.Event, everyth
 
 def _check_idle(relay: App, result: _Result) -> None:
     core = relay.core
-    result.slots = sum(core.admission.in_use(account) for account in core.admission.accounts)
+    result.slots = core.pool.slots.total_in_use()
     queue, upstream = core.admission.statistics(), core.client.statistics()
     held = {
         "slots held": result.slots,

@@ -63,14 +63,14 @@ class AccountTable:
 
     def lines(self, core: Relay) -> list[str]:
         """The table as it stands."""
-        rows = [_HEADER, *(self._account_row(account, core) for account in core.admission.accounts)]
+        rows = [_HEADER, *(self._account_row(account, core) for account in core.pool.accounts)]
         waiting = core.admission.statistics().waiting
         unplaced = self._figures[""]
         rows.append(("  in queue", "", str(waiting), "", *_counts(unplaced), "", "", ""))
         return aligned(rows)
 
     def _account_row(self, account: Account, core: Relay) -> tuple[str, ...]:
-        figures = self._figures[account.name]
+        figures, slots = self._figures[account.name], core.pool.slots
         health = account.health.statistics(trio.current_time())
         note = health.reason
         if health.state is AccountState.COOLING:
@@ -78,7 +78,7 @@ class AccountTable:
         return (
             f"  {account.name}",
             account.settings.provider,
-            f"{core.admission.in_use(account)}/{account.settings.max_concurrency}",
+            f"{slots.in_use(account.name)}/{slots.capacity(account.name)}",
             health.state.value,
             *_counts(figures),
             f"{_percentile(figures.ttft_ms, 0.5)} / {_percentile(figures.ttft_ms, 0.95)} ms",

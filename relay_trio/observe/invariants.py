@@ -22,27 +22,25 @@ LARGEST_READ_BYTES = 64 * 1024
 def snapshot(core: Relay) -> dict[str, object]:
     """The JSON of ``/debug/invariants``. ``ok`` only if every invariant holds at this moment."""
     attempts = core.live.attempts()
+    pool = core.pool
     accounts = {
         account.name: {
-            "slots": core.admission.in_use(account),
+            "slots": pool.slots.in_use(account.name),
             "attempts": attempts.get(account.name, 0),
-            "max_concurrency": account.settings.max_concurrency,
+            "max_concurrency": pool.slots.capacity(account.name),
             "state": account.health.statistics(trio.current_time()).state.value,
         }
-        for account in core.admission.accounts
+        for account in (*pool.accounts, *pool.retiring)
     }
     upstream = core.client.statistics()
     held, fullest = core.live.held_bytes()
-    slots = sum(core.admission.in_use(account) for account in core.admission.accounts)
+    slots = pool.slots.total_in_use()
     queue, events = core.admission.statistics(), core.events.statistics()
     holds = {
         "I1 slots in use are the live upstream attempts": all(
             account["slots"] == account["attempts"] for account in accounts.values()
         ),
-        "I2 slots stay within max_concurrency": all(
-            0 <= core.admission.in_use(account) <= account.settings.max_concurrency
-            for account in core.admission.accounts
-        ),
+        "I2 slots stay within max_concurrency": all(pool.slots.is_within_capacity(name) for name in accounts),
         "I3 open ledger rows are the live requests": core.live.open_rows == len(core.live),
         "I5 no upstream call without an attempt": upstream.calls <= slots,
         "I9 no stream holds more than its limit": fullest <= CHANNEL_BYTES + LARGEST_READ_BYTES,

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _BUILT_INLINE_BYTES = 128 * 1024
 """A larger body is hashed in a thread: SHA-256 takes some 2 ms for a megabyte."""
 
+_TUNING = {
+    *("models", "max_concurrency", "weight", "priority"),
+    *("connect_timeout_seconds", "first_byte_timeout_seconds", "idle_timeout_seconds", "total_timeout_seconds"),
+}
+"""Settings that say how an account is used. All others say which upstream it is, and how it authenticates there."""
+
 _RENEWAL_SECONDS = 10.0
 """How long an account rests whose credential was refused and can be resolved again."""
 
@@ -37,7 +43,6 @@ class Account:
     timeouts: TimeoutSettings
     health: Health
     credentials: CredentialCache = field(init=False)
-    _was_out: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.credentials = CredentialCache(self.provider, self.settings)
@@ -78,6 +83,16 @@ class Account:
             self.call_for(checked).request, self.settings, checked, credential, abandon_on_cancel=True
         )
 
+    def continue_from(self, former: Account) -> None:
+        """Take the place of ``former``. If it is the same upstream and the same credential, what is known of them
+        stays known: the health, and a credential that was resolved."""
+        if type(self.settings) is not type(former.settings):
+            return
+        if self.settings.model_dump(exclude=_TUNING) != former.settings.model_dump(exclude=_TUNING):
+            return
+        former.health.breaker = self.health.breaker
+        self.health, self.credentials = former.health, former.credentials
+
     def _is_costly(self, checked: CheckedRequest) -> bool:
         return self.call_for(checked).hashes_body and len(checked.body) > _BUILT_INLINE_BYTES
 
@@ -103,15 +118,16 @@ class Account:
         is_newly_disabled = before < after == math.inf
         if not (has_left or is_newly_disabled):
             return None
-        self._was_out = True
+        health.was_out = True
         return AccountChange(self.name, change, health.reason, None if health.is_disabled else after - now)
 
     def note_success(self) -> AccountChange | None:
         """An attempt was answered. Returns the change if it is the first since the account came back into rotation."""
-        self.health.succeed()
-        if not self._was_out or self.health.available_at() > trio.current_time():
+        health = self.health
+        health.succeed()
+        if not health.was_out or health.available_at() > trio.current_time():
             return None
-        self._was_out = False
+        health.was_out = False
         return AccountChange(self.name, Change.BACK)
 
 

@@ -1,14 +1,15 @@
-"""Who gets a slot next: selection among accounts, the queue in front of them, and the slot itself.
+"""Who gets a slot next: the queue in front of the accounts, and the lease of a slot.
 
 ::
 
-    acquire ──free slot──────────────────────────► Lease ── `with turn:` ── the slot is held ── given back
-        └─ Waiter in the queue ── dispatch() reserves ──┘                          └── dispatch() ──► next waiter
+    acquire ──free slot──────────────────────────► Lease ── `with lease:` ── the slot is held ── given back
+        └─ _Waiter in the queue ── _dispatch reserves ──┘                            └── _dispatch ──► next waiter
 
 One synchronous function, ``_dispatch``, hands out free slots, first come first served among the requests that an
-account can serve. It runs when something changed: a slot came back, a waiter left, a cool-down ended. Nothing polls.
+account can serve. It runs when something changed: a slot came back, a waiter left, a cool-down ended, an account or its
+capacity is another. Nothing polls.
 
-A slot that is handed to a waiter is *reserved* until that waiter's task runs again and enters its turn; only then is
+A slot that is handed to a waiter is *reserved* until that waiter's task runs again and enters its lease; only then is
 it in use. So at every scheduler step the slots in use are exactly the attempts that live, and a waiter that was
 cancelled in that very moment gives its reservation to the next one instead of taking it along.
 """
@@ -25,11 +26,11 @@ import trio
 from relay_trio.errors import NotFound, NoUsableAccount, QueueFull
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from relay_trio.pool.account import Account
-    from relay_trio.pool.slots import SlotTable
+    from relay_trio.pool.policy import LeastLoaded
+    from relay_trio.pool.pool import Pool
 
 _PATTERN_CACHE_SIZE = 1024
 """Model names whose accounts are remembered. Clients choose the names, so the memory of them has a bound."""
@@ -37,9 +38,9 @@ _PATTERN_CACHE_SIZE = 1024
 
 @dataclass(slots=True)
 class SlotRequest:
-    """What one request asks of the pool.
+    """What one request needs of the pool.
 
-    ``order`` is its place in the line, kept over all its attempts; ``tried`` names the accounts that failed it.
+    ``order`` is its place in the queue, kept over all its attempts; ``tried`` names the accounts that it was sent to.
     ``is_pinned``: the request is about something that lives in one account (a batch), so it always goes to the same.
     """
 
@@ -61,16 +62,16 @@ class AdmissionStatistics:
 
 
 class _Waiter:
-    __slots__ = ("account", "awake", "timer", "want")
+    __slots__ = ("account", "awake", "timer", "wanted")
 
-    def __init__(self, want: SlotRequest) -> None:
-        self.want = want
+    def __init__(self, wanted: SlotRequest) -> None:
+        self.wanted = wanted
         self.awake = trio.Event()
         self.timer = trio.CancelScope()
         self.account: Account | None = None  # set by _dispatch: a slot of it is reserved for this waiter
 
     def __lt__(self, other: _Waiter) -> bool:
-        return self.want.order < other.want.order
+        return self.wanted.order < other.wanted.order
 
 
 class Lease:
@@ -96,24 +97,23 @@ class Lease:
 
 
 class Admission:
-    """The pool's door."""
+    """Leases slots of the pool's accounts. ``max_waiting``: how many requests may wait for one."""
 
-    def __init__(self, accounts: Sequence[Account], slots: SlotTable, *, max_waiting: int) -> None:
-        self.accounts = tuple(accounts)
-        self._slots = slots
+    def __init__(self, pool: Pool, policy: LeastLoaded, *, max_waiting: int) -> None:
         self.max_waiting = max_waiting
+        self._pool = pool
+        self._slots = pool.slots
+        self._policy = policy
         self._waiters: list[_Waiter] = []
-        self._reserved: dict[str, int] = dict.fromkeys((account.name for account in accounts), 0)
-        self._last_used: dict[str, int] = dict.fromkeys(self._reserved, 0)
-        self._uses = 0
         self._orders = 0
         self._entered = self._granted = self._left = 0
         self._by_model: dict[tuple[str | None, str | None], tuple[Account, ...]] = {}
+        pool.on_change(self._accounts_changed)
 
     # --- what a request does --------------------------------------------------------------------------------------
 
     def new_request(self, model: str | None, operation: str | None = None, *, is_pinned: bool = False) -> SlotRequest:
-        """A place in the line.
+        """A place in the queue.
 
         Raises:
             NotFound: no account serves the model, or the operation.
@@ -126,32 +126,36 @@ class Admission:
         return SlotRequest(model, operation, self._orders, is_pinned)
 
     def serves(self, model: str, operation: str) -> bool:
-        """Whether any account could be asked, now or later."""
+        """Whether any account can serve it, now or later."""
         return bool(self._serving(model, operation))
 
-    def acquire_nowait(self, want: SlotRequest) -> Lease | None:
-        """A reserved slot if one is free and nobody waits; enter the turn at once. None: ``acquire``."""
-        account = None if self._waiters else self._best(want)
+    def has_candidate(self, wanted: SlotRequest) -> bool:
+        """Whether an account that was not tried yet could still serve ``wanted``, now or after a cool-down."""
+        return any(not account.health.is_disabled for account in self._candidates(wanted))
+
+    def acquire_nowait(self, wanted: SlotRequest) -> Lease | None:
+        """A lease if a slot is free and nobody waits; enter it at once. None: ``acquire``."""
+        account = None if self._waiters else self._best(wanted)
         if account is None:
             return None
         self._entered += 1
         self._granted += 1
-        self._reserved[account.name] += 1
+        self._reserve(account)
         return Lease(self, account)
 
-    async def acquire(self, want: SlotRequest) -> Lease:
-        """Wait until a slot is reserved for ``want``; enter the turn at once.
+    async def acquire(self, wanted: SlotRequest) -> Lease:
+        """Wait until a slot is reserved for ``wanted``; enter the lease at once.
 
         Raises:
             NoUsableAccount: every account left is out of rotation for longer than the caller's deadline.
             QueueFull: as many requests wait as may.
 
-        Cancelled here: atomic. The place in the line is gone, a slot that was just reserved goes to the next waiter.
+        Cancelled here: atomic. The place in the queue is gone, a slot that was just reserved goes to the next waiter.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._require_hope(want)
+        self._check_reachable(wanted)
         self._entered += 1
-        waiter = _Waiter(want)
+        waiter = _Waiter(wanted)
         insort(self._waiters, waiter)
         try:
             self._dispatch()
@@ -160,9 +164,9 @@ class Admission:
             while waiter.account is None:
                 with waiter.timer:
                     await waiter.awake.wait()
-                if waiter.account is None:  # the timer: a cool-down ended; or _dispatch saw that there is no hope left
-                    self._require_hope(want)
-                    waiter.timer = trio.CancelScope()
+                if waiter.account is None:  # a cool-down ended, or _dispatch saw no account that could ever serve it
+                    self._check_reachable(wanted)
+                    waiter.awake, waiter.timer = trio.Event(), trio.CancelScope()
                     self._dispatch()
         except BaseException:
             self._left += 1
@@ -171,82 +175,81 @@ class Admission:
         self._granted += 1
         return Lease(self, waiter.account)
 
-    # --- what an operator sees ------------------------------------------------------------------------------------
+    # --- what others report and see -------------------------------------------------------------------------------
 
-    def in_use(self, account: Account) -> int:
-        """Slots of ``account`` held now."""
-        return self._slots.in_use(account.name)
-
-    def can_ever_serve(self) -> bool:
-        """Whether any account is in rotation or will be."""
-        return any(not account.health.is_disabled for account in self.accounts)
-
-    def has_candidate(self, want: SlotRequest) -> bool:
-        """Whether an account that was not tried yet could still serve ``want``, now or after a cool-down."""
-        return any(not account.health.is_disabled for account in self._candidates(want))
+    def capacity_changed(self) -> None:
+        """The capacity of an account was raised or lowered: those who wait may get what became free."""
+        self._dispatch()
 
     def statistics(self) -> AdmissionStatistics:
-        waiting = len(self._waiters) + sum(self._reserved.values())  # woken, and not run since, is still waiting
+        waiting = len(self._waiters) + self._slots.total_reserved()  # woken, and not run since, is still waiting
         return AdmissionStatistics(waiting, self._entered, self._granted, self._left)
 
-    # --- the one owner of every count -----------------------------------------------------------------------------
+    # --- the one place that hands out slots -----------------------------------------------------------------------
+
+    def _accounts_changed(self) -> None:
+        self._by_model.clear()
+        self._dispatch()
 
     def _dispatch(self) -> None:
         """Reserve free slots for waiters, in order. Cheap when nobody waits, and when nothing is free."""
-        in_vain: set[tuple[object, ...]] = set()  # what found no slot in this round; reserving only makes it scarcer
+        starved: set[tuple[object, ...]] = set()  # what found no slot in this round; reserving only makes it scarcer
         for waiter in tuple(self._waiters):
-            want = waiter.want
-            kind = (want.model, want.operation, want.is_pinned, *sorted(want.tried))
-            if kind in in_vain:
+            wanted = waiter.wanted
+            kind = (wanted.model, wanted.operation, wanted.is_pinned, *sorted(wanted.tried))
+            if kind in starved:
                 continue
-            account = self._best(want)
+            account = self._best(wanted)
             if account is not None:
-                self._reserved[account.name] += 1
+                self._reserve(account)
                 self._waiters.remove(waiter)
                 waiter.account = account
                 waiter.awake.set()
-            elif self.has_candidate(want):
-                in_vain.add(kind)
+            elif self.has_candidate(wanted):
+                starved.add(kind)
             else:
-                waiter.awake.set()  # to find that out by itself
+                waiter.awake.set()  # its own task raises the error
         if self._waiters:
             self._waiters[0].timer.deadline = self._next_change()  # one timekeeper is enough
 
+    def _reserve(self, account: Account) -> None:
+        is_reserved = self._slots.reserve_nowait(account.name)
+        assert is_reserved, "the slot that was chosen is not free"
+
     def _take(self, account: Account) -> None:
-        self._reserved[account.name] -= 1
-        taken = self._slots.take_nowait(account.name, account.settings.max_concurrency)
-        assert taken, "a reserved slot was gone"
-        self._uses += 1
-        self._last_used[account.name] = self._uses
+        self._slots.take(account.name)
+        self._policy.used(account)
 
     def _give_back(self, account: Account) -> None:
         self._slots.give_back(account.name)
+        self._pool.lease_ended(account.name)
         self._dispatch()
 
     def _forget(self, waiter: _Waiter) -> None:
         if waiter.account is not None:
-            self._reserved[waiter.account.name] -= 1
+            self._slots.cancel_reservation(waiter.account.name)
+            self._pool.lease_ended(waiter.account.name)
             waiter.account = None
         else:
             self._waiters.remove(waiter)
         self._dispatch()
 
-    # --- selection ------------------------------------------------------------------------------------------------
+    # --- which accounts can be used -------------------------------------------------------------------------------
 
     def _serving(self, model: str | None, operation: str | None) -> tuple[Account, ...]:
         accounts = self._by_model.get((model, operation))
         if accounts is None:
-            accounts = tuple(account for account in self.accounts if account.serves(model, operation))
+            accounts = tuple(account for account in self._pool.accounts if account.serves(model, operation))
             if len(self._by_model) >= _PATTERN_CACHE_SIZE:
                 self._by_model.clear()
             self._by_model[model, operation] = accounts
         return accounts
 
-    def _candidates(self, want: SlotRequest) -> list[Account]:
-        accounts = self._serving(want.model, want.operation)
-        if want.is_pinned:
+    def _candidates(self, wanted: SlotRequest) -> list[Account]:
+        accounts = self._serving(wanted.model, wanted.operation)
+        if wanted.is_pinned:
             accounts = accounts[:1]
-        return [account for account in accounts if account.name not in want.tried]
+        return [account for account in accounts if account.name not in wanted.tried]
 
     def _available_at(self, candidates: list[Account]) -> list[tuple[float, Account]]:
         """When each candidate may be used. The last ones standing are never kept out by our own guess."""
@@ -255,27 +258,22 @@ class Admission:
             return times
         return [(account.health.available_at(waive_ejection=True), account) for account in candidates]
 
-    def _best(self, want: SlotRequest) -> Account | None:
-        """The least loaded account with a free slot, of the lowest ``priority`` that has one; ties go round."""
-        now = trio.current_time()
-        best: Account | None = None
-        best_rank: tuple[float, float, int] | None = None
-        for time, account in self._available_at(self._candidates(want)):
-            held = self._slots.in_use(account.name) + self._reserved[account.name]
-            if time > now or held >= account.settings.max_concurrency:
-                continue
-            load = (held + 1) / account.settings.weight
-            rank = (account.settings.priority, load, self._last_used[account.name])
-            if best_rank is None or rank < best_rank:
-                best, best_rank = account, rank
-        return best
+    def _best(self, wanted: SlotRequest) -> Account | None:
+        """The account to use now; None where no slot is free that could serve ``wanted``."""
+        now, slots = trio.current_time(), self._slots
+        return self._policy.choose(
+            (account, held)
+            for time, account in self._available_at(self._candidates(wanted))
+            if time <= now and (held := slots.held(account.name)) < slots.capacity(account.name)
+        )
 
-    def _require_hope(self, want: SlotRequest) -> None:
-        """
+    def _check_reachable(self, wanted: SlotRequest) -> None:
+        """Check that waiting until the caller's deadline can help.
+
         Raises:
-            NoUsableAccount: waiting until the caller's deadline cannot help.
+            NoUsableAccount: it cannot.
         """
-        times = [time for time, _ in self._available_at(self._candidates(want))]
+        times = [time for time, _ in self._available_at(self._candidates(wanted))]
         soonest = min(times, default=math.inf)
         if soonest == math.inf:
             raise NoUsableAccount("no account that serves this model is in rotation")
@@ -287,7 +285,7 @@ class Admission:
         """When a cool-down or an ejection ends next: a change that no task announces."""
         now = trio.current_time()
         return min(
-            (time for account in self.accounts for time in _changes(account) if time > now),
+            (time for account in self._pool.accounts for time in _changes(account) if time > now),
             default=math.inf,
         )
 

@@ -67,6 +67,8 @@ class Health:
         self._is_disabled = False
         self.reason = ""
         """Why it was taken out of rotation last."""
+        self.was_out = False
+        """Whether it was taken out of rotation, and has not answered since it came back."""
 
     @property
     def is_disabled(self) -> bool:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from relay_trio.config import Settings
     from relay_trio.config.current import CurrentSettings
     from relay_trio.pool.admission import Admission
+    from relay_trio.pool.pool import Pool
     from relay_trio.relay.events import Events
     from relay_trio.relay.live import LiveRequests
     from relay_trio.relay.retry import RetryBudget
@@ -20,6 +21,7 @@ class Relay:
     """One of each: what a request needs that is not its own."""
 
     current: CurrentSettings
+    pool: Pool
     admission: Admission
     client: UpstreamClient
     live: LiveRequests

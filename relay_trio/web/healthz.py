@@ -17,7 +17,7 @@ def unready_reason(core: Relay) -> str | None:
     """Why the relay should get no new work, in one closed vocabulary; None when it should."""
     if core.live.is_stopping:
         return "draining"
-    if not core.admission.can_ever_serve():
+    if not core.pool.can_ever_serve():
         return "no_usable_account"
     if not core.live.ledger_is_accepting:
         return "ledger_full"

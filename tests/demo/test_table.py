@@ -47,7 +47,7 @@ async def test_each_end_is_counted_in_its_column(tmp_path: Path) -> None:
 
 async def test_an_account_that_cools_down_says_why_and_how_long(tmp_path: Path) -> None:
     async with open_relay(settings(tmp_path)) as relay:
-        relay.core.admission.accounts[0].health.cool_down(trio.current_time(), 18.2, "the upstream answered 429")
+        relay.core.pool.accounts[0].health.cool_down(trio.current_time(), 18.2, "the upstream answered 429")
         account = AccountTable().lines(relay.core)[1]
     assert account.endswith("the upstream answered 429, 18 s left")
     assert " cooling " in account

@@ -273,7 +273,7 @@ async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, 
                 with case((status, call.__name__)):
                     seen = await trio.to_thread.run_sync(code_of, failing, through)
                     assert seen == await trio.to_thread.run_sync(code_of, failing, direct)
-                relay.relay.core.admission.accounts[0].health.succeed()
+                relay.relay.core.pool.accounts[0].health.succeed()
 
 
 async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(simulator: Simulator, relay: Harness) -> None:
@@ -292,7 +292,7 @@ async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(simulator: 
                 assert (await trio.to_thread.run_sync(code_of, failing, client))[0] == status
                 row = (await relay.rows())[-1]
                 assert (row["outcome"], row["code"], row["status"]) == (outcome, code, status)
-            relay.relay.core.admission.accounts[0].health.succeed()
+            relay.relay.core.pool.accounts[0].health.succeed()
 
 
 async def test_errors_of_the_relay_have_boto3s_classes(relay: Harness) -> None:
@@ -333,7 +333,7 @@ async def test_errors_of_bedrock_have_the_classes_that_claudes_client_knows(fold
                         await trio.to_thread.run_sync(call, client, "claude-sim")
                     assert raised.value.status_code == told
                     assert raised.value.body["request_id"].startswith("req_")  # type: ignore[index]
-                    harness.relay.core.admission.accounts[0].health.succeed()
+                    harness.relay.core.pool.accounts[0].health.succeed()
 
 
 async def test_an_account_with_an_api_key_or_a_temporary_pair_is_served_too(folder: Path) -> None:

@@ -54,7 +54,7 @@ async def one_account(folder: Path, simulator: Simulator, **sections: dict[str, 
 
 def state(harness: Harness, name: str) -> str:
     """What an operator sees of an account."""
-    found = next(a for a in harness.relay.core.admission.accounts if a.name == name)
+    found = next(a for a in harness.relay.core.pool.accounts if a.name == name)
     return found.health.statistics(trio.current_time()).state.value
 
 
@@ -166,7 +166,7 @@ async def test_every_form_of_retry_after_is_understood_or_replaced(
         assert (await send(harness)).status == 200
         if is_cooling is not None:
             assert (state(harness, "one") == "cooling") is is_cooling
-        health = harness.relay.core.admission.accounts[0].health.statistics(trio.current_time())
+        health = harness.relay.core.pool.accounts[0].health.statistics(trio.current_time())
         assert health.available_in_seconds <= harness.relay.settings.breaker.retry_after_max_seconds
 
 
@@ -271,7 +271,7 @@ async def test_the_requests_own_fault_is_passed_on_and_nobody_else_is_asked(
             row = await harness.row(answer.request_id)
             assert (row["outcome"], row["code"], row["attempts"]) == ("rejected_request", "SH", 1)
         assert state(harness, "one") == "ready"
-        assert harness.relay.core.admission.accounts[0].health.statistics(0.0).strikes == 0
+        assert harness.relay.core.pool.accounts[0].health.statistics(0.0).strikes == 0
 
 
 @pytest.mark.parametrize("fault", ["html:400", "big_error:400/1000000", "html:404", "big_error:500/5000000"])

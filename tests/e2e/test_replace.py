@@ -198,3 +198,29 @@ async def test_a_drain_lasts_as_long_as_the_settings_say_when_it_begins(folder: 
             answer = await client.read_answer()
             assert answer is not None
             assert answer.status == 529
+
+
+async def test_accounts_come_change_and_go_while_a_request_holds_one(folder: Path) -> None:
+    """The request ends with the account that it began with, which is gone then; the next one has the new list."""
+    async with (
+        open_holding() as old,
+        open_scripted() as new,
+        open_harness(folder, [account("one", old.base_url, max_concurrency=1)]) as harness,
+    ):
+        new.play = ANSWER
+        pool = harness.relay.core.pool
+        async with open_raw(harness.port) as first:
+            await first.send(request(message(stream=False)))
+            await until(lambda: len(old.requests) == 1)
+            (one,) = harness.relay.settings.account
+            two = type(one).model_validate(account("two", new.base_url, max_concurrency=7))
+            await harness.relay.replace(harness.relay.settings.model_copy(update={"account": (two,)}))
+            assert [account.name for account in pool.retiring] == ["one"]
+            assert (await ask(harness.port, request(message(stream=False)))).status == 200
+            old.let_go.set()
+            answer = await first.read_answer()
+            assert answer is not None
+            assert answer.status == 200
+        await until(lambda: not pool.retiring)
+        assert [(account.name, pool.slots.capacity(account.name)) for account in pool.accounts] == [("two", 7)]
+        assert [row["account"] for row in await harness.rows()] == ["one", "two"]

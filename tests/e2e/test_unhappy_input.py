@@ -528,7 +528,7 @@ async def test_secrets_and_prompts_are_nowhere_after_every_kind_of_end(simulator
         answer = await ask(relay.port, request(message(metadata={"user_id": PROMPT})))
         answers += [value for _, value in answer.headers] + [answer.body]
         for name in ("one", "two"):  # every fault is to meet a willing account
-            health = next(a for a in relay.relay.core.admission.accounts if a.name == name).health
+            health = next(a for a in relay.relay.core.pool.accounts if a.name == name).health
             health.__init__(relay.relay.settings.breaker)  # type: ignore[misc]
     for body in BODIES.values():
         answers.append((await ask(relay.port, request(body[:5000]))).body)

@@ -7,6 +7,8 @@ from typing import Any
 from relay_trio.pool.account import Account
 from relay_trio.pool.admission import Admission
 from relay_trio.pool.health import Health
+from relay_trio.pool.policy import LeastLoaded
+from relay_trio.pool.pool import Pool
 from relay_trio.pool.slots import SlotTable
 from relay_trio.settings import BreakerSettings, TimeoutSettings
 from relay_trio.vendors.claude.settings import ClaudeSettings
@@ -22,4 +24,4 @@ def make_account(name: str = "a", breaker: BreakerSettings | None = None, **chan
 
 def make_pool(*accounts: Account, max_waiting: int = 100) -> tuple[Admission, SlotTable]:
     slots = SlotTable()
-    return Admission(accounts, slots, max_waiting=max_waiting), slots
+    return Admission(Pool(accounts, slots), LeastLoaded(), max_waiting=max_waiting), slots

@@ -26,8 +26,8 @@ async def hold(admission: Admission, want: SlotRequest, log: list[object], relea
 
 def assert_at_rest(admission: Admission, slots: SlotTable) -> None:
     statistics = admission.statistics()
-    assert slots.total() == 0
-    assert sum(admission._reserved.values()) == 0
+    assert slots.total_in_use() == 0
+    assert slots.total_reserved() == 0
     assert statistics.waiting == 0
     assert statistics.entered == statistics.granted + statistics.left
 

@@ -518,7 +518,7 @@ def test_a_client_that_leaves_at_any_step_blames_no_account(name: str, script: S
 
     async def scenario(run: Run) -> None:
         async with open_harness(script, accounts=2) as harness:
-            for account in harness.core.admission.accounts:
+            for account in harness.core.pool.accounts:
                 account.health.strike(trio.current_time())
             client = harness.request()
             run.stage.client = client

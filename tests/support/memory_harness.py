@@ -24,6 +24,8 @@ from relay_trio.outcome import DisconnectReason, Word
 from relay_trio.pool.account import Account
 from relay_trio.pool.admission import Admission
 from relay_trio.pool.health import Health
+from relay_trio.pool.policy import LeastLoaded
+from relay_trio.pool.pool import Pool
 from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
 from relay_trio.relay.events import Events
@@ -258,7 +260,7 @@ class Harness:
         return Client(self.app, list(body_parts) or [body], **changes)
 
     def account(self, name: str) -> Account:
-        return next(account for account in self.core.admission.accounts if account.name == name)
+        return next(account for account in self.core.pool.accounts if account.name == name)
 
     @property
     def rows(self) -> list[LedgerRow]:
@@ -266,8 +268,8 @@ class Harness:
 
     def assert_at_rest(self) -> None:
         """Every promise about the end of a request, whatever ended it."""
-        assert self.slots.total() == 0, "a slot is still held"
-        assert sum(self.core.admission._reserved.values()) == 0, "a slot is still reserved"
+        assert self.slots.total_in_use() == 0, "a slot is still held"
+        assert self.slots.total_reserved() == 0, "a slot is still reserved"
         assert self.core.admission.statistics().waiting == 0, "somebody still waits"
         assert len(self.core.live) == 0, "a request is still live"
         assert self.ledger.open_rows == 0, "a row is still open"
@@ -279,7 +281,7 @@ class Harness:
 
     def assert_healthy(self, *, strikes: dict[str, int] | None = None) -> None:
         """No account was blamed beyond ``strikes``."""
-        for account in self.core.admission.accounts:
+        for account in self.core.pool.accounts:
             statistics = account.health.statistics(trio.current_time())
             assert statistics.strikes <= (strikes or {}).get(account.name, 0), f"{account.name} was blamed"
 
@@ -334,15 +336,15 @@ async def open_harness(script: Script, *, accounts: int = 1, slots: int = 1, **s
 
             async with open_upstream_client(open_stream=open_stream) as client:
                 ledger, table = MemoryLedger(), SlotTable()
-                pool = [
+                made = [
                     Account(a, provider_named(a.provider), a.timeouts_over(loaded.timeouts), Health(loaded.breaker))
                     for a in loaded.account
                 ]
-                admission = Admission(pool, table, max_waiting=loaded.queue.max_waiting)
+                pool = Pool(made, table)
+                admission = Admission(pool, LeastLoaded(), max_waiting=loaded.queue.max_waiting)
                 events = Events(on_error=_raise)
-                core = Relay(
-                    CurrentSettings(loaded), admission, client, LiveRequests(ledger, events), events, RetryBudget()
-                )
+                live = LiveRequests(ledger, events)
+                core = Relay(CurrentSettings(loaded), pool, admission, client, live, events, RetryBudget())
                 harness = Harness(core, table, ledger, client)
                 try:
                     yield harness

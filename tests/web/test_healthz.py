@@ -29,7 +29,7 @@ def stop(harness: Harness) -> None:
 
 
 def disable_all(harness: Harness) -> None:
-    for account in harness.core.admission.accounts:
+    for account in harness.core.pool.accounts:
         account.health.disable("the upstream answered 401")
 
 
