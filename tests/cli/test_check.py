@@ -12,7 +12,7 @@ import pytest
 from relay_trio.cli.check import check
 from relay_trio.keys.store import open_key_store
 from relay_trio.vendors.registry import PROVIDERS
-from tests.support.canned_upstream import API_KEY, account
+from tests.support.canned_upstream import API_KEY, account_toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def test_a_sound_file_is_shown_with_what_its_accounts_say(
     config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serve_upstream(200) as upstream:
-        config_file.write_text(account("claude-a", upstream.base_url) + KEY)
+        config_file.write_text(account_toml("claude-a", upstream.base_url) + KEY)
         assert check(config=config_file) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -42,7 +42,7 @@ def test_an_account_that_cannot_be_used_is_exit_1(
     config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str], status: int, text: str
 ) -> None:
     with serve_upstream(200) as good, serve_upstream(status) as bad:
-        config_file.write_text(account("good", good.base_url) + account("bad", bad.base_url) + KEY)
+        config_file.write_text(account_toml("good", good.base_url) + account_toml("bad", bad.base_url) + KEY)
         assert check(config=config_file) == 1
     out = capsys.readouterr().out
     assert "key accepted" in out
@@ -54,8 +54,8 @@ def test_problems_are_printed_at_once_and_nothing_is_asked(
 ) -> None:
     with serve_upstream(200) as upstream:
         config_file.write_text(
-            account("a", upstream.base_url).replace("= 16", '= "ten"')
-            + account("b", upstream.base_url).replace("anthropic", "antropic")
+            account_toml("a", upstream.base_url).replace("= 16", '= "ten"')
+            + account_toml("b", upstream.base_url).replace("anthropic", "antropic")
         )
         assert check(config=config_file) == 1
         assert upstream.requests == []
@@ -79,14 +79,14 @@ def test_without_any_key_a_loopback_relay_gets_a_hint(
     config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serve_upstream(200) as upstream:
-        config_file.write_text(account("claude-a", upstream.base_url))
+        config_file.write_text(account_toml("claude-a", upstream.base_url))
         assert check(config=config_file) == 0
     assert "relay-trio keys create NAME" in capsys.readouterr().err
 
 
 def test_without_any_key_a_public_relay_is_a_problem(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config_file.write_text(
-        '[server]\nlisteners = ["0.0.0.0:8400"]\nallow_insecure = true\n' + account("a", "http://127.0.0.1:9")
+        '[server]\nlisteners = ["0.0.0.0:8400"]\nallow_insecure = true\n' + account_toml("a", "http://127.0.0.1:9")
     )
     assert check(config=config_file) == 1
     assert "server.listeners[0]   0.0.0.0:8400 can be reached from elsewhere" in capsys.readouterr().err
@@ -94,7 +94,7 @@ def test_without_any_key_a_public_relay_is_a_problem(config_file: Path, capsys: 
 
 def test_check_leaves_no_database_behind(config_file: Path, serve_upstream: Served) -> None:
     with serve_upstream(200) as upstream:
-        config_file.write_text(account("claude-a", upstream.base_url) + KEY)
+        config_file.write_text(account_toml("claude-a", upstream.base_url) + KEY)
         check(config=config_file)
     assert [path.name for path in config_file.parent.iterdir()] == ["relay.toml"]
 
@@ -124,7 +124,7 @@ def test_a_database_of_a_newer_version_is_a_problem(config_file: Path, capsys: p
     path = config_file.parent / "relay.db"
     with open_key_store(path), closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 99")
-    config_file.write_text(account("a", "http://127.0.0.1:9"))
+    config_file.write_text(account_toml("a", "http://127.0.0.1:9"))
     assert check(config=config_file) == 1
     err = capsys.readouterr().err
     assert "  server.ledger   " in err
@@ -137,7 +137,7 @@ def test_keys_in_the_ledger_are_counted(
     with open_key_store(config_file.parent / "relay.db") as store:
         store.create("team-x")
     with serve_upstream(200) as upstream:
-        config_file.write_text(account("a", upstream.base_url))
+        config_file.write_text(account_toml("a", upstream.base_url))
         assert check(config=config_file) == 0
     out, err = capsys.readouterr()
     assert "  keys       0 in relay.toml, 1 in the ledger\n" in out

@@ -23,7 +23,7 @@ from relay_trio.simulator import SimulatorSettings, open_simulator
 from relay_trio.storage.lock import sole_writer
 from relay_trio.storage.schema import SCHEMA_VERSION
 from relay_trio.storage.sqlite import open_database, open_read_only
-from tests.support.canned_upstream import API_KEY, account
+from tests.support.canned_upstream import API_KEY, account_toml
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 KEY = "rt_canary_client_key"
 
 LOCAL = '[server]\nlisteners = ["127.0.0.1:0"]\n[admin]\nlistener = "127.0.0.1:0"\n'
-UPSTREAM = account("claude-a", "http://127.0.0.1:9")
+UPSTREAM = account_toml("claude-a", "http://127.0.0.1:9")
 CLIENT = f'[[key]]\nname = "team"\nsecret = "{KEY}"\n'
 
 
@@ -212,7 +212,7 @@ def codes(folder: Path) -> list[str]:
 
 def configure(config: Path, upstream_url: str, drain_seconds: float) -> None:
     server = LOCAL.replace("[admin]", f"drain_seconds = {drain_seconds}\n[admin]")
-    config.write_text(server + account("claude-a", upstream_url) + CLIENT)
+    config.write_text(server + account_toml("claude-a", upstream_url) + CLIENT)
     config.chmod(0o600)
 
 

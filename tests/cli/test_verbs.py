@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.canned_upstream import API_KEY, account
+from tests.support.canned_upstream import API_KEY, account_toml
 
 if TYPE_CHECKING:
     from tests.support.canned_upstream import Served
@@ -39,7 +39,7 @@ def test_from_an_empty_directory_to_a_key(tmp_path: Path, serve_upstream: Served
     assert relay_trio(tmp_path, "init").returncode == 1
 
     with serve_upstream(200) as upstream:
-        (tmp_path / "relay.toml").write_text(account("claude-a", upstream.base_url))
+        (tmp_path / "relay.toml").write_text(account_toml("claude-a", upstream.base_url))
         checked = relay_trio(tmp_path, "check")
     assert checked.returncode == 0, checked.stderr
     assert "key accepted" in checked.stdout

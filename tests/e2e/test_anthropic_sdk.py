@@ -15,7 +15,8 @@ import anthropic
 import pytest
 import trio
 
-from tests.support.socket_harness import KEY, OTHER_KEY, PROMPT, account, open_harness
+from tests.support.accounts import account
+from tests.support.socket_harness import KEY, OTHER_KEY, PROMPT, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable

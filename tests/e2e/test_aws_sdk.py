@@ -20,21 +20,13 @@ import trio
 from relay_trio.keys.access_pairs import AccessKeyPair
 from relay_trio.simulator import SimulatorSettings, open_simulator
 from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings
-from tests.support.aws_clients import (
-    PAIR,
-    REGION,
-    aws_client,
-    bedrock_account,
-    claude_client,
-    client_pair,
-    events_of,
-    open_bedrock_harness,
-)
+from tests.support.accounts import AWS_PAIR, REGION, bedrock_account
+from tests.support.aws_clients import aws_client, claude_client, client_pair, events_of
 from tests.support.cases import case
-from tests.support.socket_harness import KEY, OTHER_KEY, PROMPT
+from tests.support.socket_harness import KEY, OTHER_KEY, PROMPT, open_harness
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from relay_trio.simulator import ServedRequest, Simulator
@@ -46,20 +38,23 @@ MODEL = "anthropic.claude-sim-v1:0:input=31,cache_creation=7,cache_read=5,chunks
 ARN = f"arn:aws:bedrock:{REGION}:123456789012:inference-profile/eu.anthropic.claude-sim-v1:0"
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": PROMPT}]}]
 CONVERSED = [{"role": "user", "content": [{"text": PROMPT}]}]
-SIMULATORS = AccessKeyPair(**PAIR)
+SIMULATORS = AccessKeyPair(**AWS_PAIR)
 NAMES = {"claude-sim": "eu.anthropic.claude-sim-v1:0:input=31,cache_creation=7,cache_read=5,chunks=6"}
 
 
 @pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with open_simulator(SimulatorSettings(chunks=5, vendors=(BedrockSettings(region=REGION),))) as running:
-        yield running
+def simulator_settings() -> SimulatorSettings:
+    return SimulatorSettings(chunks=5, vendors=(BedrockSettings(region=REGION),))
 
 
 @pytest.fixture
-async def relay(simulator: Simulator, folder: Path) -> AsyncIterator[Harness]:
-    async with open_bedrock_harness(folder, bedrock_account("one", simulator.base_url, model_ids=NAMES)) as harness:
-        yield harness
+def accounts(simulator: Simulator) -> list[dict[str, object]]:
+    return [bedrock_account("one", simulator.base_url, model_ids=NAMES)]
+
+
+@pytest.fixture
+def sections() -> dict[str, Any]:
+    return {"breaker": {"enabled": False}}
 
 
 # --- the calls ----------------------------------------------------------------------------------------------------
@@ -326,7 +321,9 @@ async def test_errors_of_bedrock_have_the_classes_that_claudes_client_knows(fold
         name = {"claude-sim": f"anthropic.claude-sim-v1:0:fault={status}:none"}
         place = folder / str(status)
         place.mkdir()
-        async with open_bedrock_harness(place, bedrock_account("one", simulator.base_url, model_ids=name)) as harness:
+        async with open_harness(
+            place, [bedrock_account("one", simulator.base_url, model_ids=name)], breaker={"enabled": False}
+        ) as harness:
             with claude_client(harness) as client:
                 for call in (create, streamed):
                     with pytest.raises(kind) as raised:
@@ -342,13 +339,15 @@ async def test_an_account_with_an_api_key_or_a_temporary_pair_is_served_too(fold
     )
     temporary = {
         "access_key_id": "ASIAIOSFODNN7EXAMPLE",
-        "secret_access_key": PAIR["secret_access_key"],
+        "secret_access_key": AWS_PAIR["secret_access_key"],
         "session_token": "simulated-session-token",
     }
     async with open_simulator(settings) as simulator:
         for number, proof in enumerate(({"api_key": "ABSK-canary"}, temporary)):
             place = folder / str(number)
             place.mkdir()
-            async with open_bedrock_harness(place, bedrock_account("one", simulator.base_url, **proof)) as harness:
+            async with open_harness(
+                place, [bedrock_account("one", simulator.base_url, **proof)], breaker={"enabled": False}
+            ) as harness:
                 with aws_client(harness.url, await client_pair(harness)) as client:
                     await trio.to_thread.run_sync(converse_stream, client)

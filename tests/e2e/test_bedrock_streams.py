@@ -14,19 +14,13 @@ import trio
 import urllib3.exceptions
 from botocore.eventstream import EventStreamBuffer
 
-from tests.support.aws_clients import (
-    aws_client,
-    bedrock_account,
-    claude_client,
-    client_pair,
-    events_of,
-    open_bedrock_harness,
-)
+from tests.support.accounts import bedrock_account
+from tests.support.aws_clients import aws_client, claude_client, client_pair, events_of
 from tests.support.bedrock_frames import CLAUDE, CONVERSE, chunk, exception
 from tests.support.cases import case
 from tests.support.raw_client import message, open_raw, request
 from tests.support.scripted_upstream import End, Play, chunked, open_scripted
-from tests.support.socket_harness import PROMPT
+from tests.support.socket_harness import PROMPT, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +91,9 @@ async def test_a_cut_native_stream_raises_in_boto3(call: Any, frames: list[bytes
     """At every edge of a frame, where boto3 by itself notices nothing, and inside each."""
     whole = b"".join(frames)
     async with open_scripted() as upstream:
-        async with open_bedrock_harness(folder, bedrock_account("one", upstream.base_url)) as harness:
+        async with open_harness(
+            folder, [bedrock_account("one", upstream.base_url)], breaker={"enabled": False}
+        ) as harness:
             with aws_client(harness.url, await client_pair(harness)) as client:
                 upstream.play = event_stream([whole])
                 assert len(await trio.to_thread.run_sync(call, client)) == len(frames), "the control"
@@ -115,7 +111,7 @@ async def test_a_cut_translated_stream_raises_in_claudes_client(end: End, folder
     whole = b"".join(INVOKE)
     async with open_scripted() as upstream:
         account = bedrock_account("one", upstream.base_url, models=["*"])
-        async with open_bedrock_harness(folder, account) as harness:
+        async with open_harness(folder, [account], breaker={"enabled": False}) as harness:
             with claude_client(harness) as client:
                 upstream.play = event_stream([whole])
                 assert await trio.to_thread.run_sync(failure_of, partial(_final, client)) is None, "the control"
@@ -153,7 +149,9 @@ async def test_a_stream_that_dies_between_frames_gets_an_exception_and_no_end(ca
     """boto3's own parser reads the frame; the framing is left open all the same."""
     frames = CLAUDE if call.startswith("invoke") else CONVERSE
     async with open_scripted() as upstream:
-        async with open_bedrock_harness(folder, bedrock_account("one", upstream.base_url)) as harness:
+        async with open_harness(
+            folder, [bedrock_account("one", upstream.base_url)], breaker={"enabled": False}
+        ) as harness:
             for end in End:
                 upstream.play = event_stream(frames[:2], end)
                 answer = await ask(harness.port, f"/model/{MODEL}/{call}")
@@ -167,7 +165,9 @@ async def test_a_stream_that_dies_between_frames_gets_an_exception_and_no_end(ca
 async def test_the_upstreams_own_exception_passes_once_and_the_stream_ends_as_it_did(folder: Path) -> None:
     frames = [*CLAUDE[:2], exception("throttlingException")]
     async with open_scripted() as upstream:
-        async with open_bedrock_harness(folder, bedrock_account("one", upstream.base_url)) as harness:
+        async with open_harness(
+            folder, [bedrock_account("one", upstream.base_url)], breaker={"enabled": False}
+        ) as harness:
             upstream.play = event_stream(frames)
             answer = await ask(harness.port, f"/model/{MODEL}/invoke-with-response-stream")
             assert (answer.body, answer.is_whole) == (b"".join(frames), True)
@@ -181,7 +181,7 @@ async def test_an_exception_in_a_translated_stream_is_told_at_once(folder: Path)
     frames = [*INVOKE[:2], exception("modelStreamErrorException"), *INVOKE[2:]]
     async with open_scripted() as upstream:
         account = bedrock_account("one", upstream.base_url, models=["*"])
-        async with open_bedrock_harness(folder, account) as harness:
+        async with open_harness(folder, [account], breaker={"enabled": False}) as harness:
             for pieces in ([b"".join(frames)], frames):
                 upstream.play = event_stream(pieces)
                 answer = await ask(harness.port, "/v1/messages", message(MODEL))

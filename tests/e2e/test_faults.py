@@ -17,9 +17,10 @@ import pytest
 import trio
 
 from relay_trio.simulator import SimulatorSettings, open_simulator
+from tests.support.accounts import ACCOUNT_KEYS, account
 from tests.support.raw_client import ask, envelope_error, message, open_raw, request
 from tests.support.scripted_upstream import chunked, open_scripted
-from tests.support.socket_harness import ACCOUNT_KEYS, account, open_harness, until
+from tests.support.socket_harness import open_harness, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

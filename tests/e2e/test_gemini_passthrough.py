@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.http import is_event_stream
+from tests.support.accounts import ACCOUNT_KEYS, gemini_account
 from tests.support.cases import case
 from tests.support.cuts import cuts
-from tests.support.google_clients import CONTENTS, gemini_account
+from tests.support.google_clients import CONTENTS
 from tests.support.raw_client import ask, open_raw, request
 from tests.support.scripted_upstream import chunked, open_scripted, sized
-from tests.support.socket_harness import ACCOUNT_KEYS, KEY, open_harness
+from tests.support.socket_harness import KEY, open_harness
 
 if TYPE_CHECKING:
     from pathlib import Path

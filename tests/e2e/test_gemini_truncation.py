@@ -13,9 +13,10 @@ import trio
 from google.genai import errors
 
 from relay_trio.wire.json_array import JsonArrayElements
+from tests.support.accounts import gemini_account
 from tests.support.cases import case
 from tests.support.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, event, pretty
-from tests.support.google_clients import CONTENTS, gemini_account, google_client
+from tests.support.google_clients import CONTENTS, google_client
 from tests.support.raw_client import open_raw, request
 from tests.support.scripted_upstream import End, chunked, open_scripted
 from tests.support.socket_harness import KEY, open_harness

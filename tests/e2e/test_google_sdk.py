@@ -16,11 +16,12 @@ import trio
 from google.genai import errors, types
 
 from relay_trio.simulator import SimulatorSettings, open_simulator
-from tests.support.google_clients import CONTENTS, gemini_account, google_client, vertex_account, vertex_client
+from tests.support.accounts import gemini_account, vertex_account
+from tests.support.google_clients import CONTENTS, google_client, vertex_client
 from tests.support.socket_harness import KEY, OTHER_KEY, open_harness
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from google import genai
@@ -40,18 +41,9 @@ ANY = types.ToolConfig(function_calling_config=types.FunctionCallingConfig(mode=
 
 
 @pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    """Its models cost what they are told, so the same each time."""
-    async with open_simulator(SimulatorSettings(chunks=5)) as running:
-        yield running
-
-
-@pytest.fixture
-async def relay(simulator: Simulator, folder: Path) -> AsyncIterator[Harness]:
-    """A relay with two accounts at the Gemini API."""
-    accounts = [gemini_account(name, simulator.base_url, number=number) for number, name in enumerate(("one", "two"))]
-    async with open_harness(folder, accounts) as harness:
-        yield harness
+def accounts(simulator: Simulator) -> list[dict[str, object]]:
+    """Two at the Gemini API."""
+    return [gemini_account(name, simulator.base_url, number=number) for number, name in enumerate(("one", "two"))]
 
 
 # --- what its user sees -------------------------------------------------------------------------------------------

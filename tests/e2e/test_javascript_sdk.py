@@ -15,15 +15,15 @@ import pytest
 import trustme
 
 from relay_trio.keys.access_pairs import AccessKeyPair
-from relay_trio.simulator import SimulatorSettings, open_simulator
+from relay_trio.simulator import SimulatorSettings
 from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings
 from tests.e2e.javascript import JavaScript, install
-from tests.support.aws_clients import PAIR, REGION, bedrock_account, client_pair, open_bedrock_harness
+from tests.support.accounts import AWS_PAIR, REGION, bedrock_account
+from tests.support.aws_clients import client_pair
 from tests.support.cases import case
 from tests.support.socket_harness import PROMPT, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from relay_trio.simulator import Simulator
@@ -33,7 +33,7 @@ MODEL = "anthropic.claude-sim-v1:0:input=31,cache_creation=7,cache_read=5,chunks
 PACED = "anthropic.claude-sim-v1:0:chunks=50,pace=0.1"
 LATE = "anthropic.claude-sim-v1:0:delay=5"
 ARN = f"arn:aws:bedrock:{REGION}:123456789012:inference-profile/eu.anthropic.claude-sim-v1:0"
-SIMULATORS = AccessKeyPair(**PAIR)
+SIMULATORS = AccessKeyPair(**AWS_PAIR)
 BODY = json.dumps(
     {
         "anthropic_version": "bedrock-2023-05-31",
@@ -65,9 +65,8 @@ def javascript(authority: Path) -> JavaScript:
 
 
 @pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with open_simulator(SimulatorSettings(chunks=5, vendors=(BedrockSettings(region=REGION),))) as running:
-        yield running
+def simulator_settings() -> SimulatorSettings:
+    return SimulatorSettings(chunks=5, vendors=(BedrockSettings(region=REGION),))
 
 
 @pytest.fixture(params=HANDLERS)
@@ -76,14 +75,17 @@ def handler(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def relay(handler: str, simulator: Simulator, authority: Path, folder: Path) -> AsyncIterator[Harness]:
-    """A relay that speaks what ``handler`` asks of it."""
+def accounts(simulator: Simulator) -> list[dict[str, object]]:
+    return [bedrock_account("one", simulator.base_url)]
+
+
+@pytest.fixture
+def sections(handler: str, authority: Path) -> dict[str, Any]:
+    """The relay speaks what ``handler`` asks of it."""
     tls: dict[str, object] = {}
     if handler.endswith("https"):
         tls = {"tls_cert": str(authority / "certificate.pem"), "tls_key": str(authority / "key.pem")}
-    async with open_bedrock_harness(folder, bedrock_account("one", simulator.base_url), **tls) as harness:
-        assert harness.url.startswith(handler.rpartition(" ")[2] + "://")
-        yield harness
+    return {"breaker": {"enabled": False}, "server": tls}
 
 
 def call(operation: str, model: str = MODEL, *, name: str = "", **more: object) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 from typing import TYPE_CHECKING
 
+from tests.support.accounts import account
 from tests.support.cases import case
 from tests.support.cuts import cuts
 from tests.support.raw_client import RawClient, message, open_raw, request
 from tests.support.scripted_upstream import ScriptedUpstream, open_scripted, sized, stream
-from tests.support.socket_harness import account, open_harness
+from tests.support.socket_harness import open_harness
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.support.google_clients import gemini_account
+from tests.support.accounts import gemini_account
 from tests.support.socket_harness import KEY, open_harness
 
 if TYPE_CHECKING:

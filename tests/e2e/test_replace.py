@@ -11,9 +11,10 @@ from pydantic import SecretStr
 
 from relay_trio.config import ConfigError, Settings
 from relay_trio.keys.store import open_key_store
+from tests.support.accounts import account
 from tests.support.raw_client import ask, message, open_raw, request
 from tests.support.scripted_upstream import ScriptedUpstream, open_scripted, sized
-from tests.support.socket_harness import KEY, OTHER_KEY, account, open_harness, until
+from tests.support.socket_harness import KEY, OTHER_KEY, open_harness, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,10 +11,11 @@ import anthropic
 import pytest
 import trio
 
+from tests.support.accounts import account
 from tests.support.cases import case
 from tests.support.raw_client import envelope_error, message, open_raw, request
 from tests.support.scripted_upstream import End, open_scripted, stream
-from tests.support.socket_harness import KEY, PROMPT, account, open_harness
+from tests.support.socket_harness import KEY, PROMPT, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,11 @@ import pytest
 import trio
 
 from relay_trio.http import BaseAddress
+from tests.support.accounts import ACCOUNT_KEYS, account
 from tests.support.cases import case
 from tests.support.raw_client import RawClient, ask, message, open_raw, request
 from tests.support.scripted_upstream import open_scripted, sized
-from tests.support.socket_harness import ACCOUNT_KEYS, CANARIES, KEY, OTHER_KEY, PROMPT, account, open_harness
+from tests.support.socket_harness import CANARIES, KEY, OTHER_KEY, PROMPT, open_harness
 
 if TYPE_CHECKING:
     from pathlib import Path

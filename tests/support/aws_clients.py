@@ -1,8 +1,8 @@
-"""A relay with Bedrock accounts, and AWS's own clients configured for it."""
+"""AWS's own clients, and Claude's for Bedrock, configured for a relay."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -10,47 +10,21 @@ import boto3
 from botocore.config import Config
 
 from relay_trio.keys.access_pairs import AccessPairs
-from tests.support.socket_harness import KEY, open_harness
+from tests.support.accounts import REGION
+from tests.support.socket_harness import KEY, SIGV4_SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from relay_trio.keys.access_pairs import AccessKeyPair
     from tests.support.socket_harness import Harness
-
-REGION = "eu-central-1"
-MASTER = "canary-of-the-master-secret-0123456789"
-PAIR = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
-"""The example credentials that the simulator accepts."""
-
-
-def bedrock_account(name: str, base_url: str, **changes: object) -> dict[str, object]:
-    """One account as relay.toml would have it."""
-    plain = {"name": name, "provider": "bedrock", "region": REGION, "base_url": base_url, "max_concurrency": 4}
-    return plain | ({} if "api_key" in changes else PAIR) | changes
-
-
-@asynccontextmanager
-async def open_bedrock_harness(folder: Path, *accounts: dict[str, object], **server: object) -> AsyncIterator[Harness]:
-    """A running relay that takes signatures; ``server`` is more of its section. Cancelled here: destroys."""
-    sections: Any = {"server": {"sigv4_secret": MASTER} | server, "breaker": {"enabled": False}}
-    async with open_harness(folder, list(accounts), **sections) as harness:
-        yield harness
-        _assert_no_secret(folder, harness)
-
-
-def _assert_no_secret(folder: Path, harness: Harness) -> None:
-    for file in folder.iterdir():
-        assert PAIR["secret_access_key"].encode() not in file.read_bytes()
-    assert PAIR["secret_access_key"] not in harness.log.getvalue()
 
 
 async def client_pair(harness: Harness) -> AccessKeyPair:
     """The pair of the key that may use every model. Cancelled here: atomic."""
     key = await harness.relay.ring.find("cfg_all")
     assert key is not None
-    return AccessPairs(MASTER).pair_of(key)
+    return AccessPairs(SIGV4_SECRET).pair_of(key)
 
 
 @contextmanager

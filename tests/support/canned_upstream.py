@@ -78,7 +78,7 @@ def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "relay.toml"
 
 
-def account(name: str, base_url: str, extra: str = "") -> str:
+def account_toml(name: str, base_url: str, extra: str = "") -> str:
     return (
         f'[[account]]\nname = "{name}"\nprovider = "anthropic"\napi_key = "env:ANTHROPIC_API_KEY"\n'
         f'max_concurrency = 16\nbase_url = "{base_url}"\n{extra}'

@@ -1,4 +1,4 @@
-"""Accounts at Google's services, and Google's own client configured for a relay or for the simulator itself."""
+"""Google's own client, configured for a relay or for the simulator itself."""
 
 from __future__ import annotations
 
@@ -6,24 +6,9 @@ import google.oauth2.credentials
 from google import genai
 from google.genai import types
 
-from tests.support.socket_harness import ACCOUNT_KEYS, KEY
+from tests.support.socket_harness import KEY, PROMPT
 
-CONTENTS = [{"role": "user", "parts": [{"text": "canaryprompttext"}]}]
-"""``harness.PROMPT``, in Gemini's form."""
-
-
-def gemini_account(name: str, base_url: str, *, number: int = 0, **changes: object) -> dict[str, object]:
-    """One account as relay.toml would have it."""
-    secret = ACCOUNT_KEYS[number]
-    plain = {"name": name, "provider": "gemini", "api_key": secret, "base_url": base_url, "max_concurrency": 4}
-    return plain | changes
-
-
-def vertex_account(name: str, base_url: str, **changes: object) -> dict[str, object]:
-    """One account whose token a command prints."""
-    plain = {"name": name, "provider": "vertex", "base_url": base_url, "max_concurrency": 4}
-    where = {"project": "mine", "location": "europe-west4", "token_command": ["printf", ACCOUNT_KEYS[0]]}
-    return plain | where | changes
+CONTENTS = [{"role": "user", "parts": [{"text": PROMPT}]}]
 
 
 def google_client(url: str, *, key: str = KEY, version: str | None = None) -> genai.Client:

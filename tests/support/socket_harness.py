@@ -21,6 +21,7 @@ from relay_trio.config import Settings
 from relay_trio.observe import log as observe_log
 from relay_trio.observe.invariants import snapshot
 from relay_trio.server.drain import Drain
+from tests.support.accounts import ACCOUNT_KEYS, AWS_PAIR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,11 +34,13 @@ LIMIT_SECONDS = 25.0
 
 KEY = "rt_canary_client_key_4f1d"
 OTHER_KEY = "rt_canary_narrow_key_77aa"
-ACCOUNT_KEYS = ("sk-canary-account-one", "sk-canary-account-two")
 PROMPT = "canaryprompttext"
-"""Every secret and every prompt of these tests, so that one search finds any of them where none may be."""
+SIGV4_SECRET = "canary-of-the-master-secret-0123456789"
 
-CANARIES = tuple(text.encode() for text in (KEY, OTHER_KEY, *ACCOUNT_KEYS, PROMPT))
+CANARIES = tuple(
+    text.encode() for text in (KEY, OTHER_KEY, SIGV4_SECRET, *ACCOUNT_KEYS, AWS_PAIR["secret_access_key"], PROMPT)
+)
+"""Every secret and every prompt of these tests, so that one search finds any of them where none may be."""
 
 Row = dict[str, Any]
 
@@ -127,22 +130,21 @@ def _search(where: str, text: bytes) -> None:
         assert canary not in text, f"{canary!r} is in {where}"
 
 
-def account(name: str, base_url: str, *, number: int = 0, **changes: object) -> dict[str, object]:
-    """One account as relay.toml would have it."""
-    secret = ACCOUNT_KEYS[number]
-    plain = {"name": name, "provider": "anthropic", "api_key": secret, "base_url": base_url, "max_concurrency": 4}
-    return plain | changes
-
-
 @asynccontextmanager
 async def open_harness(
     folder: Path, accounts: list[dict[str, object]], **sections: dict[str, object]
 ) -> AsyncIterator[Harness]:
-    """A running relay; leaving it checks that it is at rest, without a defect, and that no canary got anywhere.
+    """A running relay, which takes signatures too; leaving it checks that it is at rest, without a defect, and that no
+    canary got anywhere.
 
     Cancelled here: destroys.
     """
-    server = {"listeners": ["127.0.0.1:0"], "ledger": str(folder / "relay.db"), "drain_seconds": 0.2}
+    server = {
+        "listeners": ["127.0.0.1:0"],
+        "ledger": str(folder / "relay.db"),
+        "drain_seconds": 0.2,
+        "sigv4_secret": SIGV4_SECRET,
+    }
     settings = Settings.model_validate(
         {
             "admin": {"listener": "127.0.0.1:0"},

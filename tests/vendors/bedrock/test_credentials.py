@@ -15,21 +15,22 @@ import pytest
 
 from relay_trio.errors import UpstreamRefused
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
-from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.bedrock.signing import AwsKeys
+from tests.support.accounts import account_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from relay_trio.vendors.bedrock.settings import BedrockSettings
 
 PAIR = {"access_key_id": "AKIAFIXED", "secret_access_key": "fixed"}
 ROLE = {"assume_role_arn": "arn:aws:iam::123456789012:role/relay"}
 
 
 def account(**changes: Any) -> BedrockSettings:
-    return BedrockSettings.model_validate(
-        {"name": "a", "provider": "bedrock", "region": "eu-central-1", "max_concurrency": 1, **changes}
-    )
+    settings: BedrockSettings = account_settings("bedrock", **{"region": "eu-central-1", **changes})
+    return settings
 
 
 @pytest.fixture

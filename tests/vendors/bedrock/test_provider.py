@@ -20,6 +20,7 @@ from relay_trio.vendors.bedrock.provider import exception_of
 from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.registry import PROVIDERS
 from relay_trio.wire.sigv4 import is_signature_of, parse_claim
+from tests.support.accounts import account_settings
 from tests.support.bedrock_frames import CLAUDE
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 
@@ -35,10 +36,9 @@ PATH = b"/model/eu.anthropic.m-v1%3A0/invoke"
 
 
 def account(**changes: Any) -> BedrockSettings:
-    proof = {} if "api_key" in changes else {"access_key_id": "AKIAFIXED", "secret_access_key": "fixed"}
-    return BedrockSettings.model_validate(
-        {"name": "a", "provider": "bedrock", "region": "eu-central-1", "max_concurrency": 1, **proof, **changes}
-    )
+    pair = {} if "api_key" in changes else {"access_key_id": "AKIAFIXED", "secret_access_key": "fixed"}
+    settings: BedrockSettings = account_settings("bedrock", **{"region": "eu-central-1", **pair, **changes})
+    return settings
 
 
 def incoming(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +14,11 @@ from relay_trio.errors import (
 )
 from relay_trio.http import ResponseHead, UpstreamRequest
 from relay_trio.vendors.claude.provider import Claude
-from relay_trio.vendors.claude.settings import ClaudeSettings
+from tests.support.accounts import account_settings
 from tests.support.vendor_calls import build_request, client_headers, new_reader
+
+if TYPE_CHECKING:
+    from relay_trio.vendors.claude.settings import ClaudeSettings
 
 CLAUDE = Claude()
 SSE = ResponseHead(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
@@ -23,9 +26,8 @@ JSON = ResponseHead(200, [(b"content-type", b"application/json")])
 
 
 def account(**changes: Any) -> ClaudeSettings:
-    return ClaudeSettings.model_validate(
-        {"name": "a", "provider": "anthropic", "api_key": "sk-secret", "max_concurrency": 1, **changes}
-    )
+    settings: ClaudeSettings = account_settings("anthropic", **{"api_key": "sk-secret", **changes})
+    return settings
 
 
 def incoming(

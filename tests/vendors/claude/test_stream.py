@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,13 +17,12 @@ from relay_trio.errors import (
     UpstreamErrorEvent,
     UpstreamRateLimited,
 )
-from relay_trio.http import ResponseHead, UpstreamRequest
+from relay_trio.http import ResponseHead
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.claude.provider import Claude
-from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
 from tests.support.cuts import cuts
-from tests.support.vendor_calls import build_request, new_reader
+from tests.support.vendor_calls import new_reader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,21 +34,10 @@ SSE = ResponseHead(200, [(b"content-type", b"text/event-stream; charset=utf-8")]
 JSON = ResponseHead(200, [(b"content-type", b"application/json")])
 
 
-def account(**changes: Any) -> ClaudeSettings:
-    return ClaudeSettings.model_validate(
-        {"name": "a", "provider": "anthropic", "api_key": "sk-secret", "max_concurrency": 1, **changes}
-    )
-
-
 def incoming(
     *headers: tuple[bytes, bytes], query: bytes = b"", path: bytes = b"/v1/messages", operation: str = "claude.messages"
 ) -> CheckedRequest:
     return CheckedRequest(operation, "POST", path, query, list(headers), b"{}", "m", True)
-
-
-def build(settings: ClaudeSettings, checked: CheckedRequest) -> UpstreamRequest:
-    credential = CLAUDE.credential(settings)
-    return build_request(CLAUDE, settings, checked, credential)
 
 
 def exact(expected: dict[str, int] | None) -> UsageStats | None:

@@ -18,14 +18,16 @@ from relay_trio.outcome import Phase, Word
 from relay_trio.usage import NO_USAGE, UsageStats
 from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.provider import Gemini, retry_delay
-from relay_trio.vendors.gemini.settings import GeminiSettings
 from relay_trio.vendors.gemini.stream import ArrayReader
+from tests.support.accounts import account_settings
 from tests.support.cuts import cuts
 from tests.support.gemini_answers import counts
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from relay_trio.vendors.gemini.settings import GeminiSettings
 
 GEMINI = Gemini()
 SSE = ResponseHead(200, [(b"content-type", b"text/event-stream")])
@@ -34,9 +36,8 @@ VERTEX_PATH = b"/v1beta1/projects/theirs/locations/theirs/publishers/google/mode
 
 
 def account(**changes: Any) -> GeminiSettings:
-    return GeminiSettings.model_validate(
-        {"name": "a", "provider": "gemini", "api_key": "AIza-account", "max_concurrency": 1, **changes}
-    )
+    settings: GeminiSettings = account_settings("gemini", **{"api_key": "AIza-account", **changes})
+    return settings
 
 
 def incoming(

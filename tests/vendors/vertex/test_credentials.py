@@ -20,20 +20,21 @@ from pydantic import SecretStr
 
 from relay_trio.errors import UpstreamRefused
 from relay_trio.vendors.vertex.credentials import access_token
-from relay_trio.vendors.vertex.settings import VertexSettings
+from tests.support.accounts import account_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from relay_trio.vendors.vertex.settings import VertexSettings
 
 CANARY = "canary-secret"
 ANSWER = {"access_token": "ya29.minted", "expires_in": 3600, "token_type": "Bearer"}
 
 
 def account(**changes: Any) -> VertexSettings:
-    return VertexSettings.model_validate(
-        {"name": "a", "provider": "vertex", "max_concurrency": 1, "project": "mine", "location": "global", **changes}
-    )
+    settings: VertexSettings = account_settings("vertex", **{"project": "mine", "location": "global", **changes})
+    return settings
 
 
 def command(code: str) -> list[str]:

@@ -13,6 +13,7 @@ from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.stream import ArrayReader
 from relay_trio.vendors.vertex.provider import Vertex
 from relay_trio.vendors.vertex.settings import VertexSettings
+from tests.support.accounts import account_settings
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 from tests.vendors.gemini.test_provider import JSON, VERTEX_PATH, incoming
 
@@ -24,7 +25,8 @@ VERTEX = Vertex()
 
 def account(**changes: Any) -> VertexSettings:
     where = {} if "api_key" in changes else {"project": "mine", "location": "europe-west4", "token_command": ["true"]}
-    return VertexSettings.model_validate({"name": "a", "provider": "vertex", "max_concurrency": 1, **where, **changes})
+    settings: VertexSettings = account_settings("vertex", **{**where, **changes})
+    return settings
 
 
 def build(settings: VertexSettings, checked: CheckedRequest) -> UpstreamRequest:
