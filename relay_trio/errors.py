@@ -1,4 +1,4 @@
-"""The error tree: whose fault it is, what the client is told, whether another account may be tried.
+"""The error tree: whose fault it is, what the client gets, whether another account may be tried.
 
 An error carries no phase: the same broken connection is ``SC``, ``SH`` or ``SD`` depending on how far the request had
 come, which only its owner knows (``outcome_in``). Cancellation is deliberately not in this tree: it is not an error
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ErrorKind(StrEnum):
-    """What the client is told, free of dialect: each dialect has one status and one type for each kind."""
+    """What is wrong, free of dialect: each dialect has one status and one type for each kind."""
 
     BAD_REQUEST = "bad_request"
     AUTHENTICATION = "authentication"
@@ -39,7 +39,7 @@ class RelayError(Exception):
     """Base of every error the relay raises on purpose.
 
     ``message`` is for the client. ``detail`` is for the operator (addresses, certificates): it is in ``str(error)`` and
-    in no answer. ``retry_after`` (seconds, or None) is what the client is told to wait.
+    in no answer. ``retry_after`` (seconds, or None) is how long the client is to wait.
     """
 
     kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL

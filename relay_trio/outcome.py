@@ -1,6 +1,6 @@
 """Who ended a request, and in which phase: the closed vocabulary of the ledger, the log and the metrics.
 
-The *word* tells an operator what to do about it; the two-letter *code* (HAProxy's idea) tells who ended the request
+The *word* says to an operator what to do about it; the two-letter *code* (HAProxy's idea) says who ended the request
 and how far it had come. Neither determines the other, so both are stored. Nothing here knows about trio or HTTP.
 """
 

@@ -1,1 +1,1 @@
-"""What is told to operators: one log line per ended request, and the invariants as they hold now."""
+"""What operators see: the log, the invariants as they hold now, and the tree of live tasks."""

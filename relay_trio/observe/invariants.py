@@ -66,7 +66,7 @@ def snapshot(core: Relay) -> dict[str, object]:
 
 
 def fd_count() -> int | None:
-    """Open file descriptors of this process, where the system tells."""
+    """Open file descriptors of this process, or None where the system does not say."""
     try:
         return len(os.listdir("/proc/self/fd"))
     except OSError:

@@ -1,4 +1,4 @@
-"""One upstream account: its settings, its provider, its health, its credential, and what it can be asked for."""
+"""One upstream account: its settings, its provider, its health, its credential, and what it serves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RENEWAL_SECONDS = 10.0
 
 @dataclass(eq=False, slots=True)
 class Account:
-    """``timeouts`` are the account's own over the global ones."""
+    """One account. ``timeouts`` are the general ones, with the account's own in place of the four it may set."""
 
     settings: AccountSettings
     provider: Provider[Any]
@@ -52,13 +52,14 @@ class Account:
         return self.settings.name
 
     def serves(self, model: str | None, operation: str | None = None) -> bool:
-        """Whether the provider can do it and one of the account's patterns matches; None stands for any."""
+        """Whether the provider has the operation and one of the account's patterns matches the model. None stands for
+        any."""
         if operation is not None and operation not in self.provider.calls:
             return False
         return model is None or is_match(model, self.settings.models)
 
     def call_for(self, checked: CheckedRequest) -> Call[Any]:
-        """How the account serves ``checked``; ``serves`` has said that it does."""
+        """How the account serves ``checked``, which it does (``serves``)."""
         return self.provider.calls[checked.operation]
 
     def build_nowait(self, checked: CheckedRequest) -> UpstreamRequest | None:

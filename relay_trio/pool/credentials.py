@@ -1,7 +1,7 @@
 """The credential of one account: taken from the configuration, or resolved in a thread and kept until it runs out.
 
-Whoever needs it while it is being resolved waits for that one resolution. It belongs to nobody's request: a client that
-leaves does not end it for the others.
+All requests that need it while it is being resolved wait for that one resolution, which runs in a task of its own: a
+client that leaves does not end it for the others.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from relay_trio.settings import AccountSettings
 
 _FRESH_SECONDS = 120.0
-"""A credential that runs out sooner is resolved again before it is used; until it does run out it serves all the same
-if that fails. Signed requests are good for five minutes."""
+"""A credential that runs out sooner is resolved again before it is used. If that fails, the old one serves until it has
+run out. (Signed requests are good for five minutes.)"""
 
 _RETRY_SECONDS = 2.0
-"""After a resolution that failed, how long the next requests are told the same without another one."""
+"""After a resolution that failed, how long the next requests get the same error without another try."""
 
 
 class CredentialCache:
@@ -45,8 +45,8 @@ class CredentialCache:
         return held if held is not None and held.expires_at > time.time() + _FRESH_SECONDS else None
 
     def forget(self) -> bool:
-        """The upstream refused it: resolve it again before it is used. False: it stands in the configuration, and only
-        an operator can change it."""
+        """Drop the credential, which the upstream refused: it is resolved again before the next use. Returns False for
+        one that stands in the configuration, which only an operator can change."""
         if self._resolve is None:
             return False
         self._held = None

@@ -27,7 +27,7 @@ class Change(StrEnum):
     """What happened to an account."""
 
     EJECTED = "ejected"  # failures in a row
-    COOLED_DOWN = "cooled_down"  # the upstream asked to be left alone, or the credential has to be resolved again
+    COOLED_DOWN = "cooled_down"  # the upstream named a time, or the credential has to be resolved again
     DISABLED = "disabled"  # the credential was refused; an operator has to act
     BACK = "back"  # the first attempt was answered since the account came back into rotation
 
@@ -62,7 +62,7 @@ class Health:
         self.breaker = breaker
         self._strikes = 0
         self._ejections = 0
-        self._cool_until = -math.inf  # the upstream asked for it: always honoured
+        self._cool_until = -math.inf  # named by the upstream: always honoured
         self._ejected_until = -math.inf  # our own guess: waived when no other account is left
         self._is_disabled = False
         self.reason = ""
@@ -76,18 +76,19 @@ class Health:
         return self._is_disabled
 
     def available_at(self, *, waive_ejection: bool = False) -> float:
-        """When the account may be used: a time in the past, in the future, or never (infinity)."""
+        """From when on the account may be used: a time of the trio clock, past or to come; infinity for never."""
         if self._is_disabled:
             return math.inf
         return self._cool_until if waive_ejection else max(self._cool_until, self._ejected_until)
 
     def succeed(self) -> None:
-        """An attempt was answered: strikes are forgotten."""
+        """An attempt was answered: the strikes and ejections so far no longer count."""
         self._strikes = 0
         self._ejections = 0
 
     def strike(self, now: float) -> None:
-        """An attempt failed by the upstream's fault. ``strikes`` in a row eject the account, longer each time."""
+        """An attempt failed by the upstream's fault. As many in a row as the breaker's ``strikes`` eject the account,
+        for longer each time."""
         if not self.breaker.enabled:
             return
         self._strikes += 1
@@ -99,7 +100,8 @@ class Health:
             self.reason = f"{self.breaker.strikes} failures in a row"
 
     def cool_down(self, now: float, seconds: float, reason: str) -> None:
-        """The upstream asked to be left alone for ``seconds`` (capped by ``retry_after_max_seconds``)."""
+        """Leave the account alone for ``seconds``, which the upstream named, such as 20.0. The setting
+        ``retry_after_max_seconds`` is the longest."""
         if not self.breaker.enabled:
             return
         seconds = min(max(seconds, 0.0), self.breaker.retry_after_max_seconds)
@@ -113,7 +115,7 @@ class Health:
         self.reason = reason
 
     def statistics(self, now: float) -> HealthStatistics:
-        """What to show."""
+        """The health as an operator sees it at the time ``now``."""
         wait = max(0.0, self.available_at() - now)
         state = AccountState.COOLING if wait else AccountState.READY
         if self._is_disabled:

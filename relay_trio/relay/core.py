@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """One of each: what a request needs that is not its own."""
+    """What a request needs that is not its own: one of each."""
 
     current: CurrentSettings
     pool: Pool

@@ -1,9 +1,9 @@
 """Time limits of one request: a scope with an error of its own, whose deadline moves with the progress.
 
-A limit is a plain cancel scope that turns its own expiry into the error the limit stands for. There is one for each
-stage of a request, not one for each chunk: ``arm`` moves the deadline, which costs a heap operation instead of a scope.
-The same scope is how the relay ends a request from outside (``end_with``): the request gets an error that it can still
-tell its client about, instead of a cancellation that it cannot.
+A limit is a plain cancel scope whose expiry becomes the error that the limit stands for. There is one for each stage
+of a request, not one for each chunk: ``arm`` moves the deadline, which costs a heap operation instead of a scope. The
+same scope is how the relay ends a request from outside (``end_with``): the request gets an error that it can still pass
+to its client, instead of a cancellation that it cannot.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Limit:
     """``with limit:`` raises ``limit.error`` when the armed deadline, or the request's total one, passes inside.
 
-    Only its own expiry is turned into an error; a cancellation from outside passes through untouched.
+    Only its own expiry becomes an error; a cancellation from outside passes through untouched.
     """
 
     def __init__(self, clock: RequestClock, seconds: float, reason: Callable[[], RelayError]) -> None:

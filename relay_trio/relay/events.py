@@ -3,11 +3,11 @@
 ::
 
     record ─ settled, rejected ─┐
-    attempt ─ ended, health ────┼─► Events ─► each observer in turn, synchronously
+    attempt ─ ended, health ────┼─► Events ─► each observer, one after the other
     web, server ─ rejected ─────┘
 
-An observer is called between two scheduler steps of the request that it hears of, so it must not block. One that raises
-hurts neither that request nor the observers after it: ``Events`` is the one place where this is caught, and reports it
+An observer is called in the middle of a request, synchronously, so it must not block. An observer that raises hurts
+neither that request nor the observers after it: ``Events`` is the one place where this is caught, counted, and reported
 as a defect of the relay.
 """
 
@@ -33,7 +33,7 @@ class Rejection:
     """A request that was answered with an error before it had a row. Nothing of what it sent is kept.
 
     ``kind``: the value of an ``ErrorKind``, or ``BAD_HEAD``. ``request_id``: what the client was given to quote; empty
-    where the head could not be read. ``reason``: what is wrong with such a head, in fixed words of the server's.
+    where the head could not be read. ``reason``: what is wrong with such a head, one of the server's fixed texts.
     """
 
     kind: str

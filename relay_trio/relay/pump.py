@@ -141,7 +141,7 @@ class _Stages:
         return checked, self._relay.admission.new_request(reading.model, operation.name, is_pinned=is_pinned)
 
     def _is_listed(self, operation: str, model: str) -> bool:
-        """Whether a model can be asked for: some account serves it, and the key may use it."""
+        """Whether the client can use a model: some account serves it, and its key allows it."""
         return is_match(model, self._request.key.models) and self._relay.admission.serves(model, operation)
 
     # --- Q C H D ---------------------------------------------------------------------------------------------------

@@ -83,13 +83,13 @@ class RequestRecord:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended, once the pump knows."""
+        """How the request ended, once the pump has said so."""
         return self._outcome
 
     # --- what the pump reports ------------------------------------------------------------------------------------
 
     def ended(self, outcome: Outcome) -> None:
-        """The pump knows how it ended."""
+        """The request has ended like this, whatever happens to it from now on."""
         self._outcome = outcome
 
     @contextmanager
@@ -106,12 +106,13 @@ class RequestRecord:
             self.row.release_ms = self._ms_since_end()
 
     def end_is_seen(self) -> None:
-        """Start of the release time, unless an earlier moment is known."""
+        """The attempt's end is known now: from here on is counted how long its release takes. Only the first call
+        counts."""
         if self.end_seen_at is None:
             self.end_seen_at = trio.current_time()
 
     def upstream_closed(self) -> None:
-        """The attempt's connection is closed or back in the pool."""
+        """The attempt's connection to the upstream is closed, or idle again."""
         self.row.upstream_close_ms = self._ms_since_end()
 
     def first_byte(self) -> None:
@@ -119,7 +120,7 @@ class RequestRecord:
         self.row.ttft_ms = self.ms_since(self.opened_at)
 
     def settle_usage(self) -> UsageStats:
-        """The tokens of the answer, now also in the row, with their price. Nothing is read any more."""
+        """Put the usage of the answer and its price into the row, once; nothing of the answer is read after that."""
         if not self._is_usage_settled:
             self._is_usage_settled = True
             self.row.usage = self.reader.finish() if self.reader is not None else NO_USAGE

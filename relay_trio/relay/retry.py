@@ -1,7 +1,7 @@
 """How many requests may be trying a further account at once.
 
-Without a bound, accounts that all fail are asked ``max_attempts`` times as often as clients ask, at the very moment
-when they can least bear it.
+Without a bound, accounts that all fail would get ``max_attempts`` times the requests of the clients, at the very moment
+when they can bear it least.
 """
 
 from __future__ import annotations

@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-def broken(told: dict[str, Any]) -> set[str]:
+def broken(shown: dict[str, Any]) -> set[str]:
     """The numbers of the invariants that do not hold."""
-    return {name.split()[0] for name, holds in told["invariants"].items() if not holds}
+    return {name.split()[0] for name, holds in shown["invariants"].items() if not holds}
 
 
 async def test_at_rest_everything_holds_and_nothing_is_held(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams, accounts=2) as harness:
-        told: dict[str, Any] = snapshot(harness.core)
-        assert told["ok"] is True
-        assert broken(told) == set()
-        assert list(told["accounts"]) == ["a", "b"]
-        assert told["requests"] == {"live": 0, "by_phase": {}, "rejected": {}}
-        assert told["observer_failures"] == 0
-        assert told["queue"] == {"waiting": 0, "entered": 0, "granted": 0, "left": 0}
-        assert told["ledger"] == {"open_rows": 0}
-        assert told["buffered_bytes"] == {"total": 0, "fullest_stream": 0}
-        assert told["upstream"] == {"calls": 0, "open_connections": 0, "idle_connections": 0}
-        assert told["tasks"] > 0
-        json.dumps(told, allow_nan=False)
+        shown: dict[str, Any] = snapshot(harness.core)
+        assert shown["ok"] is True
+        assert broken(shown) == set()
+        assert list(shown["accounts"]) == ["a", "b"]
+        assert shown["requests"] == {"live": 0, "by_phase": {}, "rejected": {}}
+        assert shown["observer_failures"] == 0
+        assert shown["queue"] == {"waiting": 0, "entered": 0, "granted": 0, "left": 0}
+        assert shown["ledger"] == {"open_rows": 0}
+        assert shown["buffered_bytes"] == {"total": 0, "fullest_stream": 0}
+        assert shown["upstream"] == {"calls": 0, "open_connections": 0, "idle_connections": 0}
+        assert shown["tasks"] > 0
+        json.dumps(shown, allow_nan=False)
 
 
 async def test_a_disabled_account_and_an_endless_wait_are_still_json(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
         harness.account("a").health.disable("401")
-        told: dict[str, Any] = snapshot(harness.core)
-        assert told["accounts"]["a"]["state"] == "auth_failed"
-        json.dumps(told, allow_nan=False)
+        shown: dict[str, Any] = snapshot(harness.core)
+        assert shown["accounts"]["a"]["state"] == "auth_failed"
+        json.dumps(shown, allow_nan=False)
 
 
 async def test_it_holds_at_every_step_of_a_request_with_a_fail_over(autojump_clock: MockClock) -> None:
@@ -62,9 +62,9 @@ async def test_it_holds_at_every_step_of_a_request_with_a_fail_over(autojump_clo
         def after_task_step(self, task: trio.lowlevel.Task) -> None:
             if self.is_on:
                 self.steps += 1
-                told: dict[str, Any] = snapshot(harness.core)
-                if not told["ok"]:
-                    wrong.append(broken(told))
+                shown: dict[str, Any] = snapshot(harness.core)
+                if not shown["ok"]:
+                    wrong.append(broken(shown))
 
     watch = Watch()
     async with open_harness(scripts.first_account_is_overloaded, accounts=2) as harness:
@@ -88,8 +88,8 @@ def lose_a_slot(harness: Harness) -> None:
 
 
 def forget_the_attempt(harness: Harness) -> None:
-    for exchange in harness.core.live:
-        exchange.attempt_account = None
+    for request in harness.core.live:
+        request.attempt_account = None
 
 
 def take_too_many(harness: Harness) -> None:
@@ -106,8 +106,8 @@ def leak_a_call(harness: Harness) -> None:
 
 
 def hoard_bytes(harness: Harness) -> None:
-    for exchange in harness.core.live:
-        exchange.response.held_bytes = CHANNEL_BYTES + LARGEST_READ_BYTES + 1
+    for request in harness.core.live:
+        request.response.held_bytes = CHANNEL_BYTES + LARGEST_READ_BYTES + 1
 
 
 def lose_a_waiter(harness: Harness) -> None:
@@ -137,9 +137,9 @@ async def test_a_count_that_is_tampered_with_is_found(
         await trio.sleep(2.5)
         assert snapshot(harness.core)["ok"] is True
         tamper(harness)
-        told: dict[str, Any] = snapshot(harness.core)
-        assert told["ok"] is False
-        assert broken(told) == numbers
+        shown: dict[str, Any] = snapshot(harness.core)
+        assert shown["ok"] is False
+        assert broken(shown) == numbers
         nursery.cancel_scope.cancel()
         if tamper is lose_a_slot:
             harness.slots._slots["a"].in_use += 1
@@ -151,9 +151,9 @@ async def test_a_full_stream_is_within_its_limit(autojump_clock: MockClock) -> N
         client.reads = trio.Event()
         nursery.start_soon(client.run)
         await trio.testing.wait_all_tasks_blocked()
-        told: dict[str, Any] = snapshot(harness.core)
-        assert told["ok"] is True
-        assert CHANNEL_BYTES <= told["buffered_bytes"]["fullest_stream"] <= CHANNEL_BYTES + LARGEST_READ_BYTES
+        shown: dict[str, Any] = snapshot(harness.core)
+        assert shown["ok"] is True
+        assert CHANNEL_BYTES <= shown["buffered_bytes"]["fullest_stream"] <= CHANNEL_BYTES + LARGEST_READ_BYTES
         client.leave()
 
 

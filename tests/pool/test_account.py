@@ -50,7 +50,7 @@ async def test_the_strike_that_ejects_is_a_change_and_those_before_it_are_none(a
     assert account.health.available_at() == trio.current_time() + 30
 
 
-async def test_an_account_that_cools_down_changes_once_however_often_it_is_asked_for_it(
+async def test_an_account_that_cools_down_changes_once_however_many_answers_say_so(
     autojump_clock: MockClock,
 ) -> None:
     """A hundred requests that were under way are a hundred answers of 429, and one change."""

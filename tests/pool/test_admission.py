@@ -1,4 +1,4 @@
-"""The pool's door: selection, first come first served, and slots that cannot be lost on the way."""
+"""Admission to the pool: selection, first come first served, and slots that cannot be lost on the way."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from relay_trio.pool.slots import SlotTable
 
 
-async def hold(admission: Admission, want: SlotRequest, log: list[object], release: trio.Event) -> None:
-    with await admission.acquire(want) as account:
-        log.append((want.order, account.name))
+async def hold(admission: Admission, wanted: SlotRequest, log: list[object], release: trio.Event) -> None:
+    with await admission.acquire(wanted) as account:
+        log.append((wanted.order, account.name))
         await release.wait()
 
 
@@ -41,18 +41,18 @@ async def test_the_least_loaded_account_is_chosen_by_weight_within_the_lowest_pr
         make_account("b", max_concurrency=9, weight=1),
         make_account("spare", max_concurrency=9, priority=1),
     )
-    turns = []
+    leases = []
     for _ in range(6):
-        turn = await admission.acquire(admission.new_request("m"))
-        turn.__enter__()
-        turns.append(turn)
+        lease = await admission.acquire(admission.new_request("m"))
+        lease.__enter__()
+        leases.append(lease)
     assert [slots.in_use(name) for name in ("a", "b", "spare")] == [4, 2, 0]
-    for turn in turns:
-        turn.__exit__(None, None, None)
+    for lease in leases:
+        lease.__exit__(None, None, None)
     assert_at_rest(admission, slots)
 
 
-async def test_equal_accounts_take_turns() -> None:
+async def test_equal_accounts_go_round() -> None:
     admission, _ = make_pool(make_account("a"), make_account("b"), make_account("c"))
     names = []
     for _ in range(6):
@@ -68,7 +68,7 @@ async def test_the_next_priority_serves_when_the_first_is_full() -> None:
             assert (first.name, second.name) == ("a", "spare")
 
 
-async def test_what_can_be_asked_for_is_known_without_asking() -> None:
+async def test_what_accounts_serve_is_known_without_a_slot() -> None:
     """For lists of models: also of an account that is full, or out of rotation."""
     account = make_account(models=["m-*"])
     account.health.disable("x")
@@ -93,13 +93,13 @@ async def test_a_pinned_request_always_goes_to_the_same_account() -> None:
 
 async def test_an_account_that_was_tried_is_not_tried_again() -> None:
     admission, _ = make_pool(make_account("a"), make_account("b"))
-    want = admission.new_request("m")
-    want.tried.add("a")
-    with await admission.acquire(want) as account:
+    wanted = admission.new_request("m")
+    wanted.tried.add("a")
+    with await admission.acquire(wanted) as account:
         assert account.name == "b"
-    want.tried.add("b")
+    wanted.tried.add("b")
     with pytest.raises(NoUsableAccount):
-        await admission.acquire(want)
+        await admission.acquire(wanted)
 
 
 # --- the queue ----------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ async def test_waiters_are_served_in_the_order_of_their_arrival(autojump_clock: 
     assert_at_rest(admission, slots)
 
 
-async def test_a_request_that_fails_over_keeps_its_place_in_the_line() -> None:
+async def test_a_request_that_fails_over_keeps_its_place_in_the_queue() -> None:
     admission, _ = make_pool(make_account("a"), make_account("b"))
     log: list[object] = []
     early, late = admission.new_request("m"), admission.new_request("m")
@@ -287,7 +287,7 @@ async def test_the_last_account_is_never_ejected() -> None:
             pass
 
 
-async def test_waiters_are_told_when_their_last_account_is_disabled() -> None:
+async def test_waiters_are_refused_when_their_last_account_is_disabled() -> None:
     account = make_account()
     admission, slots = make_pool(account)
     async with trio.open_nursery() as nursery:
@@ -319,10 +319,10 @@ async def test_no_storm_of_cancellations_loses_a_slot_or_breaks_a_cap(
     async def request() -> None:
         with trio.move_on_after(draw.uniform(0, 3)):
             try:
-                turn = await admission.acquire(admission.new_request(draw.choice(["x1", "y"])))
+                lease = await admission.acquire(admission.new_request(draw.choice(["x1", "y"])))
             except (QueueFull, NoUsableAccount):
                 return
-            with turn as account:
+            with lease as account:
                 live[account.name] += 1
                 try:
                     assert live == {name: slots.in_use(name) for name in live}

@@ -120,9 +120,9 @@ async def test_a_failure_is_an_error_without_secrets_and_is_not_repeated_for_eac
     provider = Renewing(answer)
     held = cache(provider)
     for _ in range(20):
-        with pytest.raises(UpstreamRefused) as told:
+        with pytest.raises(UpstreamRefused) as refused:
             await held.current()
-        assert CANARY not in str(told.value)
+        assert CANARY not in str(refused.value)
     assert provider.resolutions == 1
 
 

@@ -1,4 +1,4 @@
-"""One attempt at one account: what the upstream may do, what becomes of the account, and what the client is told."""
+"""One attempt at one account: what the upstream may do, what becomes of the account, and what the client gets."""
 
 from __future__ import annotations
 
@@ -178,12 +178,12 @@ async def test_what_is_between_us_and_the_upstream_is_hidden(autojump_clock: Moc
 # --- errors that are the client's ---------------------------------------------------------------------------------
 
 
-async def test_a_400_is_the_clients_and_no_other_account_is_asked(autojump_clock: MockClock) -> None:
+async def test_a_400_is_the_clients_and_no_other_account_is_tried(autojump_clock: MockClock) -> None:
     async with open_harness(refuses(400, INVALID, b"x-should-retry: false"), accounts=3) as harness:
         client = await served(harness, harness.request())
-        told = json.loads(client.body)
-        assert (client.status, told["error"]["message"]) == (400, "too many tokens")
-        assert told["request_id"] == harness.rows[0].request_id
+        answer = json.loads(client.body)
+        assert (client.status, answer["error"]["message"]) == (400, "too many tokens")
+        assert answer["request_id"] == harness.rows[0].request_id
         headers = client.sent[0]["headers"]
         assert header(headers, b"content-length") == str(len(client.body)).encode()
         assert [name for name, _ in headers].count(b"content-length") == 1
@@ -372,9 +372,9 @@ async def test_a_batch_is_never_taken_to_another_account(autojump_clock: MockClo
 
 async def test_a_batch_waits_for_its_account_though_others_are_free(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.answers, accounts=2) as harness:
-        turn = await harness.core.admission.acquire(harness.core.admission.new_request("m", is_pinned=True))
+        lease = await harness.core.admission.acquire(harness.core.admission.new_request("m", is_pinned=True))
         async with trio.open_nursery() as nursery:
-            with turn:
+            with lease:
                 nursery.start_soon(served, harness, client := harness.request(b"{}", **PINNED))
                 await trio.sleep(3)
                 assert client.status is None
@@ -540,7 +540,7 @@ def test_a_client_that_leaves_at_any_step_blames_no_account(name: str, script: S
 # --- another dialect ----------------------------------------------------------------------------------------------
 
 
-async def test_an_upstreams_error_is_told_in_the_clients_dialect(autojump_clock: MockClock) -> None:
+async def test_an_upstreams_error_comes_in_the_clients_dialect(autojump_clock: MockClock) -> None:
     """Status and body are translated; what the upstream's own clients would look at stays behind."""
     busy = refuses(503, b'{"message":"busy"}', b"x-amzn-errortype: ServiceUnavailableException:http://x/")
     async with open_harness(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as harness:

@@ -54,11 +54,11 @@ class Path:
 
 async def behind_another_request(harness: Harness, client: Client) -> None:
     """The only slot is held when the request comes, and given back while it waits."""
-    turn = await harness.core.admission.acquire(harness.core.admission.new_request("m"))
+    lease = await harness.core.admission.acquire(harness.core.admission.new_request("m"))
     async with trio.open_nursery() as nursery:
 
         async def holder() -> None:
-            with turn:
+            with lease:
                 await trio.sleep(1)
 
         nursery.start_soon(holder)

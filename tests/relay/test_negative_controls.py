@@ -49,8 +49,8 @@ def slot_in_the_handler(harness: Harness) -> QuartTrio:
 
     @app.route("/v1/messages", methods=["POST"])
     async def messages() -> Response:
-        turn = await core.admission.acquire(core.admission.new_request("m"))
-        account = turn.__enter__()
+        lease = await core.admission.acquire(core.admission.new_request("m"))
+        account = lease.__enter__()
 
         async def body() -> AsyncIterator[bytes]:
             try:
@@ -61,7 +61,7 @@ def slot_in_the_handler(harness: Harness) -> QuartTrio:
                     while data := await response.receive_some():
                         yield data
             finally:
-                turn.__exit__(None, None, None)
+                lease.__exit__(None, None, None)
 
         return Response(body(), content_type="text/event-stream")
 
@@ -89,12 +89,12 @@ def test_a_slot_that_changes_hands_between_handler_and_body_is_caught() -> None:
 def test_an_await_between_the_grant_and_its_block_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     sound = Admission.acquire
 
-    async def then_awaits(self: Admission, want: SlotRequest) -> Lease:
-        turn = await sound(self, want)
+    async def then_awaits(self: Admission, wanted: SlotRequest) -> Lease:
+        lease = await sound(self, wanted)
         await trio.lowlevel.checkpoint()
-        return turn
+        return lease
 
-    monkeypatch.setattr(Admission, "acquire_nowait", lambda self, want: None)
+    monkeypatch.setattr(Admission, "acquire_nowait", lambda self, wanted: None)
     monkeypatch.setattr(Admission, "acquire", then_awaits)
     with pytest.raises(ExplorationFailed, match="a slot is still reserved"):
         explore(scenario_of(STREAM, "cancel"), cancel_target, counted=(Steps.RUN,))
@@ -107,14 +107,14 @@ def test_an_await_between_the_grant_and_its_block_is_caught(monkeypatch: pytest.
 def test_a_release_that_awaits_is_caught_unless_it_is_shielded(is_shielded: bool) -> None:
     @asynccontextmanager
     async def lease(admission: Admission) -> AsyncIterator[None]:
-        turn = await admission.acquire(admission.new_request("m"))
-        turn.__enter__()
+        lease = await admission.acquire(admission.new_request("m"))
+        lease.__enter__()
         try:
             yield
         finally:
             with trio.CancelScope(shield=is_shielded):
                 await trio.lowlevel.checkpoint()  # a call to a store that counts slots elsewhere
-                turn.__exit__(None, None, None)
+                lease.__exit__(None, None, None)
 
     async def scenario(run: Run) -> None:
         async with open_harness(scripts.streams) as harness:

@@ -164,15 +164,15 @@ async def test_a_client_that_leaves_in_the_last_flush_has_exact_usage(autojump_c
 
 
 @pytest.mark.parametrize("script", [scripts.dies_midway, scripts.ends_without_its_last_event])
-async def test_a_stream_that_dies_midway_is_told_and_never_ended(autojump_clock: MockClock, script: object) -> None:
+async def test_a_stream_that_dies_midway_says_so_and_is_never_ended(autojump_clock: MockClock, script: object) -> None:
     async with open_harness(script) as harness:  # type: ignore[arg-type]
         client = await served(harness, harness.request())
         assert outcome(harness) == ("upstream_error", "SD")
         assert not client.is_finished
         assert client.body.endswith(b"\n\n")
         assert b"event: error\ndata: " in client.body
-        told = json.loads(client.body.rpartition(b"data: ")[2])
-        assert told["request_id"] == harness.rows[0].request_id
+        answer = json.loads(client.body.rpartition(b"data: ")[2])
+        assert answer["request_id"] == harness.rows[0].request_id
         assert harness.rows[0].usage.source is not UsageSource.NONE
 
 
@@ -209,9 +209,9 @@ async def test_exhausted_attempts_give_the_upstreams_own_status_and_error_with_o
     async with open_harness(scripts.is_overloaded, accounts=2) as harness:
         client = await served(harness, harness.request())
         assert client.status == 529
-        told = json.loads(client.body)
-        assert told["error"] == {"type": "overloaded_error", "message": "later"}
-        assert told["request_id"] == harness.rows[0].request_id
+        answer = json.loads(client.body)
+        assert answer["error"] == {"type": "overloaded_error", "message": "later"}
+        assert answer["request_id"] == harness.rows[0].request_id
         assert outcome(harness) == ("upstream_rate_limited", "SH")
         assert client.is_finished
 
