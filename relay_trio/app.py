@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ from relay_trio.web.admin import admin_app
 from relay_trio.web.app import client_app
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from relay_trio.config import Settings
     from relay_trio.keys.ring import KeyRing
@@ -66,6 +66,7 @@ class App:
     ring: KeyRing
     clients: ServerState
     operators: ServerState
+    _replacing: trio.Lock = field(default_factory=trio.Lock, init=False)
 
     @property
     def settings(self) -> Settings:
@@ -76,7 +77,8 @@ class App:
         """Let ``settings`` count from now on, in place of those before.
 
         What has begun goes on as it began: a request keeps its limits on time, a client's connection those that it was
-        accepted with, and a call its way to the upstream. Everything that begins later follows ``settings``.
+        accepted with, and a call its account and its way to the upstream. Everything that begins later follows
+        ``settings``.
 
         Raises:
             ConfigError: something differs that cannot change while the relay runs, or cannot be used. Nothing has
@@ -84,33 +86,23 @@ class App:
 
         Cancelled here: atomic.
         """
-        egress: Egress | None = None
-        problems = []
-        if settings.upstream != self.settings.upstream:
-            try:
-                egress = await trio.to_thread.run_sync(egress_of, settings.upstream)  # reads the certificates
-            except OSError as error:
-                problems.append(Problem("upstream.ca_file", f"cannot be used: {error.strerror or error}"))
-        problems += fixed_problems(self.settings, settings)
-        stored = self.ring.stored_names()
-        problems += [
-            Problem(f"key[{index}].name", "must be unique, and a key in the ledger has the same: revoke or rename one")
-            for index, key in enumerate(settings.key)
-            if key.name in stored
-        ]
-        if problems:
-            raise ConfigError(problems)
-        self._adopt(settings, egress)
+        async with self._replacing:
+            if problems := [*fixed_problems(self.settings, settings), *self._problems_of_keys(settings)]:
+                raise ConfigError(problems)
+            egress, accounts = await trio.to_thread.run_sync(_parts_of, settings, abandon_on_cancel=True)
+            if settings.upstream != self.settings.upstream:
+                self.core.client.use(egress)
+            self.core.current.value = settings
+            self.core.admission.max_waiting = settings.queue.max_waiting
+            self.core.pool.adopt(accounts)
+            self.ring.replace_static(settings.key)
+            self.clients.replace_limits(connection_limits(settings), socket_options(settings))
 
-    def _adopt(self, settings: Settings, egress: Egress | None) -> None:
-        """Nothing in here fails, and nothing waits."""
-        self.core.current.value = settings
-        self.core.admission.max_waiting = settings.queue.max_waiting
-        self.core.pool.adopt(_accounts(settings))
-        self.ring.replace_static(settings.key)
-        self.clients.replace_limits(connection_limits(settings), socket_options(settings))
-        if egress is not None:
-            self.core.client.use(egress)
+    def _problems_of_keys(self, settings: Settings) -> Iterator[Problem]:
+        stored = self.ring.stored_names()
+        for index, key in enumerate(settings.key):
+            if key.name in stored:
+                yield Problem(f"key[{index}].name", "must be unique, and a key in the ledger has the same: revoke it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +140,19 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
             on_bad_head=lambda reason: events.request_rejected(Rejection(BAD_HEAD, reason=reason)),
         )
         yield App(core, ledger, ring, clients, ServerState(admin_app(core), ConnectionLimits(), log_defect))
+
+
+def _parts_of(settings: Settings) -> tuple[Egress, list[Account]]:
+    """What settings are made into that takes time: certificates are read, and what an account signs with is imported.
+
+    Raises:
+        ConfigError: the certificates cannot be used.
+    """
+    try:
+        egress = egress_of(settings.upstream)
+    except OSError as error:
+        raise ConfigError([Problem("upstream.ca_file", f"cannot be used: {error.strerror or error}")]) from None
+    return egress, _accounts(settings)
 
 
 def _accounts(settings: Settings) -> list[Account]:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from relay_trio.config import ConfigError, Settings
 from relay_trio.keys.store import open_key_store
-from tests.support.accounts import account
+from tests.support.accounts import ACCOUNT_KEYS, account
 from tests.support.raw_client import ask, message, open_raw, request
 from tests.support.scripted_upstream import ScriptedUpstream, open_scripted, sized
 from tests.support.socket_harness import KEY, OTHER_KEY, open_harness, until
@@ -121,19 +121,21 @@ async def test_connections_have_the_limits_that_they_were_accepted_with(folder: 
 
 
 async def test_what_cannot_change_is_named_and_then_nothing_has_changed(folder: Path, tmp_path: Path) -> None:
-    """All of it at one time, whatever else differs."""
+    """All of it at one time, whatever else differs; and what can change but not be used, before anything does."""
     (tmp_path / "empty.pem").touch()
     async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         now = harness.relay.settings
         then = changed(
             harness,
-            server={"ledger": tmp_path / "other.db", "drain_seconds": 5.0},
-            upstream={"ca_file": tmp_path / "empty.pem"},
+            server={"ledger": tmp_path / "other.db", "listeners": (), "drain_seconds": 5.0},
             queue={"max_waiting": 0},
         )
         with pytest.raises(ConfigError) as caught:
             await harness.relay.replace(then)
-        assert [problem.path for problem in caught.value.problems] == ["upstream.ca_file", "server.ledger"]
+        assert [problem.path for problem in caught.value.problems] == ["server.listeners", "server.ledger"]
+        unusable = changed(harness, upstream={"ca_file": tmp_path / "empty.pem"}, queue={"max_waiting": 0})
+        with pytest.raises(ConfigError, match=r"upstream\.ca_file cannot be used"):
+            await harness.relay.replace(unusable)
         assert harness.relay.settings is now
         assert harness.relay.core.admission.max_waiting == now.queue.max_waiting
 
@@ -225,3 +227,89 @@ async def test_accounts_come_change_and_go_while_a_request_holds_one(folder: Pat
         await until(lambda: not pool.retiring)
         assert [(account.name, pool.slots.capacity(account.name)) for account in pool.accounts] == [("two", 7)]
         assert [row["account"] for row in await harness.rows()] == ["one", "two"]
+
+
+def with_accounts(harness: Harness, *tables: dict[str, object]) -> Settings:
+    """The relay's settings with these accounts in place of those before."""
+    accounts = Settings.model_validate({"account": tables}).account
+    return harness.relay.settings.model_copy(update={"account": accounts})
+
+
+async def test_an_account_that_goes_ends_what_it_has_begun_and_one_that_comes_serves_the_next(folder: Path) -> None:
+    """Both upstreams have seen one request; the request that began at the first had its answer from there."""
+    async with (
+        open_holding() as old,
+        open_scripted() as new,
+        open_harness(folder, [account("one", old.base_url)]) as harness,
+    ):
+        new.play = ANSWER
+        async with open_raw(harness.port) as first:
+            await first.send(request(message(stream=False)))
+            await until(lambda: len(old.requests) == 1)
+            await harness.relay.replace(with_accounts(harness, account("two", new.base_url, number=1)))
+            assert (await ask(harness.port, request(message(stream=False)))).status == 200
+            old.let_go.set()
+            answer = await first.read_answer()
+            assert answer is not None
+            assert answer.status == 200
+        assert [row["account"] for row in await harness.rows()] == ["one", "two"]
+        assert (len(old.requests), len(new.requests)) == (1, 1)
+
+
+async def test_who_waits_for_a_slot_gets_one_of_an_account_that_has_come(folder: Path) -> None:
+    async with open_holding() as old, open_scripted() as new:
+        busy = account("one", old.base_url, max_concurrency=1)
+        async with (
+            open_harness(folder, [busy]) as harness,
+            open_raw(harness.port) as first,
+            open_raw(harness.port) as second,
+        ):
+            new.play = ANSWER
+            await first.send(request(message(stream=False)))
+            await until(lambda: len(old.requests) == 1)
+            await second.send(request(message(stream=False)))
+            await until(lambda: harness.relay.core.admission.statistics().waiting == 1)
+            await harness.relay.replace(with_accounts(harness, busy, account("two", new.base_url, number=1)))
+            answer = await second.read_answer()
+            assert answer is not None
+            assert answer.status == 200
+            old.let_go.set()
+            assert await first.read_answer() is not None
+
+
+async def test_another_key_of_an_account_that_was_refused_brings_it_back(folder: Path) -> None:
+    """No restart: what was known of the former key does not concern the new one."""
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        upstream.play = sized([b"{}"], status=401, headers=[("content-type", "application/json")])
+        assert (await ask(harness.port, request(message(stream=False)))).status == 502
+        assert (await ask(harness.port, request(message(stream=False)))).status == 529
+        assert len(upstream.requests) == 1
+        upstream.play = ANSWER
+        await harness.relay.replace(with_accounts(harness, account("one", upstream.base_url, number=1)))
+        assert (await ask(harness.port, request(message(stream=False)))).status == 200
+        assert ACCOUNT_KEYS[1].encode() in upstream.requests[-1][0]
+
+
+async def test_the_breaker_of_an_account_follows_and_its_strikes_are_kept(folder: Path) -> None:
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        upstream.play = sized([b"{}"], status=500, headers=[("content-type", "application/json")])
+        await ask(harness.port, request(message(stream=False)))
+        await harness.relay.replace(changed(harness, breaker={"strikes": 2}))
+        [one] = harness.relay.core.pool.accounts
+        assert one.health.statistics(trio.current_time()).strikes == 1
+        await ask(harness.port, request(message(stream=False)))
+        assert one.health.statistics(trio.current_time()).reason == "2 failures in a row"
+
+
+async def test_of_two_writers_at_one_time_the_last_one_wins_in_every_part(folder: Path) -> None:
+    """Settings and the way to the upstreams are never of two of them."""
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        before = harness.relay.settings
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                settings = changed(harness, upstream={"user_agent": f"agent/{number}"}) if number % 2 else before
+                nursery.start_soon(harness.relay.replace, settings)
+        upstream.play = ANSWER
+        await ask(harness.port, request(message(stream=False)))
+        agent = f"user-agent: {harness.relay.settings.upstream.user_agent}\r\n".encode()
+        assert agent in upstream.requests[0][0]
