@@ -7,7 +7,6 @@ tables is checked over those that are sound.
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +24,7 @@ from relay_trio.config.problems import (
     problems_of,
     written,
 )
-from relay_trio.config.references import ReferenceResolver
+from relay_trio.config.references import ReferenceResolver, shared_mode
 from relay_trio.config.root import Settings, secret_keys
 from relay_trio.settings.account import AccountSettings
 from relay_trio.settings.sections import KeySettings, ServerSettings
@@ -202,8 +201,7 @@ class _Reading:
 
     def check_literal_secrets(self) -> None:
         """A secret may stand in relay.toml itself only where no one else can read that."""
-        mode = stat.S_IMODE(self._path.stat().st_mode)
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if (mode := shared_mode(self._path.stat())) is not None:
             for where in self._literals:
                 if where not in self._variables:
                     self.note(

@@ -6,6 +6,7 @@ command that repairs it, not used.
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.config.problems import Where
+
+HAS_MODES = os.name != "nt"
+"""Windows shows the same mode for every file; its access lists are not looked at."""
 
 LARGEST_FILE_BYTES = 65_536
 """A secret is a line, not a document: more than this is the wrong file."""
@@ -64,8 +68,7 @@ def read_private(path: Path) -> str:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"refers to {path}, which is not a file")
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            mode = stat.S_IMODE(status.st_mode)
+        if (mode := shared_mode(status)) is not None:
             raise ValueError(f"refers to {path}, which group or others may use (mode {mode:04o}): chmod 600 {path}")
         if status.st_size > LARGEST_FILE_BYTES:
             raise ValueError(f"refers to {path}, which is larger than {LARGEST_FILE_BYTES} bytes")
@@ -74,3 +77,9 @@ def read_private(path: Path) -> str:
         raise ValueError(f"refers to {path}, which cannot be read: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError:
         raise ValueError(f"refers to {path}, which is not UTF-8 text") from None
+
+
+def shared_mode(status: os.stat_result) -> int | None:
+    """The mode of a file that others than its owner may use; None for one that is private."""
+    is_shared = HAS_MODES and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return stat.S_IMODE(status.st_mode) if is_shared else None

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -27,7 +28,7 @@ import trio
 
 _RECEIVE_BYTES = 65536
 _HEAD_BYTES = 1024 * 1024
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Way(Enum):

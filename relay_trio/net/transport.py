@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,10 +34,10 @@ except ImportError:  # pragma: no cover - not on Windows
 RECEIVE_BYTES = 64 * 1024
 """Most bytes of one read."""
 
-_GATHERED_PIECES = 64
+_GATHERED_PIECES = 64 if hasattr(socket.socket, "sendmsg") else 1  # Windows has no sendmsg
 """Pieces that one system call sends at most; Linux takes 1,024 (``IOV_MAX``)."""
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 _TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8  # include/net/tcp_states.h
 
 

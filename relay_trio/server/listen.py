@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import errno
-import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,8 +29,16 @@ if TYPE_CHECKING:
     from relay_trio.server.drain import Drain
     from relay_trio.server.limits import ListenSettings
 
+try:
+    import resource
+except ImportError:  # Windows, where nothing bounds the number of sockets
+    resource = None  # type: ignore[assignment]
+
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """Out of file descriptors or memory: wait for connections to end instead of spinning (as trio.serve_listeners does)."""
+
+_MOST_CONNECTIONS = 65_536
+"""Where the system sets no limit."""
 
 ACCEPT_PAUSE_SECONDS = 0.1
 ACCEPT_BATCH = 16
@@ -154,5 +161,7 @@ async def _accept(
 
 def most_connections() -> int:
     """Half of the file descriptors this process may have: the other half is for upstreams, files and the rest."""
+    if resource is None:
+        return _MOST_CONNECTIONS
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft // 2, 16) if soft != resource.RLIM_INFINITY else 65_536
+    return max(soft // 2, 16) if soft != resource.RLIM_INFINITY else _MOST_CONNECTIONS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", re.ASCII)
@@ -70,6 +71,8 @@ def is_loopback_host(host: str) -> bool:
 
 
 def _unix_path(path: str) -> str:
+    if not hasattr(socket, "AF_UNIX"):
+        raise ValueError("must be host:port: this system has no unix sockets")
     if not path.startswith("/"):
         raise ValueError("must be an absolute path after unix:")
     if "\0" in path or len(path.encode("utf-8", "surrogateescape")) > _LONGEST_UNIX_PATH_BYTES:

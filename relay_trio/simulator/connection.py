@@ -11,11 +11,10 @@ that hangs up looks like. Sends go straight to the socket, so a paced chunk cost
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import socket
 import struct
-import termios
+import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -30,7 +29,14 @@ if TYPE_CHECKING:
     from relay_trio.simulator.request import Request
     from relay_trio.simulator.settings import SimulatorSettings
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _RECEIVE_BYTES = 65536
+_RESET_ON_CLOSE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 _MAX_PIPELINED = 16
 _RESET_WAIT_SECONDS = 1.0
 """A reset throws away what the client's kernel has not taken yet: it has so long to take it, and faults are exact."""
@@ -181,11 +187,17 @@ class Connection:
         with trio.move_on_after(_RESET_WAIT_SECONDS):
             while self._unsent_bytes():  # noqa: ASYNC110  # the kernel reports to nobody that it has sent
                 await trio.sleep(0.001)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close()
 
     def _unsent_bytes(self) -> int:
-        answer = fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        """What the client's kernel has not taken yet; 0 where the system does not say."""
+        if fcntl is None:
+            return 0
+        try:
+            answer = fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        except OSError:  # macOS, on a socket
+            return 0
         return int(struct.unpack("i", answer)[0])
 
     async def _linger(self) -> None:

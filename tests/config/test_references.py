@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay_trio.config import references
 from relay_trio.config.references import LARGEST_FILE_BYTES, ReferenceResolver, read_private
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ def test_any_text_may_be_a_reference(load_text: Load, tmp_path: Path) -> None:
 def test_a_missing_variable_is_named(problems_of: Problems) -> None:
     message = "refers to the environment variable NOPE, which is not set"
     assert problems_of(account=account_with("env:NOPE")) == {"account[0].api_key": message}
+
+
+def test_where_files_have_no_modes_they_are_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "HAS_MODES", False)
+    assert read_private(secret_file(tmp_path / "secret", mode=0o666)) == "sk-from-file"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601])

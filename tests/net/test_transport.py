@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from relay_trio.net import transport as transport_module
 from relay_trio.net.transport import SocketTransport, StreamTransport, transport_over
 
 if TYPE_CHECKING:
@@ -136,8 +137,12 @@ async def test_a_socket_takes_a_small_request_at_once() -> None:
     transport.close()
 
 
-async def test_many_small_pieces_behind_a_full_socket_leave_in_order() -> None:
-    """More than one system call gathers, each cut anywhere."""
+@pytest.mark.parametrize("gathered", [transport_module._GATHERED_PIECES, 1], ids=["sendmsg", "no sendmsg"])
+async def test_many_small_pieces_behind_a_full_socket_leave_in_order(
+    gathered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than one system call gathers, each cut anywhere; Windows sends piece by piece."""
+    monkeypatch.setattr(transport_module, "_GATHERED_PIECES", gathered)
     near, far = await socket_pair()
     transport = transport_over(near)
     sent = bytearray()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from relay_trio.server import listen
 from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings
@@ -40,6 +41,11 @@ async def test_more_connections_than_allowed_wait_in_the_kernel() -> None:
             assert scope.cancelled_caught
             first.sock.close()
             assert (await third.response())[0] == 200
+
+
+def test_where_the_system_sets_no_limit_there_is_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "resource", None)
+    assert most_connections() == 65_536
 
 
 async def test_running_out_of_descriptors_pauses_accepting_and_recovers() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +70,12 @@ def test_loopback_hosts_are_this_machine_only(host: str) -> None:
 def test_every_other_host_may_be_reached_from_elsewhere(host: str) -> None:
     assert not is_loopback_host(host)
     assert Listener(host, 1).is_public
+
+
+def test_a_unix_socket_is_refused_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ValueError, match="no unix sockets"):
+        Listener.parse("unix:/run/relay.sock")
 
 
 def test_a_unix_socket_is_neither_public_nor_loopback() -> None:
