@@ -12,7 +12,7 @@ import trio.testing
 from relay_trio.observe import invariants
 from relay_trio.observe.invariants import LARGEST_READ_BYTES, fd_count, snapshot
 from relay_trio.relay.channel import CHANNEL_BYTES
-from tests.relay import scripts
+from tests.support import scripts
 from tests.support.memory_harness import Harness, open_harness
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word, ended_by_cl
 from relay_trio.pool.health import AccountChange, Change
 from relay_trio.relay.events import Rejection
 from relay_trio.usage import UsageSource, UsageStats
-from tests.relay import scripts
+from tests.support import scripts
 from tests.support.memory_harness import open_harness
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from relay_trio.pool.health import AccountState
 from relay_trio.relay.events import Observer
 from relay_trio.usage import UsageSource
 from tests.explorer import Run, Steps, explore
-from tests.relay import bedrock_scripts, scripts
+from tests.support import bedrock_scripts, scripts
 from tests.support.bedrock_frames import CLAUDE, exception
 from tests.support.memory_harness import HEAD, LAST_CHUNK, START, STREAM, TEXT, Client, Harness, chunk, open_harness
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.relay import scripts
+from tests.support import scripts
 from tests.support.memory_harness import open_harness
 
 if TYPE_CHECKING:

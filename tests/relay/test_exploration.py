@@ -15,7 +15,7 @@ import trio.testing
 from relay_trio.errors import ShuttingDown
 from relay_trio.outcome import Word
 from tests.explorer import Run, Steps, cancel_target, explore
-from tests.relay import bedrock_scripts, gemini_scripts, scripts
+from tests.support import bedrock_scripts, gemini_scripts, scripts
 from tests.support.memory_harness import Harness, assert_client_was_not_deceived, open_harness
 
 if TYPE_CHECKING:

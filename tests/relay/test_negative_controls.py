@@ -21,8 +21,8 @@ from relay_trio.web.app import bare_app
 from relay_trio.web.asgi import RequestConnection
 from relay_trio.web.client_body import ClientBody
 from tests.explorer import ExplorationFailed, Run, Steps, cancel_target, explore
-from tests.relay import scripts
 from tests.relay.test_exploration import PATHS, Path, disconnect, scenario_of
+from tests.support import scripts
 from tests.support.memory_harness import open_harness
 
 if TYPE_CHECKING:

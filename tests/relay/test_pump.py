@@ -11,7 +11,7 @@ import trio.testing
 
 from relay_trio.errors import ShuttingDown
 from relay_trio.usage import UsageSource
-from tests.relay import scripts
+from tests.support import scripts
 from tests.support.memory_harness import STREAM, Client, Harness, assert_no_defect, open_harness
 
 if TYPE_CHECKING:

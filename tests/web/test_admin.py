@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from relay_trio.web.admin import admin_app
-from tests.relay import scripts
+from tests.support import scripts
 from tests.support.memory_harness import KEY, Client, Harness, open_harness
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from relay_trio.http import header
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.vendors.claude.dialect import ClaudeDialect
 from relay_trio.web.answers import error_answer, server_timing
-from tests.relay import scripts
+from tests.support import scripts
 from tests.support.client_requests import MemoryStream, make_request
 from tests.support.memory_harness import open_harness
 

@@ -15,7 +15,7 @@ from relay_trio.errors import BadRequest
 from relay_trio.http import header
 from relay_trio.observe.log import configure_log
 from relay_trio.web.app import bare_app
-from tests.relay import scripts
+from tests.support import scripts
 from tests.support.memory_harness import Client, open_harness
 
 if TYPE_CHECKING:

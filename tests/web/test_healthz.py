@@ -10,7 +10,7 @@ import pytest
 from relay_trio.ledger.writer import LedgerStatistics
 from relay_trio.web.admin import admin_app
 from relay_trio.web.healthz import as_json, unready_reason
-from tests.relay import scripts
+from tests.support import scripts
 from tests.support.memory_harness import Client, Harness, MemoryLedger, open_harness
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.relay.gemini_scripts import accounts
+from tests.support.gemini_scripts import accounts
 from tests.support.memory_harness import KEY, open_harness
 from tests.vendors.gemini.test_routes import LIST, asked, lists
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay_trio.http import header
-from tests.relay import bedrock_scripts
+from tests.support import bedrock_scripts
 from tests.support.memory_harness import open_harness
 from tests.vendors.claude.test_routes import asked, recording
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.relay.scripts import MESSAGE
 from tests.support.memory_harness import Harness, open_harness
+from tests.support.scripts import MESSAGE
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

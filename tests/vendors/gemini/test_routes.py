@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from relay_trio.http import header
-from tests.relay.gemini_scripts import BODY, accounts, streams, streams_an_array
-from tests.relay.scripts import MESSAGE
 from tests.support.gemini_answers import ARRAY, USAGE
+from tests.support.gemini_scripts import BODY, accounts, streams, streams_an_array
 from tests.support.memory_harness import KEY, Harness, assert_no_defect, open_harness
+from tests.support.scripts import MESSAGE
 from tests.vendors.claude.test_routes import recording
 
 if TYPE_CHECKING:
