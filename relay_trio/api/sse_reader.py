@@ -19,9 +19,6 @@ class SseFold(Protocol):
     or empty; it may be observed many times while it grows, and once more as a block.
     """
 
-    max_block_bytes: int
-    """The largest block that the fold looks at."""
-
     @property
     def error(self) -> UpstreamError | None:
         """The error that the upstream reported in one of the events, or None."""
@@ -29,11 +26,15 @@ class SseFold(Protocol):
     def observe_block(self, block: bytes) -> None:
         """Add one event. This is called for every event of a stream: most must cost no more than a search."""
 
+    def is_needed(self, beginning: bytes) -> bool:
+        """Whether a block of more than a megabyte, of which ``beginning`` is the beginning, is to be added at all. It
+        then comes without its long runs (``wire.long_runs``)."""
+
     def observe_tail(self, tail: bytes) -> None:
         """Add what the unfinished event says already."""
 
     def spoil(self) -> None:
-        """An event was larger than ``max_block_bytes`` and cannot be read: what it held is unknown."""
+        """An event was too large to be held (32 MB) and cannot be read: what it held is unknown."""
 
     def is_complete_with(self, tail: bytes) -> bool:
         """Whether a stream that ends with ``tail`` is complete."""
@@ -48,7 +49,7 @@ class SseReader:
     is_error_forwarded = True
 
     def __init__(self, fold: SseFold) -> None:
-        self._blocks = EventBlocks(fold.max_block_bytes)
+        self._blocks = EventBlocks(fold.is_needed)
         self._fold = fold
         self._observe = fold.observe_block
         self._oversized = 0

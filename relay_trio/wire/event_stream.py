@@ -10,8 +10,8 @@ CRCs, ``parse_frame`` reads one. ``EventStreamDecoder`` is both together. Why no
 quadratic in the size of one feed, it raises KeyError and struct.error on bad frames, and it says nothing about a
 frame that was cut.
 
-A frame larger than ``max_frame_bytes`` is checked, dropped and counted in ``oversized``: the stream is bytes to pass
-on first, and events to look at second. Beyond what the format allows, a frame is damage.
+A frame of more than ``long_runs.LARGE_BYTES`` is checked and dropped if it is one that ``is_needed`` does not want: the
+stream is bytes to pass on first, and events to look at second. Beyond what the format allows, a frame is damage.
 
 ``feed`` first returns the frames before a damage, raises only when there are none, and from then on always: so every
 cut of the same bytes gives the same frames. ``damage`` holds the error from the moment it is found.
@@ -26,17 +26,18 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 from zlib import crc32
 
+from relay_trio.wire.long_runs import LARGE_BYTES
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-MAX_FRAME_BYTES = 1024 * 1024
-"""The largest frame that is looked at. The largest seen in recordings is a thirtieth of it."""
+    from collections.abc import Callable, Mapping
 
 MAX_HEADERS_BYTES = 128 * 1024
 MAX_PAYLOAD_BYTES = 24 * 1024 * 1024
 """The format's own limits, as botocore and aws-c-event-stream enforce them."""
+
+_BEGINNING_BYTES = 256
+"""What ``is_needed`` is shown of a payload."""
 
 _PRELUDE = struct.Struct("!III")
 _CRC_BYTES = 4
@@ -95,12 +96,14 @@ class RawFrames:
     For a tee: bytes that hold whole frames cost one slice and two CRCs for each, and nothing is kept of them.
     """
 
-    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self.oversized = 0
-        """How many frames were dropped for their size."""
+    def __init__(self, is_needed: Callable[[bytes], bool] | None = None, *, large_bytes: int = LARGE_BYTES) -> None:
+        """``is_needed`` says by the beginning of a frame of more than ``large_bytes``, its headers and some of its
+        payload, whether anybody wants it; None: always."""
         self.damage: str | None = None
         """What is wrong with the stream, or None while nothing is."""
-        self._max_frame_bytes = max_frame_bytes
+        self._is_needed = is_needed
+        self._large_bytes = large_bytes
+        self._undecided = 0  # bytes of a large frame that have to be here before it is decided on
         self._kept = bytearray()  # of the unfinished frame: all, or of one that is dropped its last CRC
         self._missing = 0  # bytes of the unfinished frame, once its prelude is known
         self._crc: int | None = None  # running, of a frame that is dropped
@@ -136,10 +139,10 @@ class RawFrames:
             self._kept.clear()
         end = len(data)
         while end - position >= _PRELUDE.size:
-            total = _check_prelude(data, position)
-            if total > self._max_frame_bytes:
-                self.oversized += 1
-                self._missing, self._crc = total, 0
+            total, headers = _check_prelude(data, position)
+            if total > self._large_bytes:
+                self._missing = total
+                self._undecided = min(_PRELUDE.size + headers + _BEGINNING_BYTES, total)
                 position = self._continue(data, position, frames)
             elif total > end - position:
                 self._missing = total - (end - position)
@@ -161,6 +164,8 @@ class RawFrames:
             piece = piece[body:]
         self._kept += piece
         self._missing -= taken
+        if self._undecided and len(self._kept) >= self._undecided:
+            self._decide()
         if not self._missing:
             frame = bytes(self._kept)
             self._kept.clear()
@@ -172,14 +177,23 @@ class RawFrames:
                 self._crc = None
         return position + taken
 
+    def _decide(self) -> None:
+        """Drop the large frame, but for its checksum, if nobody wants it."""
+        kept = self._kept
+        beginning, self._undecided = bytes(kept[: self._undecided]), 0
+        if self._is_needed is not None and not self._is_needed(beginning):
+            body = len(kept) + self._missing - _CRC_BYTES
+            self._crc = crc32(kept[:body])
+            del kept[:body]
 
-def _check_prelude(data: bytes, position: int) -> int:
-    """The total length of the frame at ``position``."""
+
+def _check_prelude(data: bytes, position: int) -> tuple[int, int]:
+    """The total length of the frame at ``position``, and that of its headers."""
     total, headers, expected = _PRELUDE.unpack_from(data, position)
     if crc32(data[position : position + 8]) != expected:
         raise WireError("prelude checksum mismatch")
     _check_lengths(total, headers)
-    return int(total)
+    return total, headers
 
 
 def _check_lengths(total: int, headers: int) -> None:
@@ -249,13 +263,8 @@ def _parse_value(block: bytes, kind: int, start: int) -> tuple[HeaderValue, int]
 class EventStreamDecoder:
     """``feed(bytes) -> frames``: both layers together, for readers of every frame."""
 
-    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._raw = RawFrames(max_frame_bytes)
-
-    @property
-    def oversized(self) -> int:
-        """How many frames were dropped for their size."""
-        return self._raw.oversized
+    def __init__(self) -> None:
+        self._raw = RawFrames()
 
     @property
     def damage(self) -> str | None:

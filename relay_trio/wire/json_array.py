@@ -10,7 +10,8 @@ element. Elements are objects; anything else where one should begin is damage.
 
 It is a scanner, not a validator: an element ends where its braces, outside of strings, are balanced. Whether that is
 JSON, and how deep it is nested, is for the one who reads the element, within a bound that is known by then. An element
-larger than ``max_element_bytes`` is dropped and counted in ``oversized``.
+that grows beyond ``long_runs.LARGE_BYTES`` goes on without its long runs; one that is larger than ``max_element_bytes``
+all the same is dropped and counted in ``oversized``.
 
 ``feed`` first returns the elements before a damage, raises only when there are none, and from then on always: so every
 cut of the same bytes gives the same elements. ``damage`` holds the error from the moment it is found.
@@ -21,15 +22,13 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
+from relay_trio.wire.long_runs import LARGE_BYTES, MAX_BYTES, without_long_runs
 from relay_trio.wire.wire_error import WireError
 
 _STRING_REST = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'  # possessive: no memory per escape
 _TO_STRING_END = re.compile(_STRING_REST, re.DOTALL)
 _TO_BRACE = re.compile(rb'[^"{}]*+(?:"' + _STRING_REST + rb'"[^"{}]*+)*+', re.DOTALL)  # or to an unfinished string
 _SPACE = re.compile(rb"[ \t\r\n]*+")
-
-MAX_ELEMENT_BYTES = 8 * 1024 * 1024
-"""The largest element that is looked at: models answer with images, in base64, in one element."""
 
 
 class _Place(Enum):
@@ -60,7 +59,7 @@ _JOINTS = {
 class JsonArrayElements:
     """``feed(bytes) -> elements``: the bytes of each whole element, without the space around it."""
 
-    def __init__(self, max_element_bytes: int = MAX_ELEMENT_BYTES) -> None:
+    def __init__(self, max_element_bytes: int = MAX_BYTES) -> None:
         self.oversized = 0
         """How many elements were dropped for their size."""
         self.damage: str | None = None
@@ -68,6 +67,7 @@ class JsonArrayElements:
         self.is_array = False
         """Whether the opening bracket was seen."""
         self._max_element_bytes = max_element_bytes
+        self._large_bytes = LARGE_BYTES  # when the unfinished element is reduced
         self._place = _Place.START
         self._kept = bytearray()  # the unfinished element; of a dropped one, what was not scanned
         self._scanned = 0  # of what is kept
@@ -198,3 +198,12 @@ class JsonArrayElements:
         else:
             self._kept += source[begin:]
         self._scanned = scanned - begin
+        if len(self._kept) > self._large_bytes:
+            self._reduce()
+
+    def _reduce(self) -> None:
+        """Take the long runs out of what was scanned. It is tried again when there is twice as much."""
+        reduced = without_long_runs(self._kept[: self._scanned])
+        self._kept[: self._scanned] = reduced
+        self._scanned = len(reduced)
+        self._large_bytes = max(LARGE_BYTES, 2 * len(self._kept))

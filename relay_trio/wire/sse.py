@@ -4,18 +4,26 @@ Two layers, because metering looks at few events: ``EventBlocks`` cuts the strea
 lines, ``parse_block`` reads one block's fields. Lines end with LF, CR LF or CR (Gemini's streams use CR LF, a splitter
 on two LFs finds nothing in them).
 
-A block larger than ``max_block_bytes`` is dropped and counted in ``oversized``; the next blank line ends the damage.
-Nothing here raises: a stream is bytes to pass on first, and events to look at second.
+A block that grows beyond ``long_runs.LARGE_BYTES`` goes on without its long runs, or is dropped if it is one that
+``is_needed`` does not want. One that is larger than ``max_block_bytes`` all the same is dropped and counted in
+``oversized``; the next blank line ends the damage. Nothing here raises: a stream is bytes to pass on first, and events
+to look at second.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay_trio.wire.long_runs import LARGE_BYTES, MAX_BYTES, without_long_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BOM = b"\xef\xbb\xbf"
 
-MAX_BLOCK_BYTES = 1024 * 1024
-"""The largest event that is looked at. The largest seen in recordings is a tenth of it."""
+_BEGINNING_BYTES = 256
+"""What ``is_needed`` is shown of a block: the type of an event stands first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +37,13 @@ class Event:
 class EventBlocks:
     """Cuts a stream into blocks: the lines of one event, ends of line normalised to LF, without the blank line."""
 
-    def __init__(self, max_block_bytes: int = MAX_BLOCK_BYTES) -> None:
+    def __init__(self, is_needed: Callable[[bytes], bool] | None = None, *, max_block_bytes: int = MAX_BYTES) -> None:
+        """``is_needed`` says by the beginning of a large block whether anybody wants it; None: always."""
         self.oversized = 0
         """How many blocks were dropped for their size."""
+        self._is_needed = is_needed
         self._max_block_bytes = max_block_bytes
+        self._large_bytes = min(LARGE_BYTES, max_block_bytes + 1)  # when the tail is looked at for its size
         self._tail = bytearray()
         self._searched = 0  # no blank line begins before this offset of the tail
         self._after_cr = False
@@ -80,12 +91,24 @@ class EventBlocks:
             blocks.append(block)
 
     def _keep_tail(self) -> None:
-        if len(self._tail) > self._max_block_bytes + 1:  # one more byte may be the first LF of the blank line
-            if not self._is_skipping:
-                self.oversized += 1
-                self._is_skipping = True
-            del self._tail[:-1]
+        if len(self._tail) > self._large_bytes:
+            self._reduce_tail()
         self._searched = max(0, len(self._tail) - 1)
+
+    def _reduce_tail(self) -> None:
+        """Hold less of a large block, or nothing. It is tried again when the block has grown to twice its size."""
+        tail = self._tail
+        if not self._is_skipping and len(tail) > LARGE_BYTES:
+            if self._is_needed is None or self._is_needed(bytes(tail[:_BEGINNING_BYTES])):
+                tail[:-1] = without_long_runs(tail[:-1])  # the last byte may be the first LF of the blank line
+            else:
+                self._is_skipping = True
+        if not self._is_skipping and len(tail) > self._max_block_bytes + 1:
+            self.oversized += 1
+            self._is_skipping = True
+        if self._is_skipping:
+            del tail[:-1]
+        self._large_bytes = min(max(LARGE_BYTES, 2 * len(tail)), self._max_block_bytes + 1)
 
     def _normalise(self, data: bytes) -> bytes:
         if self._after_cr and data[:1] == b"\n":

@@ -15,8 +15,6 @@ BLOCKS = [b"data: one", b"event: two\ndata: 2", b"data: end"]
 class Notes:
     """A fold that writes down what it is given."""
 
-    max_block_bytes = 40
-
     def __init__(self) -> None:
         self.blocks: list[bytes] = []
         self.tails: list[bytes] = []
@@ -25,6 +23,10 @@ class Notes:
 
     def observe_block(self, block: bytes) -> None:
         self.blocks.append(block)
+
+    @staticmethod
+    def is_needed(beginning: bytes) -> bool:
+        return not beginning.startswith(b"data: unneeded")
 
     def observe_tail(self, tail: bytes) -> None:
         self.tails.append(tail)
@@ -90,8 +92,17 @@ def test_line_ends_after_the_last_event_are_no_unfinished_event() -> None:
 def test_an_event_too_large_to_read_spoils_the_fold_once_while_it_grows() -> None:
     notes = Notes()
     reader = SseReader(notes)
-    for _ in range(20):
-        reader.feed(b"data: large")
+    for _ in range(36):
+        reader.feed(b"data: large words" * 60_000)
     assert notes.spoiled == 1
     reader.feed(b"\n\n" + STREAM)
     assert (notes.spoiled, notes.blocks) == (1, BLOCKS)
+
+
+def test_a_large_event_that_the_fold_does_not_need_is_passed_over() -> None:
+    notes = Notes()
+    reader = SseReader(notes)
+    for _ in range(36):
+        reader.feed(b"data: unneeded words" * 60_000)
+    reader.feed(b"\n\n" + STREAM)
+    assert (notes.spoiled, notes.blocks) == (0, BLOCKS)

@@ -32,7 +32,7 @@ async def ask(client: RawClient, fault: str, *, stream: bool = True, spec: str =
 
 
 def events(body: bytes) -> list[str]:
-    blocks = EventBlocks(10**9).feed(body)
+    blocks = EventBlocks(max_block_bytes=10**9).feed(body)
     return [event.event for event in map(parse_block, blocks) if event is not None]
 
 

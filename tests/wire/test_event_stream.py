@@ -47,8 +47,8 @@ values = (
 )
 
 
-def frames_of(pieces: list[bytes], max_frame_bytes: int = 1 << 20) -> list[Frame]:
-    decoder = EventStreamDecoder(max_frame_bytes)
+def frames_of(pieces: list[bytes]) -> list[Frame]:
+    decoder = EventStreamDecoder()
     frames = [frame for piece in pieces for frame in decoder.feed(piece)]
     assert decoder.damage is None
     return frames
@@ -255,15 +255,24 @@ def test_lengths_that_no_frame_has_are_refused_with_the_prelude(total: int, head
         decoder.feed(prelude[11:])
 
 
-def test_a_frame_beyond_the_limit_is_dropped_and_counted_and_the_next_one_is_read() -> None:
-    small, large = encode_frame({}, b"1"), encode_frame({"n": 1}, b"x" * 50)
-    for limit, dropped in ((len(large) - 1, 1), (len(large), 0)):
-        for pieces in cuts(small + large + small):
-            decoder = EventStreamDecoder(limit)
-            frames = [frame for piece in pieces for frame in decoder.feed(piece)]
-            assert len(frames) == 3 - dropped
-            assert decoder.oversized == dropped
-            assert not decoder.is_mid_frame
+def never(beginning: bytes) -> bool:
+    return False
+
+
+def test_a_large_frame_that_nobody_needs_is_dropped_and_the_next_one_is_read() -> None:
+    small, large = encode_frame({}, b"1"), encode_frame({"n": 1}, b"x" * 500)
+    for large_bytes, is_needed, count in (
+        (len(large) - 1, never, 2),
+        (len(large), never, 3),
+        (0, lambda beginning: True, 3),
+        (0, None, 3),
+        (20, lambda beginning: beginning == large[: 12 + 7 + 256], 3),
+    ):
+        for pieces in cuts(small + large + small, drawn=5):
+            frames = RawFrames(is_needed, large_bytes=large_bytes)
+            found = [frame for piece in pieces for frame in frames.feed(piece)]
+            assert found == [small, large, small] if count == 3 else [small, small]
+            assert not frames.is_mid_frame
 
 
 def test_a_frame_that_is_dropped_is_checked_too() -> None:
@@ -272,33 +281,37 @@ def test_a_frame_that_is_dropped_is_checked_too() -> None:
         broken = frame[:at] + bytes((frame[at] ^ 1,)) + frame[at + 1 :]
         for pieces in cuts(broken, drawn=2):
             with pytest.raises(WireError, match="message checksum"):
-                [raw for frames in [RawFrames(40)] for piece in pieces for raw in frames.feed(piece)]
+                [raw for frames in [RawFrames(never, large_bytes=40)] for piece in pieces for raw in frames.feed(piece)]
 
 
 def test_a_frame_that_is_dropped_is_not_held() -> None:
-    frames = RawFrames(1000)
+    frames = RawFrames(never)
     wire = encode_frame({}, bytes(4_000_000))
     pieces = [wire[at : at + 1000] for at in range(0, len(wire), 1000)]
     tracemalloc.start()
     try:
         for piece in pieces:
-            frames.feed(piece)
+            assert not frames.feed(piece)
         assert tracemalloc.get_traced_memory()[1] < 20_000
     finally:
         tracemalloc.stop()
-    assert frames.oversized == 1
     assert not frames.is_mid_frame
+
+
+def test_the_largest_frame_that_the_format_allows_is_read() -> None:
+    frame = encode_frame({":event-type": "chunk"}, bytes(24 * 1024 * 1024))
+    assert RawFrames().feed(frame) == [frame]
 
 
 def test_a_cut_stream_ends_inside_a_frame_unless_it_was_cut_between_two() -> None:
     """boto3 reports nothing here: the relay has to see it."""
     frame = encode_frame({"a": "b"}, b"payload")
     wire = frame * 2
-    for limit in (1 << 20, 20):
+    for large_bytes in (1 << 20, 20):
         for length in range(len(wire) + 1):
-            decoder = EventStreamDecoder(limit)
-            decoder.feed(wire[:length])
-            assert decoder.is_mid_frame is (length % len(frame) != 0)
+            frames = RawFrames(never, large_bytes=large_bytes)
+            frames.feed(wire[:length])
+            assert frames.is_mid_frame is (length % len(frame) != 0)
 
 
 def test_a_tee_gets_the_bytes_of_each_frame() -> None:

@@ -187,6 +187,21 @@ def test_an_element_without_an_end_holds_no_more_than_the_limit(endless: bytes) 
     assert array.is_mid_element
 
 
+def test_an_element_with_an_image_is_held_without_it_and_what_stands_behind_it_is_read() -> None:
+    wire = b'[{"image": "\\u0041' + b"QUJD" * 10_000_000 + b'", "count": 12}, {"next": 1}]'
+    pieces = [wire[at : at + 65_536] for at in range(0, len(wire), 65_536)]
+    array = JsonArrayElements()
+    tracemalloc.start()
+    try:
+        image, following = [element for piece in pieces for element in array.feed(piece)]
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert json.loads(image)["count"] == 12
+    assert following == b'{"next": 1}'
+    assert array.oversized == 0
+
+
 def in_tens(wire: bytes) -> list[bytes]:
     return [wire[at : at + 10] for at in range(0, len(wire), 10)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,49 @@ def test_a_line_without_an_end_holds_no_more_than_the_limit() -> None:
         blocks.feed(b"x" * 1000)
     assert len(blocks.tail) <= 1001
     assert blocks.oversized == 1
+
+
+def in_pieces(wire: bytes) -> list[bytes]:
+    return [wire[at : at + 65_536] for at in range(0, len(wire), 65_536)]
+
+
+def test_a_block_with_an_image_is_held_without_it_and_what_stands_behind_it_is_read() -> None:
+    wire = b'data: {"image": "' + b"QUJD" * 10_000_000 + b'", "count": 12}\r\n\r\ndata: next\r\n\r\n'
+    pieces = in_pieces(wire)
+    blocks = EventBlocks()
+    tracemalloc.start()
+    try:
+        found = [block for piece in pieces for block in blocks.feed(piece)]
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+    image, following = found
+    assert json.loads(image[6:])["count"] == 12
+    assert following == b"data: next"
+    assert blocks.oversized == 0
+
+
+def test_a_large_block_of_words_is_held_as_it_is_up_to_the_limit() -> None:
+    words = b'data: {"text": "' + b"some words " * 1_000_000 + b'", "count": 12}'
+    blocks = EventBlocks()
+    assert [block for piece in in_pieces(words + b"\n\n") for block in blocks.feed(piece)] == [words]
+    for piece in in_pieces(b"data: " + b"some words " * 3_500_000):
+        assert not blocks.feed(piece)
+    assert blocks.oversized == 1
+    assert blocks.is_mid_block
+    assert len(blocks.tail) < 2_000_000
+    assert blocks.feed(b"\n\ndata: next\n\n") == [b"data: next"]
+
+
+def test_a_large_block_that_nobody_needs_is_neither_held_nor_counted() -> None:
+    blocks = EventBlocks(lambda beginning: not beginning.startswith(b"event: content"))
+    wire = b"event: content\ndata: " + b"some words " * 1_000_000
+    for piece in in_pieces(wire):
+        assert not blocks.feed(piece)
+    assert len(blocks.tail) < 1_200_000
+    assert blocks.is_mid_block
+    assert blocks.feed(b"\n\ndata: next\n\n") == [b"data: next"]
+    assert blocks.oversized == 0
 
 
 @pytest.mark.parametrize(

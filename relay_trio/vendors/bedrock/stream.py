@@ -112,7 +112,7 @@ class _FrameReader:
 
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
-        self._frames = RawFrames()
+        self._frames = RawFrames(self.is_worth_a_look)
 
     @property
     def position(self) -> Position:
@@ -138,7 +138,8 @@ class _FrameReader:
         if self.error is None:
             self.observe(frame)
 
-    def is_worth_a_look(self, raw: bytes) -> bool:
+    @staticmethod
+    def is_worth_a_look(raw: bytes) -> bool:
         raise NotImplementedError
 
     def observe(self, frame: Frame) -> None:
@@ -163,7 +164,8 @@ class InvokeStreamReader(_FrameReader):
             return True
         return self._claude.has_stopped if self._claude.has_begun else self._has_ended
 
-    def is_worth_a_look(self, raw: bytes) -> bool:
+    @staticmethod
+    def is_worth_a_look(raw: bytes) -> bool:
         return _DELTA_OF_CLAUDE not in raw
 
     def observe(self, frame: Frame) -> None:
@@ -180,7 +182,7 @@ class InvokeStreamReader(_FrameReader):
                 self._has_ended = _METRICS in chunk or _is_guardrails_last(chunk)
 
     def finish(self) -> UsageStats:
-        if self._frames.oversized or self._frames.damage is not None:
+        if self._frames.damage is not None:
             self._claude.spoil()
             self._metrics.spoil()
         if self._claude.has_begun:
@@ -207,7 +209,8 @@ class ConverseStreamReader(_FrameReader):
     def is_complete(self) -> bool:
         return self._has_ended or self.error is not None
 
-    def is_worth_a_look(self, raw: bytes) -> bool:
+    @staticmethod
+    def is_worth_a_look(raw: bytes) -> bool:
         return b"metadata" in raw or b":exception-type" in raw or b":error-code" in raw
 
     def observe(self, frame: Frame) -> None:
@@ -218,6 +221,6 @@ class ConverseStreamReader(_FrameReader):
         self._usage.overwrite(None if metadata is None else metadata.get("usage"))
 
     def finish(self) -> UsageStats:
-        if self._frames.oversized or self._frames.damage is not None:
+        if self._frames.damage is not None:
             self._usage.spoil()
         return self._usage.stats(UsageSource.EXACT)

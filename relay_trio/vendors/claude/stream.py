@@ -14,7 +14,7 @@ from relay_trio.api.metering import UsageFold
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamRateLimited
 from relay_trio.usage import UsageSource
-from relay_trio.wire.sse import MAX_BLOCK_BYTES, parse_block
+from relay_trio.wire.sse import parse_block
 
 if TYPE_CHECKING:
     from relay_trio.usage import UsageStats
@@ -25,6 +25,9 @@ USAGE_FIELDS = {
     "cache_creation_input_tokens": "cache_creation_tokens",
     "cache_read_input_tokens": "cache_read_tokens",
 }
+
+_CONTENT = b'"type":"content_block_'
+"""The type of events that hold a part of the content, as the API writes it. With a space in it the event is held."""
 
 _BREAKDOWN = "iterations"
 """What each step of an answer used. After a compaction, the final figures are those of the last context alone."""
@@ -38,8 +41,6 @@ class ClaudeFold:
 
     An event is parsed only where it can hold usage, an error or the end; deltas of text cost one search each.
     """
-
-    max_block_bytes = MAX_BLOCK_BYTES
 
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
@@ -59,6 +60,11 @@ class ClaudeFold:
             event = parse_block(block)
             if event is not None:
                 self.observe(event.data)
+
+    @staticmethod
+    def is_needed(beginning: bytes) -> bool:
+        """Whether the type of a large event is not one of those that have no usage: a part of a message's content."""
+        return _CONTENT not in beginning
 
     def observe_tail(self, tail: bytes) -> None:
         """Fold in the usage of an event that lacks its blank line. Its client never sees it, so it ends nothing."""

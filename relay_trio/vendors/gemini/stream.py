@@ -17,7 +17,7 @@ from relay_trio.api.metering import count_of
 from relay_trio.api.position import Form, Position
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
-from relay_trio.wire.json_array import MAX_ELEMENT_BYTES, JsonArrayElements
+from relay_trio.wire.json_array import JsonArrayElements
 from relay_trio.wire.sse import parse_block
 from relay_trio.wire.wire_error import WireError
 
@@ -108,8 +108,6 @@ class GeminiFold:
     nearly every event has a usage, and only the last one counts.
     """
 
-    max_block_bytes = MAX_ELEMENT_BYTES
-
     def __init__(self) -> None:
         self._error: UpstreamError | None = None
         self._kept: bytes | None = None
@@ -137,6 +135,11 @@ class GeminiFold:
     def observe_block(self, block: bytes) -> None:
         """Fold in one event, as the lines of a server-sent event."""
         self.observe(_json_of(block))
+
+    @staticmethod
+    def is_needed(beginning: bytes) -> bool:
+        """Every event: one with an image has the usage behind it."""
+        return True
 
     def observe_tail(self, tail: bytes) -> None:
         """Fold in an event that lacks nothing but its blank line, as in Google's own examples. Seeing the same event

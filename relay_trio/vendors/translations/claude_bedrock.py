@@ -150,8 +150,6 @@ class SseTranslator:
             damage = self._frames.damage
         except WireError as error:
             damage = str(error)
-        if self._frames.oversized:
-            damage = "a frame larger than any of Claude's events"
         if damage is not None and self.error is None:
             self._fold.spoil()
             self.error = UpstreamProtocolError(f"the upstream sent a damaged event stream: {damage}")

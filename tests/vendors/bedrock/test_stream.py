@@ -138,6 +138,26 @@ def test_a_flipped_bit_anywhere_is_damage_and_spoils_the_figures(
         fed(metered, b"more")
 
 
+def test_frames_of_many_megabytes_change_nothing() -> None:
+    """Those of content are not held; others are, because the usage of models that are not Claude's may be in any."""
+    text = "y" * 4_000_000
+    content = {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": text}}
+    metrics = {"inputTokenCount": 3, "outputTokenCount": 9}
+    other = chunk({"image": text, "amazon-bedrock-invocationMetrics": metrics})
+    delta = event("contentBlockDelta", {"delta": {"text": text}})
+    for make, frames, expected in (
+        (InvokeStreamReader, [*CLAUDE[:2], chunk(content), *CLAUDE[2:]], InvokeStreamReader),
+        (ConverseStreamReader, [*CONVERSE[:2], delta, *CONVERSE[2:]], ConverseStreamReader),
+    ):
+        small = [frame for frame in frames if len(frame) < 1_000_000]
+        wire = b"".join(frames)
+        reader = fed(make(), *(wire[at : at + 65_536] for at in range(0, len(wire), 65_536)))
+        assert reader.finish() == fed(expected(), *small).finish()
+        assert reader.is_complete
+        assert reader.error is None
+    assert fed(InvokeStreamReader(), other).finish() == UsageStats(3, 9, source=UsageSource.EXACT)
+
+
 def test_a_chunk_is_read_however_it_is_written() -> None:
     assert chunk_bytes(b'{"bytes":"aGk=","p":"ab"}') == b"hi"
     assert chunk_bytes(b'{ "p": "\\"bytes\\":\\"x", "bytes" : "aGk=" }') == b"hi"

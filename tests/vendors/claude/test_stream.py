@@ -137,10 +137,35 @@ def test_text_that_talks_about_usage_is_not_usage() -> None:
     assert metered(SseReader(ClaudeFold()), [START, event(spoken), DELTA, STOP]).output_tokens == 7
 
 
+def in_pieces(wire: bytes) -> list[bytes]:
+    return [wire[at : at + 65_536] for at in range(0, len(wire), 65_536)]
+
+
+@pytest.mark.parametrize("spaces", ["", " "])
+def test_a_tool_input_of_many_megabytes_changes_nothing(spaces: str) -> None:
+    """Held or not: where the type is written with a space it is."""
+    delta = {
+        "type": "content_block_delta",
+        "delta": {"type": "input_json_delta", "partial_json": "a word " * 2_000_000},
+    }
+    large = b"data: " + json.dumps(delta, separators=(",", ":" + spaces)).encode() + b"\n\n"
+    reader = SseReader(ClaudeFold())
+    assert metered(reader, [START, *in_pieces(large), DELTA, STOP]) == UsageStats(10, 7, source=UsageSource.EXACT)
+    assert reader.is_complete
+
+
+def test_a_large_event_with_usage_is_read() -> None:
+    """Whatever a gateway may put into it."""
+    final = {"type": "message_delta", "echo": "QUJD" * 5_000_000, "delta": {"stop_reason": "end_turn"}}
+    reader = SseReader(ClaudeFold())
+    usage = metered(reader, [START, *in_pieces(event(final | {"usage": {"output_tokens": 9}})), STOP])
+    assert usage == UsageStats(10, 9, source=UsageSource.EXACT)
+
+
 def test_an_event_too_large_to_look_at_makes_usage_unknown_and_the_end_is_still_seen() -> None:
     reader = SseReader(ClaudeFold())
-    huge = b"data: " + b"x" * (2 * 1024 * 1024) + b"\n\n"
-    assert metered(reader, [START, huge, DELTA, STOP]) == NO_USAGE
+    huge = b"data: " + b"some words " * 3_200_000 + b"\n\n"
+    assert metered(reader, [START, *in_pieces(huge), DELTA, STOP]) == NO_USAGE
     assert reader.is_complete
 
 

@@ -374,23 +374,41 @@ def test_half_an_error_is_a_stream_that_was_cut() -> None:
 
 # --- what is too large, compressed, or broken ---------------------------------------------------------------------
 
-PICTURE = {"candidates": [candidate("x" * 9_000_000)]}
+WORDS = {"candidates": [candidate("some words " * 3_200_000)]}
 
 
 @BOTH
-def test_a_picture_that_is_too_large_to_look_at_spoils_nothing_that_comes_after_it(form: str) -> None:
+def test_an_image_of_many_megabytes_hides_neither_the_usage_behind_it_nor_the_end(form: str) -> None:
+    make, pieces = FORMS[form]
+    image = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0K" * 5_000_000}}
+    last = {
+        "candidates": [{"content": {"parts": [image]}, "finishReason": "STOP"}],
+        "usageMetadata": counts(1300, 10, candidatesTokenCount=1290),
+    }
+    whole = event(last) if form == "events" else b",\n" + pretty(last) + b"]"
+    reader = make()
+    usage = fed(reader, [pieces[0], *in_pieces(whole)])
+    assert usage == UsageStats(10, 1290, source=UsageSource.EXACT)
+    assert reader.is_complete
+
+
+@BOTH
+def test_an_event_that_is_too_large_to_look_at_spoils_nothing_that_comes_after_it(form: str) -> None:
     """The newest record says it all."""
     make, pieces = FORMS[form]
-    whole = event(PICTURE) if form == "events" else b",\n" + pretty(PICTURE)
-    blocks = [whole[at : at + 65_536] for at in range(0, len(whole), 65_536)]
+    whole = event(WORDS) if form == "events" else b",\n" + pretty(WORDS)
     reader = make()
-    assert fed(reader, [pieces[0], *blocks, *pieces[1:]]) == USAGE
+    assert fed(reader, [pieces[0], *in_pieces(whole), *pieces[1:]]) == USAGE
     assert reader.is_complete
+
+
+def in_pieces(wire: bytes) -> list[bytes]:
+    return [wire[at : at + 65_536] for at in range(0, len(wire), 65_536)]
 
 
 def test_a_last_event_that_is_too_large_to_look_at_may_have_been_the_end() -> None:
     reader = sse_reader()
-    whole = event(PICTURE)
+    whole = event(WORDS)
     fed(reader, [EVENTS[0], whole[:-3]])
     assert not reader.is_complete
     assert fed(reader, [whole[-3:]]) == NO_USAGE

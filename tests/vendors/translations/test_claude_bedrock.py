@@ -20,6 +20,7 @@ from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke
 from relay_trio.wire.sse import EventBlocks, parse_block
 from tests.support.bedrock_frames import CLAUDE, CLAUDE_EVENTS, chunk, event, exception
 from tests.support.cuts import cuts
+from tests.support.sse import sse_events
 
 if TYPE_CHECKING:
     from tests.support.recordings import Recording
@@ -228,9 +229,16 @@ def test_an_event_of_another_kind_is_left_out() -> None:
     assert translator.error is None
 
 
-def test_a_frame_too_large_for_an_event_is_an_error() -> None:
-    translator, _ = fed(chunk({"type": "ping", "x": "y" * 1_000_000}))
-    assert isinstance(translator.error, UpstreamProtocolError)
+def test_an_event_of_many_megabytes_is_translated() -> None:
+    """An image that a tool gave, or what a tool is called with."""
+    delta = {"type": "input_json_delta", "partial_json": "y" * 5_000_000}
+    large = {"type": "content_block_delta", "index": 0, "delta": delta}
+    wire = b"".join([*CLAUDE[:2], chunk(large), *CLAUDE[2:]])
+    translator, stream = fed(*(wire[at : at + 65_536] for at in range(0, len(wire), 65_536)))
+    assert translator.error is None
+    assert translator.is_complete
+    assert large in [json.loads(event.data) for event in sse_events(stream)]
+    assert translator.finish().source is UsageSource.EXACT
 
 
 @given(st.binary(max_size=300), st.integers(0, 6))

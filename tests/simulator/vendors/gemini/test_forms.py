@@ -55,7 +55,7 @@ def test_an_error_in_mid_stream_is_bare_lines_or_the_last_element() -> None:
 
 
 def test_a_huge_event_is_a_valid_chunk() -> None:
-    (block,) = EventBlocks(10**7).feed(Events().huge_event(2_000_000).content)
+    (block,) = EventBlocks().feed(Events().huge_event(2_000_000).content)
     event = parse_block(block)
     assert event is not None
     assert len(json.loads(event.data)["candidates"][0]["content"]["parts"][0]["text"]) == 2_000_000

@@ -18,7 +18,7 @@ from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamErrorEvent
 from relay_trio.http import header_text
 from relay_trio.usage import UsageSource
-from relay_trio.wire.sse import MAX_BLOCK_BYTES, parse_block
+from relay_trio.wire.sse import parse_block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,8 +40,6 @@ _VERDICTS = VerdictTable(cooldowns={429: 5.0})
 class _Fold:
     """What the events of one stream add up to: the last one has the usage."""
 
-    max_block_bytes = MAX_BLOCK_BYTES
-
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
         self._usage = UsageFold(_FIELDS)
@@ -55,6 +53,10 @@ class _Fold:
             self._has_ended = "usage" in document
             if "error" in document:
                 self.error = UpstreamErrorEvent("the toy broke")
+
+    @staticmethod
+    def is_needed(beginning: bytes) -> bool:
+        return True
 
     def observe_tail(self, tail: bytes) -> None:
         pass
