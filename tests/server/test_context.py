@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+
 from relay_trio.server.context import ServerState
-from relay_trio.server.limits import ConnectionLimits
+from relay_trio.server.limits import ConnectionLimits, SocketOptions
 
 
 def is_expected(error: BaseException) -> bool:
@@ -33,3 +35,15 @@ def test_a_reporter_that_fails_is_contained() -> None:
     state = ServerState(None, ConnectionLimits(), fail)  # type: ignore[arg-type]
     state.report(ValueError("x"))
     assert state.contained == 2
+
+
+def test_other_limits_count_for_sockets_that_are_accepted_from_now_on() -> None:
+    """An accepted socket has the options of its listener at that moment."""
+    state = ServerState(None, ConnectionLimits(), print)  # type: ignore[arg-type]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        state.listeners = (listener,)
+        limits = ConnectionLimits(head_timeout_seconds=1.0)
+        state.replace_limits(limits, SocketOptions(user_timeout_seconds=7.0))
+        assert state.limits is limits
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
