@@ -167,6 +167,7 @@ def test_no_price_needs_the_network_or_a_thread(monkeypatch: pytest.MonkeyPatch)
     assert threading.active_count() == threads
 
 
+@pytest.mark.e2e
 def test_a_fresh_process_prices_without_the_network() -> None:
     """Also the first use, which loads the list."""
     code = (

@@ -512,6 +512,7 @@ def relay(path: Path) -> Iterator[subprocess.Popen[bytes]]:
             relay.kill()
 
 
+@pytest.mark.e2e
 async def test_kill_9_loses_no_row_and_the_next_start_closes_them(path: Path, relay: subprocess.Popen[bytes]) -> None:
     """While it lives, a second relay is refused and rows are left alone; once it is killed, its rows are closed."""
     try:

@@ -411,7 +411,7 @@ KINDS = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(KINDS), st.sampled_from(NAMES), st.integers(0, 2), st.sampled_from(PAUSES)),

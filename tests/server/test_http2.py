@@ -211,6 +211,7 @@ async def test_an_idle_connection_is_closed() -> None:
             assert client.goaway == 0
 
 
+@pytest.mark.e2e
 async def test_a_drain_lets_streams_finish_and_refuses_new_ones() -> None:
     with trio.fail_after(5):
         async with open_server() as served:

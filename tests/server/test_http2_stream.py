@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from relay_trio.outcome import DisconnectReason
@@ -40,6 +41,7 @@ async def test_a_window_that_stays_closed_loses_the_stream_at_the_limit() -> Non
             assert (await client.get("/hello"))[0] == 200  # the connection lives
 
 
+@pytest.mark.e2e
 async def test_a_socket_that_is_not_read_loses_the_connection_at_the_limit() -> None:
     with trio.fail_after(10):
         async with open_server(write_timeout_seconds=0.5) as served:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 
+import pytest
 import trio
 
 from relay_trio.outcome import DisconnectReason
@@ -25,6 +26,7 @@ def test_options_reach_accepted_sockets() -> None:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
+@pytest.mark.e2e
 async def test_a_client_whose_window_stays_shut_is_found_by_the_kernel() -> None:
     """With a write timeout out of reach only TCP_USER_TIMEOUT can end it; a closed window counts as vanished."""
     with trio.fail_after(15):

@@ -118,6 +118,7 @@ async def test_a_disconnect_cancels_the_request_in_every_framing(way: Callable[[
             assert set(app.cancelled) == {DisconnectReason.LEFT}  # type: ignore[attr-defined]
 
 
+@pytest.mark.e2e
 async def test_connection_close_and_idle_close_work_under_quart() -> None:
     """The keep-alive echo (STACK 2.4): with stock parts neither ever happened."""
     with trio.fail_after(10):

@@ -52,6 +52,7 @@ def test_the_secret_is_not_shown() -> None:
     assert "token" not in repr(KEYS).replace("session_token", "")
 
 
+@pytest.mark.e2e
 def test_a_relay_without_aws_accounts_does_not_import_botocore() -> None:
     """A tenth of a second at every start, for nothing."""
     code = (
