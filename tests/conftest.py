@@ -11,11 +11,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import CodeType
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import structlog
 
+from relay_trio.ledger import writer
+from relay_trio.observe import log as observe_log
 from tests.support.recordings import Recording, foreign, ours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 END_TO_END = Path(__file__).parent / "e2e"
 
@@ -51,6 +58,16 @@ def names(code: CodeType | None, name: str) -> bool:
     if code is None:
         return False
     return name in code.co_names or any(names(inner, name) for inner in code.co_consts if isinstance(inner, CodeType))
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_log() -> Iterator[None]:
+    """A configured logger keeps the file that it first wrote to, which here is one test's captured output."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        for logger in (observe_log._log, writer._log):
+            vars(logger).pop("bind", None)
 
 
 @pytest.fixture(scope="session")
