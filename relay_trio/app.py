@@ -45,7 +45,8 @@ from relay_trio.web.admin import admin_app
 from relay_trio.web.app import client_app
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    import socket
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from relay_trio.config import Settings
     from relay_trio.keys.ring import KeyRing
@@ -168,9 +169,15 @@ def _accounts(settings: Settings) -> list[Account]:
 
 
 async def run_relay(
-    relay: App, drain: Drain, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED
+    relay: App,
+    drain: Drain,
+    *,
+    client_sockets: Sequence[socket.socket] | None = None,
+    admin_sockets: Sequence[socket.socket] | None = None,
+    task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listen until ``drain`` has ended.
+    """Listen until ``drain`` has ended: at the addresses of the settings, or on sockets that are bound already, which
+    it closes.
 
     When it begins, new work is refused at once; open requests get ``drain_seconds``, then an error in their dialect,
     then they are cancelled. The admin listener stays until the last one is settled.
@@ -183,12 +190,16 @@ async def run_relay(
     admin_drain = Drain()
     async with trio.open_nursery() as admin_nursery:
         admin_listeners = ListenSettings(listeners=(str(relay.settings.admin.listener),))
-        admin_urls = await admin_nursery.start(partial(serve, relay.operators, admin_listeners, drain=admin_drain))
+        admin_urls = await admin_nursery.start(
+            partial(serve, relay.operators, admin_listeners, drain=admin_drain, listeners=admin_sockets)
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_run_drain, relay, drain)
             nursery.start_soon(_obey, relay, drain)
             client_listeners = listen_settings(relay.settings)
-            urls = await nursery.start(partial(serve, relay.clients, client_listeners, drain=drain))
+            urls = await nursery.start(
+                partial(serve, relay.clients, client_listeners, drain=drain, listeners=client_sockets)
+            )
             task_status.started(Bound(tuple(urls), admin_urls[0]))
             await drain.began.wait()
             await relay.core.live.wait_idle()

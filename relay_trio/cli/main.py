@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from cyclopts import App
@@ -14,10 +15,14 @@ from relay_trio.cli.serve import serve
 from relay_trio.cli.usage import usage
 from relay_trio.demo.demo import demo
 
+_READER_LEFT = 141
+"""128 + SIGPIPE: what a shell shows for a program of C that ends in this way."""
+
 app = App(
     name="relay-trio",
     version=__version__,
     help="A streaming relay for LLM traffic that cannot leak a slot.",
+    help_epilogue="Exit status: 0 success, 1 a problem that was printed, 2 wrong usage, 141 the output was closed.",
     result_action="return_value",
 )
 for verb in (demo, init, check, serve, keys, usage):
@@ -25,5 +30,15 @@ for verb in (demo, init, check, serve, keys, usage):
 
 
 def run() -> None:
-    """Run the command line; exit with 0 for success, 1 for a problem that was printed, 2 for wrong usage."""
-    sys.exit(app())
+    """Run the command line, and exit.
+
+    The status is 0 for success, 1 for a problem that was printed, 2 for wrong usage, and ``_READER_LEFT`` where whoever
+    read the output closed it (``relay-trio usage | head -1``), which ends a command silently.
+    """
+    try:
+        status = app()
+        sys.stdout.flush()
+    except* BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python, which flushes once more at the end
+        status = _READER_LEFT
+    sys.exit(status)

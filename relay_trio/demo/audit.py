@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
 _EXAMPLES = 3
+_GONE = (Word.CLIENT_DISCONNECT, Word.CLIENT_TIMEOUT)
+_NOT_FAILED = (Word.COMPLETED, Word.REJECTED_CAPACITY, *_GONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Audit:
     """What the three have in common, and what they have not.
 
     ``requests`` reached the relay for certain, or have a row; ``unread`` are those whose client left so early that the
-    relay need not have read them, and did not. ``tokens``: by provider, those of the rows that say they are exact.
+    relay need not have read them, and did not. ``refused`` found no slot in time; ``failed`` are all that ended badly
+    in another way. ``tokens``: by provider, those of the rows that say they are exact.
     """
 
     requests: int
@@ -39,6 +42,7 @@ class Audit:
     unread: int
     completed: int
     gone: int
+    refused: int
     failed: int
     tokens: dict[str, int]
     problems: tuple[str, ...]
@@ -71,13 +75,18 @@ def audit(sent: Sequence[Sent], rows: Sequence[LedgerRow], served: Iterable[Serv
             _check_counted(found[0], truth, problems)
     for row in rows:
         _check_row(row, truth, problems)
+    failed = [row for found in ours.values() for row in found if row.outcome_word not in _NOT_FAILED]
+    if len(failed) > sum(bool(record.fault) for record in truth.values()):
+        for row in failed:
+            problems.add("requests failed, more than faults were injected", row.request_id)
     return Audit(
         requests=len(sent) - unread,
         rows=sum(map(len, ours.values())),
         unread=unread,
         completed=_count(ours, Word.COMPLETED),
-        gone=_count(ours, Word.CLIENT_DISCONNECT) + _count(ours, Word.CLIENT_TIMEOUT),
-        failed=sum(map(len, ours.values())) - _count(ours, Word.COMPLETED, Word.CLIENT_DISCONNECT, Word.CLIENT_TIMEOUT),
+        gone=_count(ours, *_GONE),
+        refused=_count(ours, Word.REJECTED_CAPACITY),
+        failed=len(failed),
         tokens=_exact_tokens(rows),
         problems=problems.lines(),
     )

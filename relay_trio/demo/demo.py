@@ -8,6 +8,8 @@
 
 It ends with an account of itself: no slot held, no upstream socket in use, exactly one row for each request, and the
 tokens of the rows are those that were served. Otherwise it says what is wrong, and exits with 1.
+
+``--seconds`` is how long clients make requests; the last of these then have ``_LAST_REQUESTS_SECONDS``.
 """
 
 import random
@@ -17,6 +19,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
@@ -27,26 +30,29 @@ import trio
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from relay_trio import __version__
 from relay_trio.app import App, Bound, open_relay, run_relay
 from relay_trio.config import Settings
-from relay_trio.demo.audit import Audit, audit, read_rows
+from relay_trio.demo.audit import audit, read_rows
 from relay_trio.demo.clients import DemoClient, Sent
+from relay_trio.demo.ports import PortUnusable, listen
+from relay_trio.demo.report import end_lines, start_lines
 from relay_trio.demo.table import AccountTable, show
-from relay_trio.demo.traffic import ACCOUNTS, FORMS, KEY, curl_command, draw_request
+from relay_trio.demo.traffic import ACCOUNTS, FORMS, KEY, draw_request
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.relay.events import Observer
 from relay_trio.server.drain import Drain
 from relay_trio.simulator import ServedRequest, Simulator, SimulatorSettings, SpecError, open_simulator
 from relay_trio.simulator.faults import parse_rates
 
-_PORTS = (8400, 8401)
+_PORT = 8400
+_ADMIN_PORT = 8401
+_A_PORT = Number(gte=0, lte=65535)
 _FIRST_BYTE_SECONDS = 3.0
 _IDLE_SECONDS = 2.0
 """An upstream that stalls is given up so soon that it can be seen within a demo."""
 
-_LAST_REQUESTS_SECONDS = 8.0
-"""For requests that run when the time is up; their clients are cut after it."""
+_LAST_REQUESTS_SECONDS = 2.0
+"""For requests that run when the time is up; after it their clients hang up."""
 
 _SETTLE_SECONDS = 2.0
 """After the last client is gone: what is still held then is held for ever."""
@@ -60,14 +66,17 @@ class _Plan:
     fault: str
     seed: int
     folder: Path
+    clients_socket: socket.socket
+    admin_socket: socket.socket
 
 
 @dataclass(slots=True)
 class _Result:
-    """``leaks``: what was still held ``_SETTLE_SECONDS`` after the last request."""
+    """``traffic_seconds``: how long clients made requests; ``last_seconds``: how long the last of these went on then.
+    ``leaks``: what was still held ``_SETTLE_SECONDS`` after the last request."""
 
-    seconds: float = 0.0
-    slots: int = 0
+    traffic_seconds: float = 0.0
+    last_seconds: float = 0.0
     leaks: list[str] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     served: list[ServedRequest] = field(default_factory=list)
@@ -77,7 +86,7 @@ class _Result:
 def demo(
     *,
     seconds: Annotated[float, Parameter(help="How long; Ctrl-C ends it earlier.", validator=Number(gt=0))] = 20.0,
-    clients: Annotated[int, Parameter(help="Clients at a time.", validator=Number(gte=0, lte=1000))] = 40,
+    clients: Annotated[int, Parameter(help="Clients at a time.", validator=Number(gte=1, lte=1000))] = 40,
     disconnect: Annotated[
         float, Parameter(help="Share of the requests that are hung up on.", validator=Number(gte=0, lte=1))
     ] = 0.5,
@@ -85,6 +94,12 @@ def demo(
         str, Parameter(help="Upstream faults and how often each: 429:0.02,stall:0.01; or none.")
     ] = "429:0.02,stall:0.01,reset:0.01",
     seed: Annotated[int | None, Parameter(help="Makes clients and faults draw alike again.")] = None,
+    port: Annotated[
+        int | None, Parameter(help="For clients; unless given, 8400 or a free one.", validator=_A_PORT)
+    ] = None,
+    admin_port: Annotated[
+        int | None, Parameter(help="For operators; unless given, 8401 or a free one.", validator=_A_PORT)
+    ] = None,
 ) -> int:
     """Run a relay between simulated upstreams and clients that hang up, and account for every slot and token."""
     fault = "" if fault == "none" else fault
@@ -92,23 +107,40 @@ def demo(
         if fault:
             parse_rates(fault)
     except SpecError as error:
-        print(f"--fault {error}", file=sys.stderr)
+        print(f"--fault: {error}", file=sys.stderr)
         return 2
     seed = secrets.randbelow(10**6) if seed is None else seed
-    with tempfile.TemporaryDirectory(prefix="relay-trio-demo-") as folder:
-        plan = _Plan(seconds, clients, disconnect, fault, seed, Path(folder))
-        result = trio.run(_run, plan)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-trio-demo-")))
+        try:
+            sockets = [
+                stack.enter_context(listen(option, chosen, usual))
+                for option, chosen, usual in (("--port", port, _PORT), ("--admin-port", admin_port, _ADMIN_PORT))
+            ]
+        except PortUnusable as error:
+            print(error, file=sys.stderr)
+            return 1
+        for sock, chosen, usual in zip(sockets, (port, admin_port), (_PORT, _ADMIN_PORT), strict=True):
+            if chosen is None and sock.getsockname()[1] != usual:
+                print(f"port {usual} is taken, so the demo uses another", file=sys.stderr)
+        result = trio.run(_run, _Plan(seconds, clients, disconnect, fault, seed, folder, *sockets))
         if result is None:
             print("stopped before the closing checks", file=sys.stderr)
             return 1
-        rows = read_rows(plan.folder / "relay.db")
-        found = audit(result.sent, rows, result.served)
+        rows = read_rows(folder / "relay.db")
+    found = audit(result.sent, rows, result.served)
     problems = [*result.leaks, *found.problems]
     if result.settled != len(rows):
         problems.append(f"{result.settled} requests were settled, but the ledger has {len(rows)} rows")
-    _print_end(result, found, others=len(rows) - found.rows)
-    for problem in problems:
-        print(f"  problem: {problem}", file=sys.stderr)
+    lines = end_lines(
+        found,
+        problems,
+        traffic_seconds=result.traffic_seconds,
+        last_seconds=result.last_seconds,
+        faults=fault,
+        others=len(rows) - found.rows,
+    )
+    print("\n".join(lines))
     return 1 if problems else 0
 
 
@@ -154,13 +186,12 @@ async def _serve(
     """Listen, let the clients run, look what is left, stop listening. Cancelled here: destroys."""
     drain = Drain()
     async with trio.open_nursery() as nursery:
-        bound: Bound = await nursery.start(run_relay, relay, drain)
-        _print_start(plan, bound)
+        run = partial(run_relay, client_sockets=(plan.clients_socket,), admin_sockets=(plan.admin_socket,))
+        bound: Bound = await nursery.start(run, relay, drain)
+        print("\n".join(start_lines(bound, plan.seed)), flush=True)
         async with trio.open_nursery() as display:
             display.start_soon(show, table, relay.core)
-            started = trio.current_time()
             await _let_clients_run(plan, relay, bound, settled, stop, result)
-            result.seconds = trio.current_time() - started
             await relay.core.live.wait_idle(_SETTLE_SECONDS)
             display.cancel_scope.cancel()
         drain.begin()
@@ -188,13 +219,17 @@ async def _let_clients_run(
         )
         for number, form in zip(range(plan.clients), cycle(FORMS), strict=False)
     ]
+    started = trio.current_time()
     async with trio.open_nursery() as nursery:
         for client in members:
             nursery.start_soon(client.run, stop)
         with trio.move_on_after(plan.seconds):
             await stop.wait()
         stop.set()
-        nursery.cancel_scope.deadline = trio.current_time() + _LAST_REQUESTS_SECONDS
+        stopped = trio.current_time()
+        nursery.cancel_scope.deadline = stopped + _LAST_REQUESTS_SECONDS
+    result.traffic_seconds = stopped - started
+    result.last_seconds = trio.current_time() - stopped
     result.sent = [sent for client in members for sent in client.sent]
 
 
@@ -208,10 +243,9 @@ async def _stop_on_signal(signals: AsyncIterator[int], stop: trio.Event, everyth
 
 def _check_idle(relay: App, result: _Result) -> None:
     core = relay.core
-    result.slots = core.pool.slots.total_in_use()
     queue, upstream = core.admission.statistics(), core.client.statistics()
     held = {
-        "slots held": result.slots,
+        "slots held": core.pool.slots.total_in_use(),
         "requests live": len(core.live),
         "requests in the queue": queue.waiting,
         "upstream sockets in use": upstream.open_connections - upstream.idle_connections,
@@ -231,7 +265,8 @@ async def _check_closed(simulator: Simulator, result: _Result) -> None:
 
 
 def _settings(plan: _Plan, simulator: Simulator) -> Settings:
-    listeners = [f"127.0.0.1:{_free(port)}" for port in _PORTS]
+    addresses = (plan.clients_socket.getsockname(), plan.admin_socket.getsockname())
+    listeners = [f"{host}:{port}" for host, port in addresses]
     return Settings.model_validate(
         {
             "server": {"listeners": listeners[:1], "ledger": str(plan.folder / "relay.db"), "drain_seconds": 1},
@@ -241,39 +276,3 @@ def _settings(plan: _Plan, simulator: Simulator) -> Settings:
             "key": [{"name": "demo", "secret": KEY}],
         }
     )
-
-
-def _free(port: int) -> int:
-    """``port`` if it is free, else 0, which makes the system choose one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            print(f"port {port} is taken, so the demo uses another", file=sys.stderr)
-            return 0
-    return port
-
-
-def _print_start(plan: _Plan, bound: Bound) -> None:
-    url = bound.client_urls[0]
-    first, rest = curl_command(url).split("\n")
-    print(f"relay-trio {__version__}   demo: simulated upstreams, no keys, no network   (--seed {plan.seed})")
-    print(f"  relay      {url}      inside  {bound.admin_url}/debug/invariants")
-    print(f"  try it     {first}")
-    print(f"             {rest}")
-    print("             then press Ctrl-C in curl and watch the slot come back", flush=True)
-
-
-def _print_end(result: _Result, found: Audit, others: int) -> None:
-    print(
-        f"  {result.seconds:.0f} s  {found.requests} requests: {found.completed} completed, {found.gone} hung up, "
-        f"{found.failed} failed   slots held after the last request: {result.slots}   "
-        f"usage rows {found.rows}/{found.requests}"
-    )
-    tokens = "   ".join(f"{provider} {count:,}" for provider, count in found.tokens.items())
-    print(f"        tokens counted exactly: {tokens}")
-    if found.unread:
-        print(f"        {found.unread} more hung up before the relay had read their request: no row")
-    if others:
-        print(f"        {others} of your own")

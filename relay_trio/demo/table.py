@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relay_trio.pool.account import Account
     from relay_trio.relay.core import Relay
 
-_HEADER = ("  account", "provider", "slots", "state", "   ok", " gone", " err", "ttft p50/p95", "release p99", "")
+_HEADER = ("  account", "slots", "   ok", " gone", " err", "ttft p50/p95", "release p99", "state")
 _GONE = (Word.CLIENT_DISCONNECT, Word.CLIENT_TIMEOUT)
 _LIVE_SECONDS = 0.5
 _PLAIN_SECONDS = 5.0
@@ -62,28 +62,23 @@ class AccountTable:
             figures.release_ms.append(row.release_ms)
 
     def lines(self, core: Relay) -> list[str]:
-        """The table as it stands."""
-        rows = [_HEADER, *(self._account_row(account, core) for account in core.pool.accounts)]
+        """The table as it stands, and a line for each account that is out of rotation."""
+        accounts = core.pool.accounts
+        rows = [_HEADER, *(self._account_row(account, core) for account in accounts)]
         waiting = core.admission.statistics().waiting
-        unplaced = self._figures[""]
-        rows.append(("  in queue", "", str(waiting), "", *_counts(unplaced), "", "", ""))
-        return aligned(rows)
+        rows.append(("  in queue", str(waiting), *_counts(self._figures[""]), "", "", ""))
+        return [*aligned(rows, gap="  "), *(note for account in accounts for note in _notes(account))]
 
     def _account_row(self, account: Account, core: Relay) -> tuple[str, ...]:
         figures, slots = self._figures[account.name], core.pool.slots
         health = account.health.statistics(trio.current_time())
-        note = health.reason
-        if health.state is AccountState.COOLING:
-            note = f"{note}, {health.available_in_seconds:.0f} s left"
         return (
             f"  {account.name}",
-            account.settings.provider,
             f"{slots.in_use(account.name)}/{slots.capacity(account.name)}",
-            health.state.value,
             *_counts(figures),
-            f"{_percentile(figures.ttft_ms, 0.5)} / {_percentile(figures.ttft_ms, 0.95)} ms",
+            f"{_percentile(figures.ttft_ms, 0.5)}/{_percentile(figures.ttft_ms, 0.95)} ms",
             f"{_percentile(figures.release_ms, 0.99, 1)} ms",
-            note,
+            health.state.value,
         )
 
 
@@ -104,6 +99,15 @@ async def _repeat(draw: Callable[[], None], seconds: float) -> None:
             draw()
     finally:
         draw()
+
+
+def _notes(account: Account) -> list[str]:
+    """Why the account is out of rotation, and for how long; nothing for one that is not."""
+    health = account.health.statistics(trio.current_time())
+    if health.state is AccountState.READY:
+        return []
+    left = f", {health.available_in_seconds:.0f} s left" if health.state is AccountState.COOLING else ""
+    return [f"  {account.name}: {health.reason}{left}"]
 
 
 def _counts(figures: _Figures) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 KEY = "rt_demo"
 """The client key that the demo's relay accepts."""
 
+_WIDTH = 72
 _STREAMS = 0.85
 """Share of the requests whose answer is a stream."""
 
@@ -42,7 +44,10 @@ def draw_request(form: Callable[[Prompt], SampleRequest], rng: Random) -> Sample
 
 
 def curl_command(url: str) -> str:
-    """Two lines for a shell: a stream in the first form from the relay at ``url``."""
+    """Some lines for a shell, none of them longer than 80 characters: a stream in the first form from the relay at
+    ``url``."""
     request = FORMS[0](Prompt("hi", 200, KEY))
     headers = " ".join(f"-H {quote(f'{name}: {value}')}" for name, value in request.headers)
-    return f"curl -N {url}{request.target} {headers} \\\n    -d {quote(request.body.decode())}"
+    # A line ends between two members, where JSON may have white space.
+    body = textwrap.fill(request.body.decode(), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return f"curl -N {url}{request.target} \\\n  {headers} \\\n  -d {quote(body)}"

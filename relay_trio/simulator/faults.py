@@ -45,6 +45,7 @@ wrong_length[:N]
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -124,10 +125,10 @@ def parse_rates(text: str) -> tuple[tuple[Fault, float], ...]:
         except ValueError:
             probability = -1.0
         if not colon or not 0 <= probability <= 1:
-            raise SpecError(f"simulator: expected fault:rate with a rate from 0 to 1, got {part!r}")
+            raise SpecError(f'expected fault:rate with a rate from 0 to 1, got "{part.strip()}"')
         rates.append((_parse(label), probability))
     if sum(rate for _, rate in rates) > 1 + 1e-9:
-        raise SpecError(f"simulator: the fault rates {text!r} add up to more than 1")
+        raise SpecError(f'the fault rates "{text}" add up to more than 1')
     return tuple(rates)
 
 
@@ -135,15 +136,17 @@ def _parse(text: str) -> Fault:
     name, _, argument = text.strip().partition(":")
     if name.isdecimal():
         if not 300 <= int(name) <= 599:
-            raise SpecError(f"simulator: a status fault is from 300 to 599, got {text!r}")
+            raise SpecError(f'a status fault is from 300 to 599, got "{text}"')
         return Fault(name, argument)
     kind = _KINDS.get(name)
     if kind is None:
-        raise SpecError(f"simulator: no fault {name!r}; there are a status, {', '.join(sorted(_KINDS))}")
+        close = difflib.get_close_matches(name.lower(), _KINDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are a status, {', '.join(FAULT_NAMES)}"
+        raise SpecError(f'there is no fault "{name}"; {hint}')
     try:
         kind.check(argument)
     except ValueError as error:
-        raise SpecError(f"simulator: fault {text!r}: {error}") from None
+        raise SpecError(f'fault "{text.strip()}": {error}') from None
     return Fault(name, argument)
 
 
@@ -163,11 +166,18 @@ def _whole_number(text: str) -> int:
 
 
 def _optional_seconds(text: str) -> float:
-    return float(text) if text else 0.0
+    try:
+        return float(text) if text else 0.0
+    except ValueError:
+        raise ValueError("expected a number of seconds") from None
 
 
 def _optional_number(text: str) -> int:
-    return int(text) if text else 0
+    return _whole_number(text) if text else 0
+
+
+def _optional_difference(text: str) -> int:
+    return _optional_number(text.removeprefix("-"))
 
 
 def _nothing(text: str) -> None:
@@ -177,12 +187,12 @@ def _nothing(text: str) -> None:
 
 def _status_and_bytes(text: str) -> tuple[int, int]:
     status, _, count = text.partition("/")
-    return int(status), int(count or 0)
+    return _whole_number(status), _optional_number(count)
 
 
 def _count_and_type(text: str) -> tuple[int, str]:
     count, _, kind = text.partition("/")
-    return int(count or 0), kind
+    return _optional_number(count), kind
 
 
 def _error_event(script: Script, argument: str, rng: Random, dialect: Dialect) -> None:
@@ -246,7 +256,7 @@ _KINDS: dict[str, _Kind] = {
     "http10": _plain(effects.http10),
     "junk": _plain(effects.junk),
     "split": _plain(effects.split),
-    "wrong_length": _Kind(lambda s, a, rng, d: effects.wrong_length(s, int(a or 100)), _optional_number),
+    "wrong_length": _Kind(lambda s, a, rng, d: effects.wrong_length(s, int(a or 100)), _optional_difference),
     "connection_close": _plain(effects.connection_close),
 }
 FAULT_NAMES = tuple(sorted(_KINDS))

@@ -142,7 +142,7 @@ def settle_settings(spec: str, rates: str) -> dict[str, Any]:
         parse_rates(rates)
     unknown = [key for key, _ in _parse(spec) if key not in _SETTINGS]
     if unknown:
-        raise SpecError(f"simulator: {unknown[0]} is of one request, not a setting")
+        raise SpecError(f"{unknown[0]} is of one request, not a setting")
     return {_SETTINGS[key]: value for key, value in _parse(spec)}
 
 
@@ -155,11 +155,11 @@ def _parse(spec: str) -> tuple[tuple[str, Any], ...]:
         key, equals, text = pair.strip().partition("=")
         parser = _PARSERS.get(key)
         if parser is None or not equals:
-            raise SpecError(f"simulator: {pair!r} is not key=value with a key of {', '.join(sorted(_PARSERS))}")
+            raise SpecError(f'"{pair}" is not key=value with a key of {", ".join(sorted(_PARSERS))}')
         try:
             pairs.append((key, parser(text)))
         except ValueError as error:
-            raise SpecError(f"simulator: {key}={text!r}: {error}") from None
+            raise SpecError(f"{key}={text}: {error}") from None
     return tuple(pairs)
 
 
@@ -181,7 +181,10 @@ def _seconds(text: str) -> Range:
 
 
 def _number(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
         raise ValueError("expected a finite number of 0 or more")
     return value
@@ -189,9 +192,12 @@ def _number(text: str) -> float:
 
 def _count(text: str) -> Count:
     low, dots, high = text.partition("..")
-    pair = int(low), int(high if dots else low)
+    try:
+        pair = int(low), int(high if dots else low)
+    except ValueError:
+        pair = -1, -1
     if min(pair) < 0 or pair[0] > pair[1]:
-        raise ValueError("expected a number of 0 or more, or low..high")
+        raise ValueError("expected a whole number of 0 or more, or low..high")
     return pair if dots else pair[0]
 
 

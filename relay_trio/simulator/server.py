@@ -266,7 +266,7 @@ class Simulator:
             return plan, self._faulty_script(provider, call, plan, record)
         except SpecError as error:
             plan = settle(self.settings, (), self._rng, draws_faults=False)
-            return plan, provider.error(400, str(error), record.request_id)
+            return plan, provider.error(400, f"simulator: {error}", record.request_id)
 
     def _faulty_script(self, provider: Provider, call: Call, plan: Plan, record: ServedRequest) -> Script:
         record.tag, record.fault = plan.tag, plan.fault_label

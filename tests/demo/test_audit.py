@@ -11,9 +11,9 @@ from relay_trio.demo.audit import audit, read_rows
 from relay_trio.demo.clients import Sent
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.ledger.writer import open_ledger
-from relay_trio.outcome import COMPLETED, Phase, ended_by_client, ended_by_defect
+from relay_trio.outcome import COMPLETED, Outcome, Phase, Who, Word, ended_by_client, ended_by_defect
 from relay_trio.simulator import ServedRequest, Usage
-from relay_trio.usage import UsageSource, UsageStats
+from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,20 @@ def test_three_witnesses_that_agree_make_no_problem() -> None:
     found = audit([sent()], [row()], [served()])
     assert found.problems == ()
     assert (found.requests, found.rows, found.completed, found.gone, found.failed) == (1, 1, 1, 0, 0)
+
+
+def test_more_failures_than_faults_are_a_problem() -> None:
+    """The demo says that its failures were injected, so it has to know."""
+    failed = row(outcome=Outcome(Word.UPSTREAM_ERROR, Who.UPSTREAM, Phase.DATA), usage=NO_USAGE)
+    assert audit([sent()], [failed], [served(fault="reset")]).problems == ()
+    found = audit([sent()], [failed], [served()])
+    assert found.failed == 1
+    assert found.problems == ("1 requests failed, more than faults were injected: req_1",)
+
+
+def test_a_request_that_found_no_slot_has_not_failed() -> None:
+    found = audit([sent()], [row(outcome=Outcome(Word.REJECTED_CAPACITY, Who.RELAY, Phase.QUEUED), usage=NO_USAGE)], [])
+    assert (found.refused, found.failed, found.problems) == (1, 0, ())
 
 
 def test_a_client_that_left_before_it_was_read_needs_no_row() -> None:

@@ -43,7 +43,7 @@ class InvokeStream:
         if not kind.endswith("Exception"):
             return frame(event_frames.error(kind, "An internal server error occurred (simulated)"))
         if kind not in self.exceptions:
-            raise SpecError(f"simulator: error_event:N/{kind} is none of {', '.join(sorted(self.exceptions))}")
+            raise SpecError(f"error_event:N/{kind} is none of {', '.join(sorted(self.exceptions))}")
         document: dict[str, Any] = {"message": f"{kind} (simulated)"}
         if kind == "modelStreamErrorException":
             document |= {"originalStatusCode": 529, "originalMessage": "Overloaded"}
@@ -65,7 +65,7 @@ class InvokeStream:
         kinds = {name: event_frames.event(self.event, payload) for name, payload in own.items()}
         kinds |= event_frames.ODD | event_frames.BROKEN
         if kind and kind not in kinds:
-            raise SpecError(f"simulator: malformed:{kind} is none of {', '.join(kinds)}")
+            raise SpecError(f"malformed:{kind} is none of {', '.join(kinds)}")
         return frame(kinds[kind] if kind else b"".join(kinds.values()))
 
     def huge_event(self, size: int) -> Frame:

@@ -237,7 +237,7 @@ def malformed(kind: str) -> Frame:
         SpecError: there is no such kind.
     """
     if kind and kind not in MALFORMED:
-        raise SpecError(f"simulator: malformed:{kind} is none of {', '.join(MALFORMED)}")
+        raise SpecError(f"malformed:{kind} is none of {', '.join(MALFORMED)}")
     return frame(MALFORMED[kind] if kind else b"".join(MALFORMED.values()))
 
 

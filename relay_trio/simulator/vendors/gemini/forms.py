@@ -142,7 +142,7 @@ MALFORMED_ELEMENTS = {
 
 def _of_kind(kinds: dict[str, bytes], kind: str) -> bytes:
     if kind and kind not in kinds:
-        raise SpecError(f"simulator: malformed:{kind} is none of {', '.join(kinds)}")
+        raise SpecError(f"malformed:{kind} is none of {', '.join(kinds)}")
     return kinds[kind] if kind else b"".join(kinds.values())
 
 

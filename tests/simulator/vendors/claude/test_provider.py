@@ -22,8 +22,8 @@ from tests.simulator.conftest import KEY, RawClient, connect, message
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
         ({"stream": "yes"}, "stream"),
-        ({"model": "m:chunks=many"}, "chunks='many'"),
-        ({"model": "m:fault=nonsense"}, "no fault 'nonsense'"),
+        ({"model": "m:chunks=many"}, "chunks=many: expected a whole number"),
+        ({"model": "m:fault=nonsense"}, 'no fault "nonsense"'),
         ({"model": "m:fault=malformed:nonsense"}, "malformed:nonsense"),
     ],
 )

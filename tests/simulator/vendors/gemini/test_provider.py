@@ -161,7 +161,7 @@ async def test_a_bad_request_is_refused_in_the_envelope(
 
 async def test_no_json_no_route_and_a_bad_spec_are_refused(client: RawClient) -> None:
     assert (await ask(client, document=["no", "object"])).status == 400
-    assert "no fault 'nonsense'" in (await ask(client, "fault=nonsense")).json()["error"]["message"]
+    assert 'no fault "nonsense"' in (await ask(client, "fault=nonsense")).json()["error"]["message"]
     assert (await ask(client, "", "fineTune")).json()["error"]["status"] == "NOT_FOUND"
     assert (
         await client.ask(ASK, target="/v1beta/models/m:generateContent", method="PUT", extra=WITH_KEY)
