@@ -50,11 +50,6 @@ def test_each_end_keeps_the_phase_it_came_in(ended: object, word: str, who: str)
         assert (outcome.word.value, outcome.code) == (word, who + phase.value)
 
 
-def test_an_outcome_is_a_value() -> None:
-    assert ended_by_client(Phase.DATA) == ended_by_client(Phase.DATA)
-    assert len({ended_by_client(Phase.DATA), ended_by_client(Phase.DATA), ended_by_client(Phase.HEAD)}) == 2
-
-
 def test_a_client_that_was_cut_for_its_slowness_timed_out_and_no_other() -> None:
     timed_out = {reason for reason in DisconnectReason if reason.is_timeout}
     assert timed_out == {DisconnectReason.STALLED, DisconnectReason.BODY_TIMEOUT}

@@ -17,7 +17,7 @@ from relay_trio.usage import UsageSource
 from tests.explorer import Run, Steps, explore
 from tests.support import bedrock_scripts, scripts
 from tests.support.bedrock_frames import CLAUDE, exception
-from tests.support.memory_harness import HEAD, LAST_CHUNK, START, STREAM, TEXT, Client, Harness, chunk, open_harness
+from tests.support.memory_harness import HEAD, LAST_CHUNK, START, STREAM, TEXT, Harness, chunk, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,13 +50,6 @@ def first_account(first: Script, others: Script) -> Script:
     return script
 
 
-async def served(harness: Harness, client: Client) -> Client:
-    with trio.fail_after(100_000):
-        await client.run()
-    harness.assert_at_rest()
-    return client
-
-
 def codes(harness: Harness) -> list[str]:
     return [row.outcome.code for row in harness.rows if row.outcome]
 
@@ -79,7 +72,7 @@ async def test_a_connect_that_hangs_ends_at_the_connect_limit_and_the_account_is
     async with open_harness(scripts.streams, timeouts={"connect_timeout_seconds": 4}) as harness:
         harness.upstream._open_stream = never_connects  # type: ignore[assignment]
         started = trio.current_time()
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert trio.current_time() - started == pytest.approx(4)
         assert (client.status, codes(harness)) == (504, ["sC"])
         assert json.loads(client.body)["error"]["type"] == "timeout_error"
@@ -97,7 +90,7 @@ async def test_a_connect_that_fails_is_sc_and_the_next_account_serves(autojump_c
             return await open_stream(host, port)
 
         harness.upstream._open_stream = first_refuses
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.body == b"".join(STREAM)
         assert (harness.rows[0].attempts, harness.rows[0].account) == (2, "b")
         assert (health(harness, "a").strikes, health(harness, "b").strikes) == (1, 0)
@@ -111,7 +104,7 @@ async def test_a_connect_that_fails_everywhere_is_502_and_names_no_address(autoj
 
     async with open_harness(scripts.streams) as harness:
         harness.upstream._open_stream = refuses_all  # type: ignore[assignment]
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert (client.status, codes(harness)) == (502, ["SC"])
         assert b"127.0.0.1" not in client.body
 
@@ -127,8 +120,8 @@ async def test_connect_time_is_of_the_answering_attempt_and_zero_on_a_pooled_con
             return await open_stream(host, port)
 
         harness.upstream._open_stream = slowly
-        await served(harness, harness.request())
-        await served(harness, harness.request())
+        await harness.serve(harness.request())
+        await harness.serve(harness.request())
         assert [row.connect_ms for row in harness.rows] == pytest.approx([2000, 0])
 
 
@@ -137,10 +130,10 @@ async def test_connect_time_is_of_the_answering_attempt_and_zero_on_a_pooled_con
 
 async def test_a_401_disables_the_account_and_the_next_one_serves(autojump_clock: MockClock) -> None:
     async with open_harness(first_account(refuses(401, DENIED), scripts.streams), accounts=2) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.body == b"".join(STREAM)
         assert health(harness, "a").state is AccountState.AUTH_FAILED
-        await served(harness, harness.request())
+        await harness.serve(harness.request())
         assert [row.attempts for row in harness.rows] == [2, 1]
 
 
@@ -149,7 +142,7 @@ async def test_a_401_of_the_only_account_is_a_502_that_says_nothing_of_the_upstr
 ) -> None:
     """A 401 would tell the client to change *its* key, and the upstream's text may hold a piece of ours."""
     async with open_harness(refuses(401, DENIED)) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert (client.status, codes(harness)) == (502, ["SH"])
         assert json.loads(client.body)["error"]["type"] == "api_error"
         assert b"canary" not in client.body
@@ -158,8 +151,8 @@ async def test_a_401_of_the_only_account_is_a_502_that_says_nothing_of_the_upstr
 
 async def test_with_every_account_out_of_rotation_a_request_is_529_and_has_its_row(autojump_clock: MockClock) -> None:
     async with open_harness(refuses(401, DENIED)) as harness:
-        await served(harness, harness.request())
-        client = await served(harness, harness.request())
+        await harness.serve(harness.request())
+        client = await harness.serve(harness.request())
         assert (client.status, codes(harness)) == (529, ["SH", "RQ"])
         assert json.loads(client.body)["error"]["type"] == "overloaded_error"
         assert harness.rows[1].attempts == 0
@@ -169,7 +162,7 @@ async def test_with_every_account_out_of_rotation_a_request_is_529_and_has_its_r
 async def test_what_is_between_us_and_the_upstream_is_hidden(autojump_clock: MockClock, status: int) -> None:
     """Billing, permissions and redirects of the account are not the client's."""
     async with open_harness(refuses(status, DENIED, b"location: http://elsewhere/canary")) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.status == 502
         assert b"canary" not in client.body
         assert header(client.sent[0]["headers"], b"location") is None
@@ -180,7 +173,7 @@ async def test_what_is_between_us_and_the_upstream_is_hidden(autojump_clock: Moc
 
 async def test_a_400_is_the_clients_and_no_other_account_is_tried(autojump_clock: MockClock) -> None:
     async with open_harness(refuses(400, INVALID, b"x-should-retry: false"), accounts=3) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         answer = json.loads(client.body)
         assert (client.status, answer["error"]["message"]) == (400, "too many tokens")
         assert answer["request_id"] == harness.rows[0].request_id
@@ -198,7 +191,7 @@ async def test_a_400_is_the_clients_and_no_other_account_is_tried(autojump_clock
 async def test_a_compressed_400_still_says_what_is_wrong(autojump_clock: MockClock) -> None:
     """Every SDK accepts gzip, so the relay asks for it; what is wrong with the request then comes in gzip too."""
     async with open_harness(refuses(400, gzip.compress(INVALID), b"content-encoding: gzip")) as harness:
-        client = await served(harness, harness.request(headers=[(b"accept-encoding", b"gzip, deflate")]))
+        client = await harness.serve(harness.request(headers=[(b"accept-encoding", b"gzip, deflate")]))
         assert client.status == 400
         assert header(client.sent[0]["headers"], b"content-encoding") is None
         assert json.loads(client.body)["error"]["message"] == "too many tokens"
@@ -206,7 +199,7 @@ async def test_a_compressed_400_still_says_what_is_wrong(autojump_clock: MockClo
 
 async def test_an_error_body_that_is_no_json_becomes_an_envelope_of_ours(autojump_clock: MockClock) -> None:
     async with open_harness(refuses(413, b"<html>nginx canary</html>")) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.status == 413
         assert json.loads(client.body)["type"] == "error"
         assert b"canary" not in client.body
@@ -215,7 +208,7 @@ async def test_an_error_body_that_is_no_json_becomes_an_envelope_of_ours(autojum
 async def test_an_error_body_larger_than_64_kib_is_cut_off_and_its_connection_closed(autojump_clock: MockClock) -> None:
     """A retry must not wait for megabytes of HTML, nor a slot be held for them."""
     async with open_harness(refuses(400, b'{"error": "' + b"x" * 300_000 + b'"}')) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.status == 400
         assert len(client.body) < 1000
         assert json.loads(client.body)["request_id"] == harness.rows[0].request_id
@@ -230,7 +223,7 @@ async def test_a_connection_that_dies_in_an_error_body_fails_over(autojump_clock
         raise trio.BrokenResourceError
 
     async with open_harness(first_account(dies, scripts.streams), accounts=2) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.body == b"".join(STREAM)
         assert harness.rows[0].attempts == 2
 
@@ -242,7 +235,7 @@ async def test_an_error_body_that_never_ends_ends_at_the_first_byte_limit(autoju
         await side.wait_closed()
 
     async with open_harness(drips, timeouts={"first_byte_timeout_seconds": 6}) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert (client.status, codes(harness)) == (504, ["sH"])
 
 
@@ -251,7 +244,7 @@ async def test_an_error_body_that_never_ends_ends_at_the_first_byte_limit(autoju
 
 async def test_no_more_accounts_are_tried_than_may(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.is_overloaded, accounts=5, retry={"max_attempts": 2}) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert (client.status, harness.rows[0].attempts) == (529, 2)
 
 
@@ -259,7 +252,7 @@ async def test_with_the_retry_budget_spent_the_first_failure_is_the_answer(autoj
     """When everything fails, retries must not multiply the load."""
     budget = {"budget_ratio": 0, "budget_min_concurrent": 0}
     async with open_harness(scripts.is_overloaded, accounts=2, retry=budget) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert (client.status, harness.rows[0].attempts) == (529, 1)
 
 
@@ -269,7 +262,7 @@ async def test_a_place_in_the_budget_is_free_again_after_the_request(autojump_cl
         first_account(scripts.dies_before_the_head, scripts.streams), accounts=2, retry=budget
     ) as harness:
         for _ in range(3):
-            await served(harness, harness.request())
+            await harness.serve(harness.request())
         assert [row.attempts for row in harness.rows] == [2, 2, 2]
         assert codes(harness) == ["--", "--", "--"]
 
@@ -311,7 +304,7 @@ async def test_a_failed_attempt_is_recorded_though_another_account_then_serves(a
     attempts = Attempts()
     async with open_harness(first_account(scripts.is_overloaded, scripts.streams), accounts=2) as harness:
         harness.core.events.observers.append(attempts)
-        await served(harness, harness.request())
+        await harness.serve(harness.request())
         (row,) = harness.rows
     assert codes(harness) == ["--"]
     assert shown(row.attempt_log) == [("a", "H", "upstream_rate_limited", 529)]
@@ -324,7 +317,7 @@ async def test_a_failed_attempt_is_recorded_though_another_account_then_serves(a
 
 async def test_an_attempt_without_an_answer_is_recorded_with_its_time(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.is_silent, timeouts={"first_byte_timeout_seconds": 3}) as harness:
-        await served(harness, harness.request())
+        await harness.serve(harness.request())
         (attempt,) = harness.rows[0].attempt_log
     assert shown([attempt]) == [("a", "H", "upstream_timeout", None)]
     assert attempt.duration_ms == pytest.approx(3000)
@@ -332,14 +325,14 @@ async def test_an_attempt_without_an_answer_is_recorded_with_its_time(autojump_c
 
 async def test_an_attempt_that_fails_in_the_middle_of_its_answer_is_recorded(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.dies_midway) as harness:
-        await served(harness, harness.request())
+        await harness.serve(harness.request())
         assert shown(harness.rows[0].attempt_log) == [("a", "D", "upstream_error", 200)]
 
 
 @pytest.mark.parametrize("script", [scripts.streams, refuses(400, INVALID)], ids=["answered", "400"])
 async def test_an_attempt_that_was_answered_has_not_failed(autojump_clock: MockClock, script: Script) -> None:
     async with open_harness(script) as harness:
-        await served(harness, harness.request())
+        await harness.serve(harness.request())
         assert harness.rows[0].attempt_log == ()
 
 
@@ -365,7 +358,7 @@ PINNED = {"path": "/v1/messages/batches", "method": "POST"}
 async def test_a_batch_is_never_taken_to_another_account(autojump_clock: MockClock) -> None:
     """It would be created twice, or not be found."""
     async with open_harness(first_account(scripts.is_overloaded, scripts.answers), accounts=3) as harness:
-        client = await served(harness, harness.request(b'{"requests": []}', **PINNED))
+        client = await harness.serve(harness.request(b'{"requests": []}', **PINNED))
         assert (client.status, harness.rows[0].attempts, harness.rows[0].account) == (529, 1, "a")
         assert {side.number for side in harness.sides} == {0}
 
@@ -375,7 +368,7 @@ async def test_a_batch_waits_for_its_account_though_others_are_free(autojump_clo
         lease = await harness.core.admission.acquire(harness.core.admission.new_request("m", is_pinned=True))
         async with trio.open_nursery() as nursery:
             with lease:
-                nursery.start_soon(served, harness, client := harness.request(b"{}", **PINNED))
+                nursery.start_soon(harness.serve, client := harness.request(b"{}", **PINNED))
                 await trio.sleep(3)
                 assert client.status is None
         assert harness.rows[0].account == "a"
@@ -388,7 +381,7 @@ async def test_a_key_for_some_models_cannot_use_others_by_way_of_a_batch(autojum
     params = {"model": "claude-opus-4", "max_tokens": 1, "messages": []}
     batch = json.dumps({"requests": [{"custom_id": "1", "params": params}]}).encode()
     async with open_harness(scripts.answers, key=[key]) as harness:
-        client = await served(harness, harness.request(batch, **PINNED))
+        client = await harness.serve(harness.request(batch, **PINNED))
         assert client.status == 403
         assert not harness.sides
 
@@ -405,7 +398,7 @@ async def test_a_message_that_is_cut_is_not_finished_and_nothing_is_appended(aut
         raise trio.BrokenResourceError
 
     async with open_harness(dies) as harness:
-        client = await served(harness, harness.request(stream=False))
+        client = await harness.serve(harness.request(stream=False))
         assert (client.status, client.body, client.is_finished) == (200, b'{"a":', False)
         assert codes(harness) == ["SD"]
         assert header(client.sent[0]["headers"], b"content-length") == b"500"
@@ -422,7 +415,7 @@ async def test_a_gzipped_stream_that_is_cut_gets_no_plain_text_appended(autojump
         raise trio.BrokenResourceError
 
     async with open_harness(dies) as harness:
-        client = await served(harness, harness.request(headers=[(b"accept-encoding", b"gzip")]))
+        client = await harness.serve(harness.request(headers=[(b"accept-encoding", b"gzip")]))
         assert (client.body, client.is_finished) == (body[:-4], False)
         assert codes(harness) == ["SD"]
         assert harness.rows[0].usage.source is UsageSource.PARTIAL
@@ -437,7 +430,7 @@ async def test_a_gzipped_stream_is_passed_as_it_is_and_metered(autojump_clock: M
         await side.send(head, chunk(body[:30]), chunk(body[30:]), LAST_CHUNK)
 
     async with open_harness(streams) as harness:
-        client = await served(harness, harness.request(headers=[(b"accept-encoding", b"gzip")]))
+        client = await harness.serve(harness.request(headers=[(b"accept-encoding", b"gzip")]))
         assert (client.body, client.is_finished) == (body, True)
         assert (codes(harness), harness.rows[0].usage.total_tokens) == (["--"], 17)
 
@@ -448,7 +441,7 @@ async def test_an_encoding_nobody_asked_for_is_a_502_before_a_byte(autojump_cloc
         await side.send(HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: br\r\n\r\n"), chunk(b"\x01\x02"), LAST_CHUNK)
 
     async with open_harness(answers_in_brotli) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert (client.status, codes(harness)) == (502, ["SH"])
 
 
@@ -458,7 +451,7 @@ async def test_an_empty_answer_is_an_answer_and_a_stream_without_an_event_was_cu
         await side.send(HEAD, LAST_CHUNK)
 
     async with open_harness(answers_nothing) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.body.startswith(b"event: error\n")
         assert not client.is_finished
         assert codes(harness) == ["SD"]
@@ -472,7 +465,7 @@ async def test_the_model_list_by_head_has_no_body_and_is_completed(autojump_cloc
     async with open_harness(answers_head) as harness:
         client = harness.request(path="/v1/models", method="HEAD")
         client.body_parts = [b""]
-        await served(harness, client)
+        await harness.serve(client)
         assert (client.status, client.body, client.is_finished) == (200, b"", True)
         assert codes(harness) == ["--"]
 
@@ -544,7 +537,7 @@ async def test_an_upstreams_error_comes_in_the_clients_dialect(autojump_clock: M
     """Status and body are translated; what the upstream's own clients would look at stays behind."""
     busy = refuses(503, b'{"message":"busy"}', b"x-amzn-errortype: ServiceUnavailableException:http://x/")
     async with open_harness(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.status == 529
         envelope = json.loads(client.body)
         assert envelope["error"] == {"type": "overloaded_error", "message": "busy"}
@@ -557,7 +550,7 @@ async def test_an_upstreams_error_comes_in_the_clients_dialect(autojump_clock: M
 async def test_an_upstreams_error_in_the_same_dialect_keeps_its_name(autojump_clock: MockClock) -> None:
     busy = refuses(503, b'{"message":"busy"}', b"x-amzn-errortype: ServiceUnavailableException:http://x/")
     async with open_harness(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as harness:
-        client = await served(harness, harness.request(path="/model/x.m/invoke"))
+        client = await harness.serve(harness.request(path="/model/x.m/invoke"))
         assert (client.status, client.body) == (503, b'{"message":"busy"}')
         named = [value for name, value in client.sent[0]["headers"] if name == b"x-amzn-errortype"]
         assert named == [b"ServiceUnavailableException:http://x/"]
@@ -573,7 +566,7 @@ async def test_a_translated_stream_that_broke_is_ended_at_once(autojump_clock: M
 
     async with open_harness(goes_on, **bedrock_scripts.ACCOUNTS) as harness:
         began = trio.current_time()
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert trio.current_time() - began < 1
         assert client.body.count(b"event: error\n") == 1
         assert not client.is_finished
@@ -592,7 +585,7 @@ async def test_a_refused_credential_that_can_be_resolved_again_is(
         del settings["account"][0]["access_key_id"], settings["account"][0]["secret_access_key"]
     unknown = refuses(403, b'{"message":"who?"}', b"x-amzn-errortype: UnrecognizedClientException")
     async with open_harness(unknown, **settings) as harness:
-        client = await served(harness, harness.request(path="/model/x.m/invoke"))
+        client = await harness.serve(harness.request(path="/model/x.m/invoke"))
         assert client.status == 502
         assert b"who?" not in client.body
         account = harness.account("a")

@@ -12,17 +12,10 @@ import trio.testing
 from relay_trio.errors import ShuttingDown
 from relay_trio.usage import UsageSource
 from tests.support import scripts
-from tests.support.memory_harness import STREAM, Client, Harness, assert_no_defect, open_harness
+from tests.support.memory_harness import STREAM, Harness, assert_no_defect, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
-
-
-async def served(harness: Harness, client: Client) -> Client:
-    with trio.fail_after(100_000):
-        await client.run()
-    harness.assert_at_rest()
-    return client
 
 
 def outcome(harness: Harness) -> tuple[str, str]:
@@ -33,7 +26,7 @@ def outcome(harness: Harness) -> tuple[str, str]:
 
 async def test_a_stream_passes_byte_for_byte_and_is_settled_as_completed(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.status == 200
         assert client.body == b"".join(STREAM)
         assert client.is_finished
@@ -46,7 +39,7 @@ async def test_a_stream_passes_byte_for_byte_and_is_settled_as_completed(autojum
 
 async def test_a_whole_message_follows_the_same_path(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.answers) as harness:
-        client = await served(harness, harness.request(stream=False, model="claude-opus-4-1"))
+        client = await harness.serve(harness.request(stream=False, model="claude-opus-4-1"))
         assert client.body == scripts.MESSAGE
         assert outcome(harness) == ("completed", "--")
         assert harness.rows[0].usage.total_tokens == 17
@@ -166,7 +159,7 @@ async def test_a_client_that_leaves_in_the_last_flush_has_exact_usage(autojump_c
 @pytest.mark.parametrize("script", [scripts.dies_midway, scripts.ends_without_its_last_event])
 async def test_a_stream_that_dies_midway_says_so_and_is_never_ended(autojump_clock: MockClock, script: object) -> None:
     async with open_harness(script) as harness:  # type: ignore[arg-type]
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert outcome(harness) == ("upstream_error", "SD")
         assert not client.is_finished
         assert client.body.endswith(b"\n\n")
@@ -180,7 +173,7 @@ async def test_an_error_event_of_the_upstream_is_passed_once_and_the_stream_ends
     autojump_clock: MockClock,
 ) -> None:
     async with open_harness(scripts.reports_an_error_midway) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.body.count(b"event: error") == 1
         assert client.is_finished
         assert outcome(harness) == ("upstream_rate_limited", "SD")
@@ -190,7 +183,7 @@ async def test_an_upstream_that_dies_before_the_first_byte_is_replaced_by_the_ne
     autojump_clock: MockClock,
 ) -> None:
     async with open_harness(scripts.first_account_dies_before_the_head, accounts=2) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.body == b"".join(STREAM)
         assert (harness.rows[0].attempts, harness.rows[0].account) == (2, "b")
         assert outcome(harness) == ("completed", "--")
@@ -198,7 +191,7 @@ async def test_an_upstream_that_dies_before_the_first_byte_is_replaced_by_the_ne
 
 async def test_the_slot_of_a_failed_attempt_is_back_before_the_next_one(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.first_account_is_overloaded, accounts=2) as harness:
-        await served(harness, harness.request())
+        await harness.serve(harness.request())
         assert harness.rows[0].attempts == 2
         assert harness.account("a").health.available_at() > trio.current_time()
 
@@ -207,7 +200,7 @@ async def test_exhausted_attempts_give_the_upstreams_own_status_and_error_with_o
     autojump_clock: MockClock,
 ) -> None:
     async with open_harness(scripts.is_overloaded, accounts=2) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.status == 529
         answer = json.loads(client.body)
         assert answer["error"] == {"type": "overloaded_error", "message": "later"}
@@ -218,7 +211,7 @@ async def test_exhausted_attempts_give_the_upstreams_own_status_and_error_with_o
 
 async def test_with_retries_off_the_first_failure_is_the_answer(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.is_overloaded, accounts=2, retry={"enabled": False}) as harness:
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         assert client.status == 529
         assert harness.rows[0].attempts == 1
 
@@ -237,7 +230,7 @@ async def test_each_deadline_has_its_own_outcome(
 ) -> None:
     async with open_harness(script, timeouts=timeouts) as harness:  # type: ignore[arg-type]
         started = trio.current_time()
-        client = await served(harness, harness.request())
+        client = await harness.serve(harness.request())
         seconds = next(iter(timeouts.values()))
         assert seconds <= trio.current_time() - started <= seconds * 1.02 + 0.01
         assert outcome(harness) == expected
@@ -273,13 +266,13 @@ async def test_a_stop_tells_running_streams_in_their_dialect_and_settles_them(au
         assert outcome(harness) == ("shutdown", "KD")
         assert b"shutting down" in client.body
         assert not client.is_finished
-        refused = await served(harness, harness.request())
+        refused = await harness.serve(harness.request())
         assert refused.status == 529
 
 
 async def test_the_head_carries_ids_and_timing_and_only_listed_headers(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
-        client = await served(harness, harness.request(headers=[(b"x-request-id", b"mine-1")]))
+        client = await harness.serve(harness.request(headers=[(b"x-request-id", b"mine-1")]))
         headers = dict(client.sent[0]["headers"])
         assert headers[b"x-request-id"] == b"mine-1"
         assert headers[b"request-id"].decode() == harness.rows[0].request_id
@@ -292,7 +285,7 @@ async def test_the_head_carries_ids_and_timing_and_only_listed_headers(autojump_
 async def test_nothing_is_internal_in_any_of_the_scripts(autojump_clock: MockClock) -> None:
     for script in (scripts.streams, scripts.dies_before_the_first_byte, scripts.is_overloaded, scripts.dies_midway):
         async with open_harness(script) as harness:
-            await served(harness, harness.request())
+            await harness.serve(harness.request())
             assert_no_defect(harness)
 
 

@@ -39,13 +39,14 @@ from relay_trio.web.app import client_app
 from tests.support.client_requests import MemoryStream, make_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from quart_trio import QuartTrio
 
     from relay_trio.ledger.row import LedgerRow
 
     Script = Callable[["UpstreamSide"], Awaitable[None]]
+    Headers = Sequence[tuple[bytes, bytes]]
 
 KEY = "rt_test"
 
@@ -266,6 +267,13 @@ class Harness:
     def rows(self) -> list[LedgerRow]:
         return list(self.ledger.closed.values())
 
+    async def serve(self, client: Client) -> Client:
+        """``client``, its request ended. Cancelled here: destroys."""
+        with trio.fail_after(100_000):
+            await client.run()
+        self.assert_at_rest()
+        return client
+
     def assert_at_rest(self) -> None:
         """Every promise about the end of a request, whatever ended it."""
         assert self.slots.total_in_use() == 0, "a slot is still held"
@@ -284,6 +292,14 @@ class Harness:
         for account in self.core.pool.accounts:
             statistics = account.health.statistics(trio.current_time())
             assert statistics.strikes <= (strikes or {}).get(account.name, 0), f"{account.name} was blamed"
+
+
+async def fetch(app: QuartTrio, path: str, method: str = "GET", headers: Headers = ()) -> Client:
+    """A client whose request without a body was answered by ``app``. Cancelled here: destroys."""
+    client = Client(app, [b""], path=path, method=method, headers=list(headers))
+    with trio.fail_after(100):
+        await client.run()
+    return client
 
 
 def _raise(error: Exception) -> None:

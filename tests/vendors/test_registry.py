@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from relay_trio.settings import AccountSettings
-from relay_trio.vendors.registry import PROVIDERS, provider_named
+from relay_trio.vendors.registry import DIALECTS, PROVIDERS, provider_named
 
 if TYPE_CHECKING:
     from relay_trio.api.provider import Provider
@@ -30,3 +30,16 @@ def test_settings_are_of_the_provider_that_has_them(provider: Provider[Any]) -> 
 def test_an_unknown_name_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         provider_named("nobody")
+
+
+def test_operations_of_all_dialects_have_names_of_their_own() -> None:
+    names = [operation.name for dialect in DIALECTS for operation in dialect.operations]
+    assert len(set(names)) == len(names)
+    assert all(operation.lists in {None, *names} for dialect in DIALECTS for operation in dialect.operations)
+
+
+def test_what_a_provider_serves_is_an_operation_that_some_client_can_ask_for() -> None:
+    names = {operation.name for dialect in DIALECTS for operation in dialect.operations}
+    for provider in PROVIDERS.values():
+        assert provider.calls
+        assert provider.calls.keys() <= names

@@ -11,7 +11,7 @@ import trio.testing
 
 from relay_trio.web.admin import admin_app
 from tests.support import scripts
-from tests.support.memory_harness import KEY, Client, Harness, open_harness
+from tests.support.memory_harness import KEY, Client, Harness, fetch, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 TOKEN = "admin-canary-token"
 
 
-async def asked(harness: Harness, path: str, *headers: tuple[bytes, bytes]) -> Client:
-    client = Client(admin_app(harness.core), [b""], path=path, method="GET", headers=list(headers))
-    await client.run()
-    return client
+async def page(harness: Harness, path: str, *headers: tuple[bytes, bytes]) -> Client:
+    return await fetch(admin_app(harness.core), path, headers=headers)
 
 
 def with_token(**changes: Any) -> dict[str, Any]:
@@ -51,29 +49,29 @@ async def test_without_the_token_everything_but_health_is_401(
 ) -> None:
     async with open_harness(scripts.streams, **with_token()) as harness:
         for path in ("/debug/invariants", "/debug/tasks", "/no/such/path"):
-            client = await asked(harness, path, *headers)
+            client = await page(harness, path, *headers)
             assert client.status == 401
             assert TOKEN not in client.body.decode()
         for path in ("/healthz", "/readyz"):
-            assert (await asked(harness, path, *headers)).status == 200
+            assert (await page(harness, path, *headers)).status == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz/", "/healthz/../debug/invariants", "//debug/invariants", "/HEALTHZ"])
 async def test_a_path_that_only_looks_like_health_opens_nothing(autojump_clock: MockClock, path: str) -> None:
     async with open_harness(scripts.streams, **with_token()) as harness:
-        assert (await asked(harness, path)).status in (401, 404)
+        assert (await page(harness, path)).status in (401, 404)
 
 
 async def test_with_the_token_they_answer(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams, **with_token()) as harness:
         for path in ("/debug/invariants", "/debug/tasks"):
-            assert (await asked(harness, path, (b"authorization", b"Bearer " + TOKEN.encode()))).status == 200
+            assert (await page(harness, path, (b"authorization", b"Bearer " + TOKEN.encode()))).status == 200
 
 
 async def test_without_a_token_configured_they_answer_anyone(autojump_clock: MockClock) -> None:
     """The configuration allows that on loopback and unix sockets only."""
     async with open_harness(scripts.streams) as harness:
-        assert (await asked(harness, "/debug/invariants")).status == 200
+        assert (await page(harness, "/debug/invariants")).status == 200
 
 
 async def test_no_relayed_route_is_on_the_admin_listener(autojump_clock: MockClock) -> None:
@@ -93,7 +91,7 @@ async def test_the_invariants_are_json_and_hold_while_a_stream_runs(autojump_clo
         client = harness.request()
         nursery.start_soon(client.run)
         await trio.sleep(2.5)
-        told = json.loads((await asked(harness, "/debug/invariants")).body)
+        told = json.loads((await page(harness, "/debug/invariants")).body)
         assert told["ok"] is True
         assert told["accounts"]["a"] == {"slots": 1, "attempts": 1, "max_concurrency": 1, "state": "ready"}
         assert told["requests"] == {"live": 1, "by_phase": {"data": 1}, "rejected": {}}
@@ -110,7 +108,7 @@ def test_the_tasks_name_each_pump_and_hold_no_secret() -> None:
             nursery.start_soon(client.run)
             await trio.testing.wait_all_tasks_blocked()
             (exchange,) = harness.core.live
-            answer = await asked(harness, "/debug/tasks")
+            answer = await page(harness, "/debug/tasks")
             tree = answer.body.decode()
             assert dict(answer.sent[0]["headers"])[b"content-type"].startswith(b"text/plain")
             assert f"pump {exchange.row.request_id}" in tree

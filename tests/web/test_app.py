@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-import trio
 
 from relay_trio.errors import BadRequest
 from relay_trio.http import header
 from relay_trio.observe.log import configure_log
 from relay_trio.web.app import bare_app
 from tests.support import scripts
-from tests.support.memory_harness import Client, open_harness
+from tests.support.memory_harness import fetch, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quart import Response
-    from quart_trio import QuartTrio
     from trio.testing import MockClock
 
 CANARY = "canaryprompttext"
@@ -39,24 +37,17 @@ def log() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-async def asked(app: QuartTrio, path: str, method: str = "GET") -> Client:
-    client = Client(app, [b""], path=path, method=method)
-    with trio.fail_after(100):
-        await client.run()
-    return client
-
-
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_the_root_answers_probes_without_a_key(autojump_clock: MockClock, method: str) -> None:
     async with open_harness(scripts.streams) as harness:
-        client = await asked(harness.app, "/", method)
+        client = await fetch(harness.app, "/", method)
         assert (client.status, client.is_finished) == (200, True)
         assert not harness.rows
 
 
 async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
-        client = await asked(harness.app, "/admin")
+        client = await fetch(harness.app, "/admin")
         told = json.loads(client.body)
         assert (client.status, told["type"], told["error"]["type"]) == (404, "error", "not_found_error")
         assert told["request_id"].encode() == header(client.sent[0]["headers"], b"request-id")
@@ -65,14 +56,14 @@ async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock
 
 async def test_a_long_path_is_told_shortened(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
-        client = await asked(harness.app, "/" + "x" * 10_000)
+        client = await fetch(harness.app, "/" + "x" * 10_000)
         assert len(client.body) < 400
 
 
 async def test_the_relays_own_insides_are_not_on_the_client_listener(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
         for path in ("/debug/invariants", "/debug/tasks", "/static/x"):
-            assert (await asked(harness.app, path)).status == 404
+            assert (await fetch(harness.app, path)).status == 404
 
 
 async def test_a_crash_is_500_in_dialect_with_an_id_and_without_its_words(
@@ -86,7 +77,7 @@ async def test_a_crash_is_500_in_dialect_with_an_id_and_without_its_words(
         prompt = f"a local with {CANARY}"
         raise RuntimeError(prompt)
 
-    client = await asked(app, "/crash")
+    client = await fetch(app, "/crash")
     told = json.loads(client.body)
     assert (client.status, told["error"]["type"]) == (500, "api_error")
     assert told["request_id"] in told["error"]["message"]
@@ -108,7 +99,7 @@ async def test_an_error_of_ours_outside_a_relayed_route_keeps_its_status(
     async def refuse() -> Response:
         raise BadRequest("not like this")
 
-    client = await asked(app, "/refuse")
+    client = await fetch(app, "/refuse")
     assert (client.status, json.loads(client.body)["error"]["message"]) == (400, "not like this")
     assert log.getvalue() == ""
 

@@ -11,17 +11,10 @@ from relay_trio.ledger.writer import LedgerStatistics
 from relay_trio.web.admin import admin_app
 from relay_trio.web.healthz import as_json, unready_reason
 from tests.support import scripts
-from tests.support.memory_harness import Client, Harness, MemoryLedger, open_harness
+from tests.support.memory_harness import Harness, MemoryLedger, fetch, open_harness
 
 if TYPE_CHECKING:
-    from quart_trio import QuartTrio
     from trio.testing import MockClock
-
-
-async def asked(app: QuartTrio, path: str, method: str = "GET") -> Client:
-    client = Client(app, [b""], path=path, method=method)
-    await client.run()
-    return client
 
 
 def stop(harness: Harness) -> None:
@@ -46,7 +39,7 @@ async def test_both_listeners_say_alive_and_ready(autojump_clock: MockClock, met
     async with open_harness(scripts.streams) as harness:
         for app in (harness.app, admin_app(harness.core)):
             for path in ("/healthz", "/readyz"):
-                assert (await asked(app, path, method)).status == 200
+                assert (await fetch(app, path, method)).status == 200
         assert unready_reason(harness.core) is None
 
 
@@ -59,9 +52,9 @@ async def test_a_relay_that_should_get_no_work_says_why_and_stays_alive(
 ) -> None:
     async with open_harness(scripts.streams, accounts=2) as harness:
         change(harness)  # type: ignore[operator]
-        client = await asked(harness.app, "/readyz")
+        client = await fetch(harness.app, "/readyz")
         assert (client.status, json.loads(client.body)) == (503, {"status": "unready", "reason": reason})
-        assert (await asked(harness.app, "/healthz")).status == 200
+        assert (await fetch(harness.app, "/healthz")).status == 200
 
 
 async def test_one_usable_account_is_enough_and_a_cool_down_is_no_reason(autojump_clock: MockClock) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.gemini_scripts import accounts
 from tests.support.memory_harness import KEY, open_harness
-from tests.vendors.gemini.test_routes import LIST, asked, lists
+from tests.vendors.gemini.test_routes import LIST, lists
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -49,7 +49,7 @@ async def test_the_clients_own_headers_choose(
     autojump_clock: MockClock, headers: tuple[tuple[bytes, bytes], ...], query: str, provider: str, path: str
 ) -> None:
     async with open_harness(lists({}), **BOTH) as harness:
-        client = await asked(harness, path, method="GET", headers=headers, query=query)
+        client = await send(harness, path, method="GET", headers=headers, query=query)
         assert client.status == 200
         assert [row.provider for row in harness.rows] == [provider]
 
@@ -65,7 +65,7 @@ async def test_without_an_account_there_it_is_404_in_its_dialect(
     autojump_clock: MockClock, headers: tuple[tuple[bytes, bytes], ...], pool: dict[str, Any], status: bytes
 ) -> None:
     async with open_harness(lists(LIST), **pool) as harness:
-        client = await asked(harness, "/v1/models", method="GET", headers=headers)
+        client = await send(harness, "/v1/models", method="GET", headers=headers)
         assert client.status == 404
         assert status in client.body
 
@@ -74,13 +74,13 @@ async def test_claudes_list_holds_what_the_pool_serves_too(autojump_clock: MockC
     document = {"data": [{"id": "claude-a"}, {"id": "claude-b"}], "has_more": False}
     pool = {"account": [BOTH["account"][1] | {"models": ["*-a"]}]}
     async with open_harness(lists(document), **pool) as harness:
-        client = await asked(harness, "/v1/models", method="GET", headers=(CLAUDE,))
+        client = await send(harness, "/v1/models", method="GET", headers=(CLAUDE,))
         assert json.loads(client.body) == {"data": [{"id": "claude-a"}], "has_more": False}
 
 
 async def test_a_path_that_climbs_is_not_relayed_in_either(autojump_clock: MockClock) -> None:
     async with open_harness(lists({}), **BOTH) as harness:
         for headers in ((CLAUDE,), (GOOGLE,)):
-            client = await asked(harness, "/v1/models/../files", method="GET", headers=headers)
+            client = await send(harness, "/v1/models/../files", method="GET", headers=headers)
             assert client.status in (400, 404)
         assert not any(row.attempts for row in harness.rows)

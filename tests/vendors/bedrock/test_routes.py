@@ -10,7 +10,7 @@ import pytest
 from relay_trio.http import header
 from tests.support import bedrock_scripts
 from tests.support.memory_harness import open_harness
-from tests.vendors.claude.test_routes import asked, recording
+from tests.vendors.claude.test_routes import recording, send
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -43,7 +43,7 @@ async def test_each_route_is_relayed_under_its_name(
 ) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads), **BEDROCK) as harness:
-        client = await asked(harness, method, path)
+        client = await send(harness, method, path)
         assert client.status == 200
         assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
         assert b"\r\nauthorization: AWS4-HMAC-SHA256 Credential=AKIAFIXED/" in heads[0]
@@ -57,7 +57,7 @@ async def test_a_stream_is_one_by_its_path(autojump_clock: MockClock, call: str)
     """The body is not asked, and what is no event stream is not one."""
     heads: list[bytes] = []
     async with open_harness(recording(heads), **BEDROCK) as harness:
-        client = await asked(harness, "POST", f"/model/x.m/{call}")
+        client = await send(harness, "POST", f"/model/x.m/{call}")
         assert (client.status, exception(client)) == (502, "InternalServerException")
         assert harness.rows[0].is_stream
 
@@ -76,7 +76,7 @@ async def test_the_escapes_of_a_model_survive_and_its_name_is_decoded(autojump_c
     heads: list[bytes] = []
     async with open_harness(recording(heads), **BEDROCK) as harness:
         model = ARN if raw.startswith("arn") else "eu.anthropic.m-v1:0"
-        await asked(harness, "POST", f"/model/{model}/invoke", f"/model/{raw}/invoke".encode())
+        await send(harness, "POST", f"/model/{model}/invoke", f"/model/{raw}/invoke".encode())
         assert heads[0].startswith(f"POST /model/{raw}/invoke HTTP/1.1\r\n".encode())
         assert harness.rows[0].model == model
 
@@ -100,7 +100,7 @@ async def test_a_path_that_could_mean_something_else_is_not_relayed(
 ) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads), **BEDROCK) as harness:
-        client = await asked(harness, "POST", path, raw.encode())
+        client = await send(harness, "POST", path, raw.encode())
         assert client.status == status
         assert exception(client) == ("ValidationException" if status == 400 else "ResourceNotFoundException")
         assert not heads
@@ -119,14 +119,14 @@ async def test_before_any_route_errors_are_told_as_aws_tells_them(
     autojump_clock: MockClock, method: str, path: str, status: int, name: str
 ) -> None:
     async with open_harness(recording([]), **BEDROCK) as harness:
-        client = await asked(harness, method, path)
+        client = await send(harness, method, path)
         assert (client.status, exception(client)) == (status, name)
 
 
 async def test_a_model_that_the_key_may_not_use_is_denied(autojump_clock: MockClock) -> None:
     key = [{"name": "test", "secret": "rt_test", "models": ["y.*"]}]
     async with open_harness(recording([]), **BEDROCK, key=key) as harness:
-        client = await asked(harness, "POST", "/model/x.m/invoke")
+        client = await send(harness, "POST", "/model/x.m/invoke")
         assert (client.status, exception(client)) == (403, "AccessDeniedException")
         assert harness.rows[0].outcome is not None
         assert harness.rows[0].outcome.word == "rejected_auth"
@@ -134,7 +134,7 @@ async def test_a_model_that_the_key_may_not_use_is_denied(autojump_clock: MockCl
 
 async def test_without_an_account_at_bedrock_there_is_no_such_model(autojump_clock: MockClock) -> None:
     async with open_harness(recording([])) as harness:
-        client = await asked(harness, "POST", "/model/x.m/invoke")
+        client = await send(harness, "POST", "/model/x.m/invoke")
         assert (client.status, exception(client)) == (404, "ResourceNotFoundException")
 
 

@@ -25,7 +25,7 @@ def recording(heads: list[bytes]) -> Script:
     return script
 
 
-async def asked(harness: Harness, method: str, path: str, raw_path: bytes | None = None, query: bytes = b"") -> Client:
+async def send(harness: Harness, method: str, path: str, raw_path: bytes | None = None, query: bytes = b"") -> Client:
     """A request whose escapes are as given."""
     body = b'{"model": "m"}' if method == "POST" else b""
     client = harness.request(body, method=method, path=(raw_path or path.encode()).decode(), query=query)
@@ -55,7 +55,7 @@ async def test_each_route_is_relayed_under_its_name(
 ) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads)) as harness:
-        client = await asked(harness, method, path)
+        client = await send(harness, method, path)
         assert client.status == 200
         assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
         (row,) = harness.rows
@@ -66,7 +66,7 @@ async def test_each_route_is_relayed_under_its_name(
 async def test_path_and_query_go_upstream_as_they_came(autojump_clock: MockClock) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads)) as harness:
-        await asked(harness, "GET", "/v1/models/a b", b"/v1/models/a%20b", b"limit=1&after_id=%C3%A4+")
+        await send(harness, "GET", "/v1/models/a b", b"/v1/models/a%20b", b"limit=1&after_id=%C3%A4+")
         assert heads[0].startswith(b"GET /v1/models/a%20b?limit=1&after_id=%C3%A4+ HTTP/1.1\r\n")
 
 
@@ -85,7 +85,7 @@ async def test_a_path_that_climbs_is_not_relayed(autojump_clock: MockClock, path
     this relay does not have: other clients' files, for one."""
     heads: list[bytes] = []
     async with open_harness(recording(heads)) as harness:
-        client = await asked(harness, "GET", path, raw_path)
+        client = await send(harness, "GET", path, raw_path)
         assert client.status in (400, 404)
         assert not heads
 
@@ -96,7 +96,7 @@ async def test_a_path_that_climbs_is_not_relayed(autojump_clock: MockClock, path
 async def test_what_is_no_route_is_404_in_dialect_and_reaches_nobody(autojump_clock: MockClock, path: str) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads)) as harness:
-        client = await asked(harness, "POST", path)
+        client = await send(harness, "POST", path)
         assert client.status == 404
         assert b'"not_found_error"' in client.body
         assert not heads
@@ -110,7 +110,7 @@ async def test_what_is_no_route_is_404_in_dialect_and_reaches_nobody(autojump_cl
 async def test_another_method_is_405_in_dialect(autojump_clock: MockClock, method: str, path: str) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads)) as harness:
-        client = await asked(harness, method, path)
+        client = await send(harness, method, path)
         assert client.status == 405
         assert b'"invalid_request_error"' in client.body
         assert not heads

@@ -26,7 +26,7 @@ VERTEX = accounts("vertex")
 PROJECT = "projects/theirs/locations/theirs/"
 
 
-async def asked(
+async def send(
     harness: Harness,
     path: str,
     raw_path: str | None = None,
@@ -84,7 +84,7 @@ async def test_each_route_is_relayed_under_its_name(
 ) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads), **GEMINI) as harness:
-        client = await asked(harness, path, method=method)
+        client = await send(harness, path, method=method)
         assert (client.status, client.body) == (200, MESSAGE)
         assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
         assert b"\r\nx-goog-api-key: AIza-account\r\n" in heads[0] + b"\r\n"
@@ -97,7 +97,7 @@ async def test_each_route_is_relayed_under_its_name(
 @pytest.mark.parametrize("path", ["/v1beta/models/g", f"/v1/{PROJECT}publishers/google/models/g"])
 async def test_a_stream_is_one_by_its_path_in_either_form(autojump_clock: MockClock, script: Script, path: str) -> None:
     async with open_harness(script, **GEMINI) as harness:
-        client = await asked(harness, f"{path}:streamGenerateContent", query="alt=sse")
+        client = await send(harness, f"{path}:streamGenerateContent", query="alt=sse")
         assert client.is_finished
         if script is streams_an_array:
             assert client.body == b"".join(ARRAY)
@@ -128,7 +128,7 @@ async def test_either_service_answers_what_means_the_same(accounts_: dict[str, A
     heads: list[bytes] = []
     method = "GET" if path.endswith("models") else "POST"
     async with open_harness(recording(heads), **accounts_) as harness:
-        client = await asked(harness, path, method=method)
+        client = await send(harness, path, method=method)
         assert client.status == 200
         assert heads[0].startswith(f"{method} {goes_to} HTTP/1.1\r\n".encode())
         is_vertex = accounts_ is VERTEX
@@ -141,7 +141,7 @@ async def test_either_service_answers_what_means_the_same(accounts_: dict[str, A
 async def test_escapes_survive_and_the_model_is_decoded(autojump_clock: MockClock, raw: str) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads), **GEMINI) as harness:
-        await asked(harness, "/v1/models/g:1:countTokens", raw)
+        await send(harness, "/v1/models/g:1:countTokens", raw)
         assert heads[0].startswith(f"POST {raw} HTTP/1.1\r\n".encode())
         assert harness.rows[0].model == "g:1"
 
@@ -165,7 +165,7 @@ async def test_the_key_may_stand_in_any_of_their_places_and_stays_here(
 ) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads), **GEMINI) as harness:
-        client = await asked(harness, "/v1beta/models/g:countTokens", query=query, headers=headers)
+        client = await send(harness, "/v1beta/models/g:countTokens", query=query, headers=headers)
         assert client.status == 200
         assert heads[0].startswith(b"POST /v1beta/models/g:countTokens?alt=sse HTTP/1.1\r\n")
         assert KEY.encode() not in heads[0]
@@ -176,7 +176,7 @@ async def test_the_key_may_stand_in_any_of_their_places_and_stays_here(
 @pytest.mark.parametrize("query", ["", "key=rt_wrong", "key="])
 async def test_without_a_key_that_works_it_is_401_in_googles_words(autojump_clock: MockClock, query: str) -> None:
     async with open_harness(recording([]), **GEMINI) as harness:
-        client = await asked(harness, "/v1/models/g:generateContent", query=query, headers=())
+        client = await send(harness, "/v1/models/g:generateContent", query=query, headers=())
         assert told(client) == (401, "UNAUTHENTICATED")
         assert b"rt_wrong" not in client.body
         assert not harness.rows
@@ -209,7 +209,7 @@ async def test_a_path_that_could_mean_something_else_is_not_relayed(
 ) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads), **GEMINI) as harness:
-        assert told(await asked(harness, path, raw)) == (status, word)
+        assert told(await send(harness, path, raw)) == (status, word)
         assert not heads
 
 
@@ -218,27 +218,27 @@ async def test_another_method_is_405(autojump_clock: MockClock, path: str) -> No
     heads: list[bytes] = []
     async with open_harness(recording(heads), **GEMINI) as harness:
         for method in ("GET", "PUT", "DELETE"):
-            assert told(await asked(harness, path, method=method)) == (405, "INVALID_ARGUMENT")
+            assert told(await send(harness, path, method=method)) == (405, "INVALID_ARGUMENT")
         assert not heads
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"3", b"{", b'{"a": 1, "a": 2}', b"[" * 100_000, b'{"a": NaN}', b"\xff"])
 async def test_a_body_that_is_not_one_json_object_is_400(autojump_clock: MockClock, body: bytes) -> None:
     async with open_harness(recording([]), **GEMINI) as harness:
-        client = await asked(harness, "/v1/models/g:generateContent", body=body)
+        client = await send(harness, "/v1/models/g:generateContent", body=body)
         assert told(client) == (400, "INVALID_ARGUMENT")
 
 
 async def test_a_body_that_is_too_large_is_413(autojump_clock: MockClock) -> None:
     async with open_harness(recording([]), **GEMINI, server={"max_body_bytes": 1024}) as harness:
-        client = await asked(harness, "/v1/models/g:generateContent", body=b'{"a": "' + b"x" * 2000 + b'"}')
+        client = await send(harness, "/v1/models/g:generateContent", body=b'{"a": "' + b"x" * 2000 + b'"}')
         assert told(client) == (413, "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("query", ["alt=proto", "fields=candidates", "$httpHeaders=x", "callback=f"])
 async def test_a_query_that_hides_tokens_is_400(autojump_clock: MockClock, query: str) -> None:
     async with open_harness(recording([]), **GEMINI) as harness:
-        client = await asked(harness, "/v1/models/g:generateContent", query=query)
+        client = await send(harness, "/v1/models/g:generateContent", query=query)
         assert told(client) == (400, "INVALID_ARGUMENT")
 
 
@@ -250,10 +250,10 @@ async def test_limits_of_the_key_and_of_the_accounts_hold_for_the_model_in_the_p
 ) -> None:
     narrow = [{"name": "test", "secret": KEY, "models": ["g-*"]}]
     async with open_harness(recording([]), **GEMINI, key=narrow) as harness:
-        assert told(await asked(harness, path)) == (403, "PERMISSION_DENIED")
-        assert told(await asked(harness, "/v1/models/x", method="GET")) == (403, "PERMISSION_DENIED")
+        assert told(await send(harness, path)) == (403, "PERMISSION_DENIED")
+        assert told(await send(harness, "/v1/models/x", method="GET")) == (403, "PERMISSION_DENIED")
     async with open_harness(recording([]), **accounts(models=["g-*"])) as harness:
-        assert told(await asked(harness, path)) == (404, "NOT_FOUND")
+        assert told(await send(harness, path)) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ async def test_limits_of_the_key_and_of_the_accounts_hold_for_the_model_in_the_p
 )
 async def test_what_no_account_can_do_is_404(autojump_clock: MockClock, accounts_: dict[str, Any], path: str) -> None:
     async with open_harness(recording([]), **accounts_) as harness:
-        assert told(await asked(harness, path)) == (404, "NOT_FOUND")
+        assert told(await send(harness, path)) == (404, "NOT_FOUND")
 
 
 async def test_an_upstreams_error_is_passed_on_as_it_came(autojump_clock: MockClock) -> None:
@@ -274,7 +274,7 @@ async def test_an_upstreams_error_is_passed_on_as_it_came(autojump_clock: MockCl
         await side.send(head % len(body), body)
 
     async with open_harness(script, **GEMINI) as harness:
-        client = await asked(harness, "/v1/models/g:streamGenerateContent")
+        client = await send(harness, "/v1/models/g:streamGenerateContent")
         assert (client.status, client.body) == (400, body)
         assert header(client.sent[0]["headers"], b"content-type") == b"application/json; charset=UTF-8"
         assert header(client.sent[0]["headers"], b"server") is None
@@ -312,7 +312,7 @@ async def test_a_list_holds_what_the_pool_serves_and_the_key_may_use(
     key = [{"name": "test", "secret": KEY, "models": key_models}]
     async with open_harness(lists(LIST), **accounts(models=account_models), key=key) as harness:
         headers = ((b"x-goog-api-key", KEY.encode()), (b"accept-encoding", b"gzip"))
-        client = await asked(harness, "/v1beta/models", method="GET", headers=headers)
+        client = await send(harness, "/v1beta/models", method="GET", headers=headers)
         assert client.is_finished
         assert [model["name"] for model in json.loads(client.body)["models"]] == [f"models/{name}" for name in listed]
         assert json.loads(client.body)["nextPageToken"] == "x"
@@ -324,7 +324,7 @@ async def test_a_list_that_cannot_be_read_is_not_sent(autojump_clock: MockClock)
         await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\r\n<html>}")
 
     async with open_harness(script, **GEMINI) as harness:
-        client = await asked(harness, "/v1beta/models", method="GET")
+        client = await send(harness, "/v1beta/models", method="GET")
         assert not client.is_finished
         assert client.body == b""
         assert harness.rows[0].outcome is not None
