@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.gemini_scripts import accounts
 from tests.support.memory_harness import KEY, open_harness
-from tests.vendors.gemini.test_routes import LIST, lists
+from tests.vendors.gemini.test_routes import LIST, lists, send
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
