@@ -102,8 +102,8 @@ async def test_a_stream_with_crlf_throughout_is_metered_and_unchanged(folder: Pa
                 assert (row["usage_source"], row["total_tokens"]) == ("exact", 12)
 
 
-async def test_an_endless_line_passes_and_its_usage_is_unknown(folder: Path) -> None:
-    """Five megabytes without a line end: forwarded, buffered nowhere, booked as unknown rather than guessed."""
+async def test_a_line_of_five_megabytes_passes_and_the_events_around_it_are_counted(folder: Path) -> None:
+    """It is forwarded as it comes, and is no reason to lose count."""
     line = b"data: " + b"x" * 5_000_000 + b"\n\n"
     events = _stream(line)
     pieces = [events[at : at + 65_536] for at in range(0, len(events), 65_536)]
@@ -112,7 +112,7 @@ async def test_an_endless_line_passes_and_its_usage_is_unknown(folder: Path) -> 
             upstream.play = stream(pieces)
             body, row = await relayed(harness, client, upstream, request(message()))
             assert body == events
-            assert (row["outcome"], row["usage_source"], row["total_tokens"]) == ("completed", "none", 0)
+            assert (row["outcome"], row["usage_source"], row["total_tokens"]) == ("completed", "exact", 12)
 
 
 async def test_a_message_that_is_not_json_passes_unchanged_without_usage(folder: Path) -> None:
