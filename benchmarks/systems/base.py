@@ -2,11 +2,15 @@
 
 Each runs on core 0 alone. Systems that are not being measured are stopped with SIGSTOP, so that the background work of
 one is not charged to the cell of another.
+
+What is other people's is installed from a lock file with hashes, without running any of it, and runs with an
+environment that holds nothing but a path and a home of its own: whoever starts the benchmark has credentials in theirs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -14,6 +18,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.dialects import DIALECTS
@@ -23,7 +28,9 @@ from benchmarks.stream import Stream, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+LOCKED = Path(__file__).with_name("locked")
+"""What is installed, to the last package and hash."""
 
 PROXY_CORE = 0
 BENCH_CORE = 1
@@ -144,7 +151,10 @@ class System:
         target: Target,
         environment: Mapping[str, str] | None = None,
     ) -> Running:
-        """Start ``command`` on core 0, its output in ``directory/log``, and wait until it answers an order."""
+        """Start ``command`` on core 0, its output in ``directory/log``, and wait until it answers an order.
+
+        ``environment`` is all that it has, beside a path and ``directory`` as its home.
+        """
         with (directory / "log").open("wb") as log:
             root = subprocess.Popen(
                 [str(part) for part in command],
@@ -152,7 +162,7 @@ class System:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=directory,
-                env={**os.environ, **(environment or {})},
+                env={"PATH": os.environ["PATH"], "HOME": str(directory), "LANG": "C.UTF-8", **(environment or {})},
                 preexec_fn=lambda: os.sched_setaffinity(0, {PROXY_CORE}),
             )
         running = Running(self.name, target, root, directory)
@@ -228,6 +238,12 @@ def run_setup(command: Sequence[str | Path], *, cwd: Path | None = None, seconds
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
         raise NotMeasuredError(f"{command[0]} {command[1]} failed: {words[0][:200]}")
+
+
+def locked_folder(work: Path, *locks: Path) -> Path:
+    """The folder in ``work`` for what these lock files install: another one for other files."""
+    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
+    return work / f"installed-{digest[:12]}"
 
 
 def certificate(work: Path) -> tuple[Path, Path]:

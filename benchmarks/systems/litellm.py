@@ -2,17 +2,30 @@
 
 No database: so it keeps no spend records, which is less work than the relay does. One worker, because the proxy has one
 core (its documentation: one per core). The local price list, because it would otherwise fetch one at start.
+
+Releases of it have been tampered with and withdrawn this year, so one is pinned, with everything that it needs.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib.metadata import distributions
 
 from benchmarks.stream import Target
-from benchmarks.systems.base import UPSTREAM_KEY, Running, System, Variant, free_port, run_setup
+from benchmarks.systems.base import (
+    LOCKED,
+    UPSTREAM_KEY,
+    Running,
+    System,
+    Variant,
+    free_port,
+    locked_folder,
+    run_setup,
+)
 from relay_trio.simulator.vendors.claude.samples import MODEL
 
 _MASTER_KEY = "sk-benchmark"
+_LOCK = LOCKED / "litellm.txt"
 _CONFIGURATION = f"""
 model_list:
   - model_name: {MODEL}
@@ -34,19 +47,20 @@ class LiteLLM(System):
     name = "litellm"
 
     def prepare(self) -> str:
-        venv = self.work / "venv"
+        """Only wheels, which run nothing when they are installed."""
+        venv = locked_folder(self.work, _LOCK)
         if not (venv / "bin" / "litellm").exists():
             run_setup([sys.executable, "-m", "venv", venv])
-            run_setup([venv / "bin" / "pip", "install", "-q", "litellm[proxy]"])
-        version = venv / "version"
-        code = "from importlib.metadata import version; import sys; open(sys.argv[1], 'w').write(version('litellm'))"
-        run_setup([venv / "bin" / "python", "-c", code, version])
-        return version.read_text()
+            flags = ["--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
+            run_setup([venv / "bin" / "python", "-m", "pip", "install", *flags, "--requirement", _LOCK])
+        packages = [str(path) for path in venv.glob("lib/python*/site-packages")]
+        [installed] = distributions(name="litellm", path=packages)
+        return installed.version
 
     def start(self, upstream_port: int, variant: Variant) -> Running:
         directory, port = self.fresh_directory(), free_port()
         (directory / "config.yaml").write_text(_CONFIGURATION.format(upstream=upstream_port))
-        command = [self.work / "venv" / "bin" / "litellm", "--config", "config.yaml", "--port", str(port)]
+        command = [locked_folder(self.work, _LOCK) / "bin" / "litellm", "--config", "config.yaml", "--port", str(port)]
         command += ["--host", "127.0.0.1", "--num_workers", "1"]
         environment = {
             "LITELLM_LOG": "ERROR",

@@ -4,7 +4,8 @@ It keeps no records and checks no client key, which is less work than the relay 
 
 Its own dependency ranges, resolved today, give a gateway that answers every stream with 500 (``TypeError: immutable``:
 newer server packages hand a fetched response's headers through uncopied). So the server packages are pinned to the last
-ones that work; nothing of Portkey itself is changed.
+ones that work; nothing of Portkey itself is changed. All of it comes from a lock file, and npm runs no script of any
+package.
 """
 
 from __future__ import annotations
@@ -13,29 +14,42 @@ import json
 import shutil
 
 from benchmarks.stream import Target
-from benchmarks.systems.base import UPSTREAM_KEY, NotMeasuredError, Running, System, Variant, free_port, run_setup
+from benchmarks.systems.base import (
+    LOCKED,
+    UPSTREAM_KEY,
+    NotMeasuredError,
+    Running,
+    System,
+    Variant,
+    free_port,
+    locked_folder,
+    run_setup,
+)
 
 _PACKAGE = "@portkey-ai/gateway"
-_SERVER_PINS = ("hono@4.9.7", "@hono/node-server@1.12.2")
+_LOCKS = (LOCKED / "portkey" / "package.json", LOCKED / "portkey" / "package-lock.json")
 
 
 class Portkey(System):
     name = "portkey"
 
     def prepare(self) -> str:
-        package = self.work / "node_modules" / _PACKAGE
+        folder = locked_folder(self.work, *_LOCKS)
+        package = folder / "node_modules" / _PACKAGE
         if not package.exists():
             if shutil.which("npm") is None or shutil.which("node") is None:
                 raise NotMeasuredError("node and npm are not installed")
-            (self.work / "package.json").write_text('{"private": true}')
-            flags = ["--no-audit", "--no-fund", "--legacy-peer-deps"]
-            run_setup(["npm", "install", *flags, _PACKAGE, *_SERVER_PINS], cwd=self.work)
+            folder.mkdir(exist_ok=True)
+            for lock in _LOCKS:
+                shutil.copy(lock, folder)
+            flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--legacy-peer-deps"]
+            run_setup(["npm", "ci", *flags], cwd=folder)
         version: str = json.loads((package / "package.json").read_text())["version"]
         return version
 
     def start(self, upstream_port: int, variant: Variant) -> Running:
         directory, port = self.fresh_directory(), free_port()
-        server = self.work / "node_modules" / _PACKAGE / "build" / "start-server.js"
+        server = locked_folder(self.work, *_LOCKS) / "node_modules" / _PACKAGE / "build" / "start-server.js"
         headers = (
             ("x-api-key", UPSTREAM_KEY),
             ("authorization", f"Bearer {UPSTREAM_KEY}"),

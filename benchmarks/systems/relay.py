@@ -9,7 +9,8 @@ import json
 import sqlite3
 import sys
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import relay_trio
 from benchmarks.dialects import TRANSLATED_MODEL
@@ -18,10 +19,6 @@ from benchmarks.systems.base import UPSTREAM_KEY, NotMeasuredError, Running, Sys
 from relay_trio.simulator.vendors.bedrock import samples as bedrock
 from relay_trio.simulator.vendors.claude import samples as claude
 from relay_trio.simulator.vendors.gemini import samples as gemini
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 CLIENT_KEY = "rt_benchmark"
 _ACCOUNTS = 4
@@ -44,6 +41,10 @@ class RelayTrio(System):
     has_queue = True
     has_dialects = True
 
+    def __init__(self, work: Path, checkout: Path = Path(relay_trio.__file__).parents[1]) -> None:
+        super().__init__(work)
+        self._checkout = checkout.resolve()
+
     def prepare(self) -> str:
         return relay_trio.__version__
 
@@ -53,7 +54,7 @@ class RelayTrio(System):
         configuration.touch(mode=0o600)  # with literal secrets in it, nobody else may read it
         configuration.write_text(self._configuration(upstream_port, port, admin_port, variant))
         target = Target(port, (("x-api-key", CLIENT_KEY),), tls=variant.tls)
-        running = self.launch(directory, self.command(configuration), target)
+        running = self.launch(directory, self.command(configuration), target, {"PYTHONPATH": str(self._checkout)})
         running.admin_url = f"http://127.0.0.1:{admin_port}"
         return running
 
@@ -93,23 +94,10 @@ class RelayBefore(RelayTrio):
 
     name = "before"
 
-    def __init__(self, work: Path, checkout: Path) -> None:
-        super().__init__(work)
-        self._checkout = checkout.resolve()
-
     def prepare(self) -> str:
         if not (self._checkout / "relay_trio" / "__main__.py").is_file():
             raise NotMeasuredError(f"{self._checkout} is no checkout of relay_trio")
         return str(self._checkout.name)
-
-    def launch(
-        self,
-        directory: Path,
-        command: Sequence[str | Path],
-        target: Target,
-        environment: Mapping[str, str] | None = None,
-    ) -> Running:
-        return super().launch(directory, command, target, {**(environment or {}), "PYTHONPATH": str(self._checkout)})
 
 
 def outcomes(running: Running, since: float) -> dict[str, int]:
