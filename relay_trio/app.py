@@ -42,7 +42,7 @@ from relay_trio.upstream.client import open_client
 from relay_trio.upstream.egress import Egress, egress_of
 from relay_trio.vendors.registry import provider_named
 from relay_trio.web.admin import admin_app
-from relay_trio.web.app import client_app
+from relay_trio.web.quart_app import client_app
 
 if TYPE_CHECKING:
     import socket

@@ -12,12 +12,12 @@ import trio
 from cyclopts import Parameter
 
 from relay_trio.cli.effective import account_row, effective, short_path
-from relay_trio.cli.problems import print_problems
+from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import ConfigError, Problem, Settings, load, public_bind_problems
-from relay_trio.keys.store import count_working_keys
+from relay_trio.keys.key_store import count_working_keys
 from relay_trio.pool.probe import probe_accounts
-from relay_trio.storage.errors import StorageError
 from relay_trio.storage.sqlite import inspect
+from relay_trio.storage.storage_error import StorageError
 
 _HEALTH_CHECK_SECONDS = 5
 """The answer takes no work: a relay that needs longer is not healthy."""

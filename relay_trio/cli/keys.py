@@ -12,15 +12,15 @@ from pydantic import SecretStr, ValidationError
 
 from relay_trio.aligned import aligned
 from relay_trio.api.dialect import Dialect
-from relay_trio.cli.problems import print_problems
+from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import ConfigError, load_for_database
 from relay_trio.config.problems import problems_of
 from relay_trio.keys.client_key import ClientKey
-from relay_trio.keys.store import NameTaken, NoSuchKey, open_key_store, read_key_store
+from relay_trio.keys.key_store import NameTaken, NoSuchKey, open_key_store, read_key_store
 from relay_trio.ledger.sqlite_store import open_report
 from relay_trio.settings import AccountSettings, KeySettings, ServerSettings
 from relay_trio.settings.patterns import may_overlap
-from relay_trio.storage.errors import StorageError
+from relay_trio.storage.storage_error import StorageError
 from relay_trio.vendors.registry import VENDORS, provider_named
 
 keys = App(name="keys", help="Create, list and revoke client keys.")

@@ -13,12 +13,12 @@ from cyclopts import Parameter
 
 from relay_trio import __version__
 from relay_trio.app import App, Bound, open_relay, run_relay
-from relay_trio.cli.problems import print_problems
+from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import ConfigError, Settings, load, public_bind_problems
-from relay_trio.keys.store import count_working_keys
+from relay_trio.keys.key_store import count_working_keys
 from relay_trio.observe.log import Log, configure_log
 from relay_trio.server.drain import Drain, obey_signals
-from relay_trio.storage.errors import StorageError
+from relay_trio.storage.storage_error import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,12 +13,12 @@ from cyclopts import Parameter
 
 from relay_trio.aligned import aligned
 from relay_trio.cli.duration import duration_seconds
-from relay_trio.cli.problems import print_problems
+from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import ConfigError, load_for_database
-from relay_trio.keys.store import read_key_store
+from relay_trio.keys.key_store import read_key_store
 from relay_trio.ledger.report import Grouping, UsageLine, total, with_names
 from relay_trio.ledger.sqlite_store import open_report
-from relay_trio.storage.errors import StorageError
+from relay_trio.storage.storage_error import StorageError
 
 _COLUMNS = ("requests", "gone", "input", "cache write", "cache read", "output", "USD", "of which partial")
 

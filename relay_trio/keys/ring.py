@@ -16,9 +16,9 @@ import trio
 
 from relay_trio.errors import LedgerUnavailable
 from relay_trio.keys.client_key import ClientKey
+from relay_trio.keys.key_store import read_key_store
 from relay_trio.keys.secret import digest_of
-from relay_trio.keys.store import read_key_store
-from relay_trio.storage.errors import StorageError
+from relay_trio.storage.storage_error import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from relay_trio.ledger.columns import COLUMNS, row_of
 from relay_trio.ledger.report import UsageLine
 from relay_trio.outcome import Phase, Who, Word
-from relay_trio.storage.errors import RowRefused
 from relay_trio.storage.sqlite import open_database, open_read_only
+from relay_trio.storage.storage_error import RowRefused
 from relay_trio.usage import UsageSource
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.ledger.columns import Column, Values
+    from relay_trio.ledger.ledger_store import LedgerReport, LedgerStore
     from relay_trio.ledger.report import Grouping
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.ledger.store import LedgerReport, LedgerStore
     from relay_trio.storage.sqlite import Database
 
 _BUSY_SECONDS = 0.5

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.ledger.columns import Values
+    from relay_trio.ledger.ledger_store import LedgerStore
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.ledger.store import LedgerStore
 
 _log = structlog.get_logger("relay_trio.ledger")
 

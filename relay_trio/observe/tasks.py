@@ -41,7 +41,11 @@ def _place(coroutine: Any) -> str:
             coroutine = next((inner for inner in gc.get_referents(coroutine) if isasyncgen(inner)), coroutine)
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)
         if frame is not None:
-            file = os.path.basename(frame.f_code.co_filename)
-            frames.append(f"{frame.f_code.co_qualname} {file}:{frame.f_lineno}")
+            frames.append(f"{frame.f_code.co_qualname} {_shown(frame.f_code.co_filename)}:{frame.f_lineno}")
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
     return " < ".join(reversed(frames[-_FRAMES:]))
+
+
+def _shown(path: str) -> str:
+    """The folder and the name of a file: names alone stand twice."""
+    return "/".join(path.split(os.sep)[-2:])

@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from relay_trio.storage.errors import StorageError
+from relay_trio.storage.storage_error import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

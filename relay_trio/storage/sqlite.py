@@ -17,9 +17,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from relay_trio.storage.errors import RowRefused, SchemaTooNew, StorageError
 from relay_trio.storage.lock import require_directory
 from relay_trio.storage.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from relay_trio.storage.storage_error import RowRefused, SchemaTooNew, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

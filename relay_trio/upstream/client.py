@@ -28,7 +28,7 @@ from relay_trio.upstream.egress import Egress, egress_of
 from relay_trio.upstream.head_encoding import request_head
 from relay_trio.upstream.http1 import UpstreamConnection, UpstreamResponse
 from relay_trio.upstream.proxy import absolute_target, open_tunnel
-from relay_trio.upstream.tls import client_context
+from relay_trio.upstream.trust import client_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay_trio.upstream.proxy import Proxy, proxy_at
-from relay_trio.upstream.tls import client_context
+from relay_trio.upstream.trust import client_context
 
 if TYPE_CHECKING:
     import ssl

@@ -10,9 +10,9 @@ from quart import Response, request
 from relay_trio.http import header
 from relay_trio.observe.invariants import snapshot
 from relay_trio.observe.tasks import task_tree
-from relay_trio.web.app import bare_app
 from relay_trio.web.asgi import client_request
 from relay_trio.web.healthz import add_health, as_json
+from relay_trio.web.quart_app import bare_app
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay_trio.cli.check import check
-from relay_trio.keys.store import open_key_store
+from relay_trio.keys.key_store import open_key_store
 from relay_trio.vendors.registry import PROVIDERS
 from tests.support.canned_upstream import API_KEY, account_toml
 

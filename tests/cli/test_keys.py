@@ -9,8 +9,8 @@ import pytest
 
 from relay_trio.cli.keys import client_url, create, keys, list_keys, revoke
 from relay_trio.keys.access_pairs import AccessPairs
+from relay_trio.keys.key_store import open_key_store
 from relay_trio.keys.secret import digest_of, is_well_formed
-from relay_trio.keys.store import open_key_store
 from relay_trio.settings import Listener, ServerSettings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from relay_trio.cli.usage import usage
-from relay_trio.keys.store import open_key_store
+from relay_trio.keys.key_store import open_key_store
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.ledger.writer import open_ledger
 from relay_trio.outcome import Outcome, Phase, Who, Word

@@ -10,7 +10,7 @@ import trio
 from pydantic import SecretStr
 
 from relay_trio.config import ConfigError, Settings
-from relay_trio.keys.store import open_key_store
+from relay_trio.keys.key_store import open_key_store
 from tests.support.accounts import ACCOUNT_KEYS, account
 from tests.support.raw_client import ask, message, open_raw, request
 from tests.support.scripted_upstream import ScriptedUpstream, open_scripted, sized

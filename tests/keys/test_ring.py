@@ -12,12 +12,12 @@ import trio.testing
 
 from relay_trio.errors import LedgerUnavailable
 from relay_trio.keys import ring as keys
+from relay_trio.keys.key_store import KeyStore, open_key_store
 from relay_trio.keys.ring import RELOAD_SECONDS, STALE_SECONDS, KeyRing, open_key_ring
 from relay_trio.keys.secret import digest_of, generate_secret
-from relay_trio.keys.store import KeyStore, open_key_store
 from relay_trio.ledger.writer import open_ledger
 from relay_trio.settings import KeySettings
-from relay_trio.storage.errors import StorageError
+from relay_trio.storage.storage_error import StorageError
 from tests.explorer import Run, explore
 from tests.ledger.rows import ended, make_row
 

@@ -17,8 +17,8 @@ from relay_trio.ledger.report import Grouping, UsageLine, total
 from relay_trio.ledger.row import AttemptRecord
 from relay_trio.ledger.sqlite_store import SqliteStore, open_report, open_store
 from relay_trio.outcome import COMPLETED, Phase, Word, ended_by_client
-from relay_trio.storage.errors import StorageError
 from relay_trio.storage.sqlite import open_database
+from relay_trio.storage.storage_error import StorageError
 from relay_trio.usage import UsageSource, UsageStats
 from tests.ledger.rows import codes, ended, make_row, sole_row
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from relay_trio.ledger.store import LedgerReport
+    from relay_trio.ledger.ledger_store import LedgerReport
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from relay_trio.ledger.columns import row_values
 from relay_trio.ledger.sqlite_store import open_report, open_store
 from relay_trio.ledger.writer import Ledger, RowMisused, open_ledger
 from relay_trio.outcome import Phase, ended_by_client, ended_by_shutdown
-from relay_trio.storage.errors import StorageError
+from relay_trio.storage.storage_error import StorageError
 from tests.explorer import Run, explore
 from tests.ledger.rows import codes, ended, make_row
 

@@ -42,7 +42,7 @@ def test_each_task_stands_below_its_parent_with_the_innermost_place_first() -> N
     (below,) = [line for line in seen if "the child" in line]
     assert seen.index(below) == seen.index(above) + 1
     assert len(below) - len(below.lstrip()) == len(above) - len(above.lstrip()) + 2
-    assert below.index("sleep_forever") < below.index("sleeps test_tasks.py:")
+    assert below.index("sleep_forever") < below.index("sleeps observe/test_tasks.py:")
     assert CANARY not in "".join(seen)
     assert "sk-a" not in "".join(seen)
 

@@ -17,9 +17,9 @@ from quart import Response
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.pool.admission import Admission, Lease, SlotRequest
 from relay_trio.vendors.claude.operations import MESSAGES
-from relay_trio.web.app import bare_app
 from relay_trio.web.asgi import RequestConnection
 from relay_trio.web.client_body import ClientBody
+from relay_trio.web.quart_app import bare_app
 from tests.explorer import ExplorationFailed, Run, Steps, cancel_target, explore
 from tests.relay.test_exploration import PATHS, Path, disconnect, scenario_of
 from tests.support import scripts

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay_trio.storage.errors import StorageError
 from relay_trio.storage.lock import sole_writer
+from relay_trio.storage.storage_error import StorageError
 from tests.storage.users import unprivileged
 
 

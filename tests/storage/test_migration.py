@@ -12,9 +12,9 @@ from relay_trio.cli.usage import usage
 from relay_trio.keys.ring import open_key_ring
 from relay_trio.ledger.sqlite_store import open_report
 from relay_trio.ledger.writer import open_ledger
-from relay_trio.storage.errors import StorageError
 from relay_trio.storage.schema import SCHEMA_VERSION
 from relay_trio.storage.sqlite import inspect, open_read_only
+from relay_trio.storage.storage_error import StorageError
 from relay_trio.usage import UsageSource, UsageStats
 from tests.ledger.rows import codes, ended, make_row
 from tests.storage.old_file import SECRET, make_old_file

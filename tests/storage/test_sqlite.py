@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay_trio.storage import sqlite as database_module
-from relay_trio.storage.errors import RowRefused, SchemaTooNew, StorageError
 from relay_trio.storage.lock import sole_writer
 from relay_trio.storage.schema import MIGRATIONS, SCHEMA_VERSION
 from relay_trio.storage.sqlite import inspect, open_database, open_read_only
+from relay_trio.storage.storage_error import RowRefused, SchemaTooNew, StorageError
 from tests.storage.users import unprivileged
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from relay_trio.server.context import asgi_scope
 from relay_trio.upstream.client import UpstreamClient, open_upstream_client
 from relay_trio.vendors.bedrock.stream import InvokeStreamReader
 from relay_trio.vendors.registry import provider_named
-from relay_trio.web.app import client_app
+from relay_trio.web.quart_app import client_app
 from tests.support.client_requests import MemoryStream, make_request
 
 if TYPE_CHECKING:

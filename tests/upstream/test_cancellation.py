@@ -18,7 +18,7 @@ from relay_trio.errors import UpstreamError
 from relay_trio.http import UpstreamRequest
 from relay_trio.upstream.client import open_upstream_client
 from relay_trio.upstream.egress import Egress
-from relay_trio.upstream.tls import client_context
+from relay_trio.upstream.trust import client_context
 from tests.explorer import Run, Steps, explore
 from tests.support.upstream_peers import OK, ignore_phase
 

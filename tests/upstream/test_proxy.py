@@ -13,7 +13,7 @@ from relay_trio.errors import RelayError, UpstreamConnectError
 from relay_trio.upstream.client import open_upstream_client
 from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.proxy import Proxy, proxy_at
-from relay_trio.upstream.tls import client_context
+from relay_trio.upstream.trust import client_context
 from tests.support.upstream_peers import OK, Peer, answering, body_of, open_upstream, staying, talking
 
 if TYPE_CHECKING:

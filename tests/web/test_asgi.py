@@ -11,8 +11,8 @@ from quart import Response
 from quart.wrappers.response import ResponseBody
 
 from relay_trio.outcome import DisconnectReason
-from relay_trio.web.app import bare_app
 from relay_trio.web.asgi import StreamAborted, client_request
+from relay_trio.web.quart_app import bare_app
 from tests.support.memory_harness import Client
 
 if TYPE_CHECKING:

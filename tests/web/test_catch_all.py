@@ -8,7 +8,7 @@ import pytest
 import trio
 from quart import Response, request
 
-from relay_trio.web.app import bare_app
+from relay_trio.web.quart_app import bare_app
 from tests.support.memory_harness import Client
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from relay_trio.config import Settings
 from relay_trio.errors import AuthenticationFailed
 from relay_trio.keys.access_pairs import AccessPairs
 from relay_trio.keys.client_key import ClientKey
+from relay_trio.keys.key_store import open_key_store
 from relay_trio.keys.ring import KeyRing, open_key_ring
-from relay_trio.keys.store import open_key_store
 from relay_trio.vendors.bedrock import authenticator
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.web.auth import authenticate

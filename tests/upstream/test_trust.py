@@ -11,7 +11,7 @@ import trustme
 
 from relay_trio.errors import UpstreamClosed, UpstreamConnectError
 from relay_trio.upstream.egress import Egress
-from relay_trio.upstream.tls import client_context
+from relay_trio.upstream.trust import client_context
 from tests.support.upstream_peers import OK, Peer, answering, body_of, ignore_phase, staying, talking
 
 if TYPE_CHECKING:

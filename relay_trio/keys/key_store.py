@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from relay_trio.keys.client_key import ClientKey
 from relay_trio.keys.secret import digest_of, generate_secret
-from relay_trio.storage.errors import RowRefused
 from relay_trio.storage.sqlite import BUSY_SECONDS, inspect, open_database, open_read_only
+from relay_trio.storage.storage_error import RowRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ import structlog
 from relay_trio.errors import BadRequest
 from relay_trio.http import header
 from relay_trio.observe.log import configure_log
-from relay_trio.web.app import bare_app
+from relay_trio.web.quart_app import bare_app
 from tests.support import scripts
 from tests.support.memory_harness import fetch, open_harness
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay_trio.keys.secret import digest_of
-from relay_trio.keys.store import (
+from relay_trio.keys.key_store import (
     KeyStore,
     NameTaken,
     NoSuchKey,
@@ -17,7 +16,8 @@ from relay_trio.keys.store import (
     open_key_store,
     read_key_store,
 )
-from relay_trio.storage.errors import StorageError
+from relay_trio.keys.secret import digest_of
+from relay_trio.storage.storage_error import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -62,7 +62,7 @@ def bare_app(on_rejected: Callable[[Rejection], None] = lambda rejection: None) 
 
     def reject(error: RelayError) -> Response:
         on_rejected(Rejection(error.kind.value, client_request().id))
-        return _tell(error)
+        return _in_dialect(error)
 
     @app.errorhandler(HTTPException)
     async def not_routed(error: HTTPException) -> Response:
@@ -80,11 +80,11 @@ def bare_app(on_rejected: Callable[[Rejection], None] = lambda rejection: None) 
             return reject(error)
         request_id = client_request().id
         log_defect(error, request_id)
-        return _tell(RelayError(f"the relay failed; quote {request_id}"))
+        return _in_dialect(RelayError(f"the relay failed; quote {request_id}"))
 
     return app
 
 
-def _tell(error: RelayError) -> Response:
+def _in_dialect(error: RelayError) -> Response:
     request = client_request()
     return error_answer(dialect_of(request), error, request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relay_trio.cli.problems import print_problems
+from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import Problem
 
 if TYPE_CHECKING:
