@@ -19,9 +19,8 @@ from relay_trio.cli.keys import create
 from relay_trio.keys import ring
 from relay_trio.simulator import SimulatorSettings, open_simulator
 from tests.e2e.javascript import SOURCE, install
-from tests.support.aws_clients import MASTER, bedrock_account
-from tests.support.google_clients import gemini_account
-from tests.support.socket_harness import PROMPT, account, open_harness
+from tests.support.accounts import account, bedrock_account, gemini_account
+from tests.support.socket_harness import PROMPT, SIGV4_SECRET, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -99,14 +98,14 @@ async def shell(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Shell]:
     monkeypatch.setattr(ring, "RELOAD_SECONDS", 0.0)
-    monkeypatch.setenv("RELAY_SIGV4_SECRET", MASTER)
+    monkeypatch.setenv("RELAY_SIGV4_SECRET", SIGV4_SECRET)
     async with open_simulator(SimulatorSettings(chunks=3)) as simulator:
         accounts = [
             account("claude", simulator.base_url, models=["claude-*"]),
             bedrock_account("bedrock", simulator.base_url, models=["anthropic.*"]),
             gemini_account("gemini", simulator.base_url, models=["gemini-*"]),
         ]
-        async with open_harness(folder, accounts, server={"sigv4_secret": MASTER}) as relay:
+        async with open_harness(folder, accounts) as relay:
             server = {
                 "listeners": [relay.url.removeprefix("http://")],
                 "ledger": str(folder / "relay.db"),
