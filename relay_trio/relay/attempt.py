@@ -96,20 +96,10 @@ class Attempt:
 
         Cancelled here: destroys; the upstream's connection is closed.
         """
-        record, row = self._record, self._record.row
+        account, record, row = self._account, self._record, self._record.row
         row.attempts += 1
-        row.account, row.provider = self._account.name, self._account.provider.name
-        try:
-            failure = await self._call()
-        except BaseException as error:
-            self._ended(record.judge(error).word)
-            raise
-        self._ended(Word.COMPLETED if failure is None else failure.error.word)
-        return failure
-
-    async def _call(self) -> Failure | None:
-        """Cancelled here: as ``run``."""
-        account, record = self._account, self._record
+        row.account, row.provider = account.name, account.provider.name
+        failure: Failure | None = None
         try:
             with record.clock.limit() as limit:
                 request = account.build_nowait(self._checked)
@@ -122,18 +112,24 @@ class Attempt:
 
                 async with self._relay.client.open(request, on_phase) as response:
                     self._status = response.head.status
-                    if response.head.status >= 300:
-                        return await self._refused(response)
-                    await self._stream(response, limit)
-                    return None
+                    if response.head.status < 300:
+                        await self._stream(response, limit)
+                    else:
+                        failure = await self._refused(response)
         except UpstreamError as error:
             record.end_is_seen()
             if record.has_begun:
+                self._ended(error.word)
                 raise
             self._note(verdict_without_answer(error))
-            return Failure(error, account, record.phase, is_retryable=True)
+            failure = Failure(error, account, record.phase, is_retryable=True)
+        except BaseException as error:
+            self._ended(record.judge(error).word)
+            raise
         finally:
             record.upstream_closed()
+        self._ended(Word.COMPLETED if failure is None else failure.error.word)
+        return failure
 
     def _enter(self, phase: Phase, limit: Limit) -> None:
         record, timeouts = self._record, self._account.timeouts

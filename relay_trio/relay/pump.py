@@ -7,12 +7,12 @@
     ├─ relay(), then ClientBody            waits for the head of the answer, then sends what the channel brings
     └─ pump                                started by ``await nursery.start(pump, …)``
          with sender, RequestRecord:           leaving: settle the row, then close the channel
-           _read ─ read_request                R
-           _try_accounts, for each account:
+           read ─ read_request                 R
+           try_accounts, for each account:
              _acquire                          Q
              with record.holding(lease):       the slot, held by this block and nothing else
                Attempt.run                     C H D
-           _flush                              L  (the slot is free already)
+           flush                               L  (the slot is free already)
 
 An error before the head is raised out of ``nursery.start`` into the handler; after it, it travels down the channel,
 because raising it would cancel the client's body before the client has it.
@@ -87,7 +87,9 @@ async def pump(
     with response.sender as sender, RequestRecord(row, client_request, response, relay.live) as record:
         stages = _Stages(relay, request, record, task_status)
         try:
-            await stages.run()
+            checked, wanted = await stages.read()
+            await stages.try_accounts(checked, wanted)
+            await stages.flush()
         except trio.BrokenResourceError as error:
             record.ended(record.judge(error))
         except RelayError as error:
@@ -101,7 +103,10 @@ async def pump(
 
 
 class _Stages:
-    """The stages of one request, in order."""
+    """The stages of one request, in order.
+
+    ``await`` costs a step through every frame for each chunk, so the way from ``pump`` to ``Attempt.run`` is short.
+    """
 
     def __init__(
         self,
@@ -116,21 +121,16 @@ class _Stages:
         self._sender = record.response.sender
         self._started = started
 
-    async def run(self) -> None:
-        self._record.clock.set_total(self._relay.settings.timeouts.total_timeout_seconds)
-        checked, wanted = await self._read()
-        await self._try_accounts(checked, wanted)
-        await self._flush()
-
     # --- R ---------------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> tuple[CheckedRequest, SlotRequest]:
+    async def read(self) -> tuple[CheckedRequest, SlotRequest]:
         """The request, and the slot that it needs.
 
         Whatever is to be decided by what a request asks for, before it waits for a slot, has ``reading`` for it. The
         parsed document in it, which can be much larger than its bytes, is let go here.
         """
         settings, record, operation = self._relay.settings, self._record, self._request.operation
+        record.clock.set_total(settings.timeouts.total_timeout_seconds)
         checked, reading = await read_request(
             self._request, record.clock, settings.timeouts, settings.server.max_body_bytes
         )
@@ -146,7 +146,7 @@ class _Stages:
 
     # --- Q C H D ---------------------------------------------------------------------------------------------------
 
-    async def _try_accounts(self, checked: CheckedRequest, wanted: SlotRequest) -> None:
+    async def try_accounts(self, checked: CheckedRequest, wanted: SlotRequest) -> None:
         """Make attempts until one has an answer, or another would not help."""
         failure = await self._attempt(checked, wanted)
         if failure is not None and self._may_retry(failure, wanted):
@@ -238,7 +238,7 @@ class _Stages:
 
     # --- L ---------------------------------------------------------------------------------------------------------
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
         """Wait until the client has been sent everything."""
         record, seconds = self._record, self._relay.settings.timeouts.write_timeout_seconds
         if record.outcome is None:
