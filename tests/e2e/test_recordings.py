@@ -74,7 +74,7 @@ def expected_body(recording: Recording) -> bytes:
 async def test_every_recording_arrives_as_it_was_sent_whole_and_cut(
     recordings: list[Recording], provider: str, folder: Path
 ) -> None:
-    """A stream that was cut, or whose error the upstream told in another dialect, ends with our event and a broken
+    """A stream that was cut, or whose error is in another dialect, ends with our event and a broken
     connection. The request's body went up as it came, or translated."""
     replayed: dict[str, Recording] = {}
     async with open_scripted() as upstream:
@@ -114,8 +114,8 @@ def check_rows(rows: list[Row], replayed: dict[str, Recording]) -> None:
     for row in rows:
         recording = replayed[row["request_id"]]
         with case(recording.id):
-            words = {"complete": {"completed"}}.get(recording.ends, {"upstream_error", "upstream_rate_limited"})
-            assert row["outcome"] in words
+            outcomes = {"complete": {"completed"}}.get(recording.ends, {"upstream_error", "upstream_rate_limited"})
+            assert row["outcome"] in outcomes
             assert row["usage_source"] == recording.usage.source
             assert {name: row[name] for name in recording.tokens} == recording.tokens
 
@@ -124,7 +124,7 @@ def check_rows(rows: list[Row], replayed: dict[str, Recording]) -> None:
 async def test_recorded_refusals_of_a_request_are_the_clients_to_read(
     recordings: list[Recording], provider: str, folder: Path
 ) -> None:
-    """The upstream's words, with our id in place of its own; the account is not to blame."""
+    """The upstream's message, with our id in place of its own; the account is not to blame."""
     async with open_scripted() as upstream:
         async with open_harness(folder, [account_of(provider, upstream.base_url)]) as harness:
             for recording in recordings:

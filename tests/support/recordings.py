@@ -85,8 +85,8 @@ class Recording:
 
     def document(self) -> dict[str, Any]:
         """What stands in the file beside the body."""
-        asked = json.loads(self.call.body) if self.call.body else None
-        is_told = self.usage.source is not UsageSource.NONE
+        sent = json.loads(self.call.body) if self.call.body else None
+        is_counted = self.usage.source is not UsageSource.NONE
         counts = (self.usage.input_tokens, self.usage.output_tokens, self.usage.cache_creation_tokens,
                   self.usage.cache_read_tokens)  # fmt: skip
         return {
@@ -95,11 +95,11 @@ class Recording:
                 "method": self.call.method,
                 "target": self.call.target,
                 "headers": _texts(self.call.headers),
-                "body": asked,
+                "body": sent,
             },
             "response": {"status": self.head.status, "headers": _texts(self.head.headers)},
             "ends": self.ends,
-            "usage": dict(zip(_FIELDS, counts, strict=True)) if is_told else None,
+            "usage": dict(zip(_FIELDS, counts, strict=True)) if is_counted else None,
         }
 
     def write(self, folder: Path) -> None:
@@ -130,14 +130,14 @@ def ours_of(provider: str, operation: str | None = None) -> list[Recording]:
 
 def _read(path: Path) -> Recording:
     document = json.loads(path.read_text())
-    asked, answered = document["request"], document["response"]
-    body = b"" if asked["body"] is None else json.dumps(asked["body"]).encode()
+    request, response = document["request"], document["response"]
+    body = b"" if request["body"] is None else json.dumps(request["body"]).encode()
     return Recording(
         provider=path.parent.name,
         name=path.stem,
         operation=document["operation"],
-        call=ClientCall(asked["method"], asked["target"], _fields(asked["headers"]), body),
-        head=ResponseHead(answered["status"], _fields(answered["headers"])),
+        call=ClientCall(request["method"], request["target"], _fields(request["headers"]), body),
+        head=ResponseHead(response["status"], _fields(response["headers"])),
         body=path.with_suffix(".body").read_bytes(),
         ends=document["ends"],
         usage=usage_of(document["usage"], is_exact=document["ends"] == "complete"),
@@ -159,13 +159,13 @@ def foreign(corpus: Path) -> list[Recording]:
         provider, _, name = row["name"].partition("/")
         stem = corpus / "recordings" / row["name"]
         meta = json.loads(stem.with_suffix(".meta.json").read_text())
-        asked, answered = meta["request"], meta["response"]
-        fields = [field for field in _fields(list(answered["headers"].items())) if field[0] not in _FRAMING]
-        document = asked["body"] if isinstance(asked["body"], dict) else _UNRECORDED
-        body = b"" if asked["method"] == "GET" else json.dumps(document).encode()
+        request, response = meta["request"], meta["response"]
+        fields = [field for field in _fields(list(response["headers"].items())) if field[0] not in _FRAMING]
+        document = request["body"] if isinstance(request["body"], dict) else _UNRECORDED
+        body = b"" if request["method"] == "GET" else json.dumps(document).encode()
         is_gzip = header(fields, b"content-encoding") == b"gzip"
         accepted = [(b"accept-encoding", b"gzip, deflate, br")] if is_gzip else []
-        call = ClientCall(asked["method"], asked["path"], accepted, body)
+        call = ClientCall(request["method"], request["path"], accepted, body)
         operation = _operation_at(provider, call)
         if operation is not None:
             found.append(
@@ -174,7 +174,7 @@ def foreign(corpus: Path) -> list[Recording]:
                     name=name,
                     operation=operation,
                     call=call,
-                    head=ResponseHead(answered["status"], fields),
+                    head=ResponseHead(response["status"], fields),
                     body=stem.with_suffix(".body").read_bytes(),
                     usage=usage_of(expected[row["name"]]),
                 )

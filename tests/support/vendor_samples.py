@@ -71,11 +71,12 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class VendorSamples:
     """What one provider brings. The first of ``accounts`` is used for recordings. ``wrong``: the same settings with a
-    credential that is not accepted."""
+    credential that is not accepted. ``translated``: the operations whose answers do not pass byte for byte."""
 
     accounts: tuple[SampleAccount, ...]
     wrong: SampleAccount
     samples: tuple[Sample, ...]
+    translated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,6 @@ def samples_of(provider: str) -> VendorSamples:
     Raises:
         ModuleNotFoundError: it has none.
     """
-    folder = type(PROVIDERS[provider]).__module__.split(".")[-2]
+    folder = PROVIDERS[provider].settings_class.__module__.split(".")[-2]
     found: VendorSamples = import_module(f"tests.vendors.{folder}.samples").SAMPLES
     return found

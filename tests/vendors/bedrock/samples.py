@@ -97,4 +97,5 @@ SAMPLES = VendorSamples(
         ]}}}),
         Sample("inference-profiles", "bedrock.inference_profiles", "/inference-profiles?maxResults=2", method="GET"),
     ),
+    translated=frozenset({"claude.messages"}),
 )  # fmt: skip
