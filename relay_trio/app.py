@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.config import ConfigError, Problem
+from relay_trio.config import ConfigError, Problem, start_problems
 from relay_trio.config.current import CurrentSettings
 from relay_trio.config.reload import fixed_problems
 from relay_trio.errors import RelayError, ShuttingDown
@@ -46,7 +46,7 @@ from relay_trio.web.quart_app import client_app
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from relay_trio.config import Settings
     from relay_trio.keys.ring import KeyRing
@@ -88,7 +88,10 @@ class App:
         Cancelled here: atomic.
         """
         async with self._replacing:
-            if problems := [*fixed_problems(self.settings, settings), *self._problems_of_keys(settings)]:
+            if problems := [
+                *fixed_problems(self.settings, settings),
+                *start_problems(settings, self.ring.stored_names()),
+            ]:
                 raise ConfigError(problems)
             egress, accounts = await trio.to_thread.run_sync(_parts_of, settings, abandon_on_cancel=True)
             if settings.upstream != self.settings.upstream:
@@ -98,12 +101,6 @@ class App:
             self.core.pool.adopt(accounts)
             self.ring.replace_static(settings.key)
             self.clients.replace_limits(connection_limits(settings), socket_options(settings))
-
-    def _problems_of_keys(self, settings: Settings) -> Iterator[Problem]:
-        stored = self.ring.stored_names()
-        for index, key in enumerate(settings.key):
-            if key.name in stored:
-                yield Problem(f"key[{index}].name", "must be unique, and a key in the ledger has the same: revoke it")
 
 
 @dataclass(frozen=True, slots=True)

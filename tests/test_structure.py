@@ -31,6 +31,7 @@ FLOORS = (
     "usage",
     "http",
     "aligned",
+    "suggestion",
     "net",
     "wire",
     "settings",

@@ -12,11 +12,12 @@ import trio
 from cyclopts import Parameter
 
 from relay_trio.cli.effective import account_row, effective, short_path
+from relay_trio.cli.listeners import unusable_listeners
 from relay_trio.cli.print_problems import print_problems
-from relay_trio.config import ConfigError, Problem, Settings, load, public_bind_problems
-from relay_trio.keys.key_store import count_working_keys
+from relay_trio.config import ConfigError, Problem, Settings, load, start_problems
+from relay_trio.keys.key_store import working_key_names
 from relay_trio.pool.probe import probe_accounts
-from relay_trio.storage.sqlite import inspect
+from relay_trio.storage.sqlite import inspect, require_writable
 from relay_trio.storage.storage_error import StorageError
 
 _HEALTH_CHECK_SECONDS = 5
@@ -46,15 +47,18 @@ def _check_file(config: Path) -> int:
     """As ``check``, for the file. Raises ConfigError with every problem that would keep a relay from starting."""
     settings = load(config)
     try:
+        require_writable(settings.server.ledger)
         state = inspect(settings.server.ledger)
-        stored_keys = count_working_keys(settings.server.ledger)
+        stored = working_key_names(settings.server.ledger)
     except StorageError as error:
         raise ConfigError([Problem("server.ledger", str(error))]) from None
-    key_count = len(settings.key) + stored_keys
-    if problems := public_bind_problems(settings, has_keys=key_count > 0):
+    unusable = list(unusable_listeners(settings))
+    problems = [*start_problems(settings, stored)]
+    problems += [Problem(each.setting, each.message) for each in unusable if not each.is_taken]
+    if problems:
         raise ConfigError(problems)
     ledger = f"{short_path(settings.server.ledger)} ({state})"
-    keys = f"{len(settings.key)} in {config.name}, {stored_keys} in the ledger"
+    keys = f"{len(settings.key)} in {config.name}, {len(stored)} in the ledger"
     results = trio.run(probe_accounts, settings)
     rows = list(effective(settings, ledger, keys))
     accounts = [account_row(account) for account in settings.account]
@@ -64,7 +68,9 @@ def _check_file(config: Path) -> int:
         print("  " + "   ".join((row[0].ljust(widths[0]), *row[1:])))
     for row, result in zip(accounts, results, strict=True):
         print("  " + "   ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), result.text)))
-    if key_count == 0:
+    for each in unusable:
+        print(f"{each.setting} {each.message} (this is right if it is the relay of {config})", file=sys.stderr)
+    if not settings.key and not stored:
         print(
             "No client has a key yet, so every request would be refused: relay-trio keys create NAME", file=sys.stderr
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import sys
 from pathlib import Path
@@ -13,9 +12,10 @@ from cyclopts import Parameter
 
 from relay_trio import __version__
 from relay_trio.app import App, Bound, open_relay, run_relay
+from relay_trio.cli.listeners import unusable_of
 from relay_trio.cli.print_problems import print_problems
-from relay_trio.config import ConfigError, Settings, load, public_bind_problems
-from relay_trio.keys.key_store import count_working_keys
+from relay_trio.config import ConfigError, Settings, load, start_problems
+from relay_trio.keys.key_store import working_key_names
 from relay_trio.observe.log import Log, configure_log
 from relay_trio.server.drain import Drain, obey_signals
 from relay_trio.storage.storage_error import StorageError
@@ -28,8 +28,8 @@ def serve(*, config: Annotated[Path, Parameter(help="The configuration file.")] 
     """Run the relay. SIGTERM or Ctrl-C drains it; a second one stops it at once."""
     try:
         settings = load(config)
-        has_keys = bool(settings.key) or count_working_keys(settings.server.ledger) > 0
-        if problems := public_bind_problems(settings, has_keys=has_keys):
+        stored = working_key_names(settings.server.ledger)
+        if problems := start_problems(settings, stored):
             raise ConfigError(problems)
         configure_log(settings.logging.format)
         return trio.run(_serve, settings)
@@ -81,8 +81,12 @@ async def _open_and_run(settings: Settings, drain: Drain) -> int:
                 nursery.start_soon(_print_drain, relay, drain)
                 bound = await nursery.start(_run_and_leave, relay, drain, nursery.cancel_scope)
                 _print_start(settings, relay, bound)
+        except* BrokenPipeError:  # of our own output
+            raise
         except* OSError as group:
-            _print_unbound(group, settings)
+            for error in _leaves(group):
+                assert isinstance(error, OSError)
+                _print_unbound(error, settings)
             status = 1
     return status
 
@@ -117,10 +121,7 @@ def _print_start(settings: Settings, relay: App, bound: Bound) -> None:
         print("  no client has a key yet: relay-trio keys create NAME", file=sys.stderr)
 
 
-def _print_unbound(group: BaseExceptionGroup[OSError], settings: Settings) -> None:
-    where = ", ".join(str(listener) for listener in (*settings.server.listeners, settings.admin.listener))
-    for error in _leaves(group):
-        reason = error.strerror if isinstance(error, OSError) else None
-        print(f"relay-trio: cannot listen on {where}: {reason or error}", file=sys.stderr)
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            print("  another program has the port: stop it, or set server.listeners or admin.listener", file=sys.stderr)
+def _print_unbound(error: OSError, settings: Settings) -> None:
+    unusable = unusable_of(error, settings)
+    reason = f"{unusable.setting} {unusable.message}" if unusable else f"cannot start: {error.strerror or error}"
+    print(f"relay-trio: {reason}", file=sys.stderr)

@@ -6,7 +6,7 @@ the environment may override the plain sections. ``current`` holds the settings 
 ``reload`` compares them with others.
 """
 
-from relay_trio.config.consistency import public_bind_problems
+from relay_trio.config.consistency import start_problems
 from relay_trio.config.loading import DatabaseSettings, load, load_for_database
 from relay_trio.config.problems import ConfigError, Problem
 from relay_trio.config.root import Settings
@@ -18,5 +18,5 @@ __all__ = [
     "Settings",
     "load",
     "load_for_database",
-    "public_bind_problems",
+    "start_problems",
 ]

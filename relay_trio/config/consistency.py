@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from relay_trio.config.problems import Problem, Where, written
+from relay_trio.config.references import HAS_MODES
 from relay_trio.settings.listener import is_loopback_host
 from relay_trio.settings.sections import AdminSettings, KeySettings, ServerSettings, UpstreamSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from relay_trio.settings.listener import Listener
 
 Finding = tuple[Where, str]
+
+SHORTEST_PUBLIC_SECRET = 16
+"""Characters. On loopback a short one is for trying out; beyond it everybody may guess as long as they like."""
 
 
 def inconsistencies(
@@ -38,17 +43,30 @@ def inconsistencies(
     yield from _clashing_addresses(server, admin.listener if isinstance(admin, AdminSettings) else None)
     yield from _unencrypted(server)
     yield from _missing_files(server)
+    yield from _unusable_tls(server)
     if not server.allow_insecure:
         yield from _clear_base_urls(raw)
 
 
-def public_bind_problems(settings: Settings, has_keys: bool) -> tuple[Problem, ...]:
-    """What a relay still needs before it may listen beyond this machine.
+def start_problems(settings: Settings, stored: Collection[str]) -> tuple[Problem, ...]:
+    """What a relay still needs before it may start.
 
-    ``has_keys``: whether there is a client key, in the file or in the database (which only the caller can read).
+    ``stored``: names of the client keys in the database that work, which only the caller can read.
     """
-    findings = [*_unencrypted(settings.server), *(() if has_keys else _keyless(settings.server))]
+    findings = [
+        *_unencrypted(settings.server),
+        *(() if settings.key or stored else _keyless(settings.server)),
+        *_guessable(settings),
+        *names_in_two_places(settings, stored),
+    ]
     return tuple(Problem(written(where), message) for where, message in findings)
+
+
+def names_in_two_places(settings: Settings, stored: Collection[str]) -> Iterator[Finding]:
+    """Keys of the file that have the name of one in the database."""
+    for index, key in enumerate(settings.key):
+        if key.name in stored:
+            yield ("key", index, "name"), "must be unique, and a key in the ledger has the same: revoke or rename one"
 
 
 def _unencrypted(server: ServerSettings) -> Iterator[Finding]:
@@ -60,6 +78,22 @@ def _unencrypted(server: ServerSettings) -> Iterator[Finding]:
 def _keyless(server: ServerSettings) -> Iterator[Finding]:
     for where, listener in _public(server):
         yield where, f"{listener} can be reached from elsewhere and no client has a key: relay-trio keys create NAME"
+
+
+def _guessable(settings: Settings) -> Iterator[Finding]:
+    """Secrets that were typed, not drawn, where anybody may try some."""
+    message = (
+        f"must have {SHORTEST_PUBLIC_SECRET} characters or more, because {{}} can be reached from elsewhere; "
+        "try openssl rand -hex 32"
+    )
+    listener = next((listener for _, listener in _public(settings.server)), None)
+    if listener is not None:
+        for index, key in enumerate(settings.key):
+            if len(key.secret.get_secret_value()) < SHORTEST_PUBLIC_SECRET:
+                yield ("key", index, "secret"), message.format(listener)
+    token, admin = settings.admin.token, settings.admin.listener
+    if admin.is_public and token is not None and len(token.get_secret_value()) < SHORTEST_PUBLIC_SECRET:
+        yield ("admin", "token"), message.format(admin)
 
 
 def _public(server: ServerSettings) -> Iterator[tuple[Where, Listener]]:
@@ -81,12 +115,46 @@ def _clashing_addresses(server: ServerSettings, admin: Listener | None) -> Itera
 
 def _missing_files(server: ServerSettings) -> Iterator[Finding]:
     for key, path in (("tls_cert", server.tls_cert), ("tls_key", server.tls_key)):
-        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+        if path is not None and not _is_readable(path):
             yield ("server", key), f"must be a file that can be read, got {path}"
     if not server.ledger.parent.is_dir():
         yield ("server", "ledger"), f"must be in a directory that exists: mkdir -p {server.ledger.parent}"
     elif server.ledger.is_dir():
         yield ("server", "ledger"), f"must be a file, and {server.ledger} is a directory"
+
+
+def _unusable_tls(server: ServerSettings) -> Iterator[Finding]:
+    """What would end a start, or leave the private key to whoever has an account on this machine."""
+    cert, key = server.tls_cert, server.tls_key
+    if cert is None or key is None or not (_is_readable(cert) and _is_readable(key)):
+        return
+    mode = stat.S_IMODE(key.stat().st_mode)
+    if HAS_MODES and mode & stat.S_IRWXO:
+        yield ("server", "tls_key"), f"must be private, and others may use {key} (mode {mode:04o}): chmod 600 {key}"
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password=_no_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            yield (
+                ("server", "tls_key"),
+                f"must be the private key of tls_cert, and {key} belongs to another certificate",
+            )
+        else:
+            yield ("server", "tls_cert"), f"must be a certificate in PEM, and tls_key its key; {cert} with {key} is not"
+    except _Encrypted:
+        yield ("server", "tls_key"), f"must be a key without a password, and {key} has one"
+
+
+class _Encrypted(Exception):
+    """The key needs a password, for which nobody is there."""
+
+
+def _no_password() -> str:
+    raise _Encrypted
+
+
+def _is_readable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def _untrustworthy(ca_file: Path) -> Iterator[Finding]:

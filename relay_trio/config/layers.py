@@ -11,8 +11,9 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from relay_trio.config.problems import ConfigError, Problem, Where, did_you_mean
+from relay_trio.config.problems import ConfigError, Problem, Where
 from relay_trio.config.root import Settings
+from relay_trio.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,6 @@ from relay_trio.config.problems import (
     ConfigError,
     Problem,
     Where,
-    did_you_mean,
     not_a_choice,
     problems_of,
     written,
@@ -28,6 +27,7 @@ from relay_trio.config.references import ReferenceResolver, shared_mode
 from relay_trio.config.root import Settings, secret_keys
 from relay_trio.settings.account import AccountSettings
 from relay_trio.settings.sections import KeySettings, ServerSettings
+from relay_trio.suggestion import did_you_mean
 from relay_trio.vendors.registry import PROVIDERS
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ for, and cut short where they look like a key in the wrong place.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from relay_trio.config.root import secret_keys
+from relay_trio.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,12 +60,6 @@ def written(where: Where) -> str:
     for part in where:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def did_you_mean(name: object, known: Sequence[str]) -> str:
-    """The end of a message that suggests the one of ``known`` that is closest to ``name``; empty when none is close."""
-    close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.6)
-    return f"   did you mean {close[0]}?" if close else ""
 
 
 def shown(value: object) -> str:
@@ -128,6 +122,8 @@ def _message(detail: ErrorDetails, model: type[BaseModel], reference: str | None
         place = elsewhere.get(str(key))
         return f"is only for {place}" if place else "is not a setting" + did_you_mean(key, list(model.model_fields))
     expected = _expected(detail)
+    if reference is not None and detail["input"] == "":
+        return f"{expected}, {_got_from(reference, detail['input'])}"
     if not detail["loc"] or detail["type"] in ("secret", "too_short") or key in secret_keys():
         return expected
     if reference is None and key == "base_url" and "@" in str(detail["input"]):
@@ -137,12 +133,24 @@ def _message(detail: ErrorDetails, model: type[BaseModel], reference: str | None
 
 def _with_value(expected: str, value: object, reference: str | None, choices: Sequence[str]) -> str:
     if reference is not None:
-        return f"{expected}, got the value of {reference}"
+        return f"{expected}, {_got_from(reference, value)}"
     return f"{expected}, got {shown(value)}" + (did_you_mean(value, choices) if choices else "")
 
 
+def _got_from(reference: str, value: object) -> str:
+    """What a reference stands for is said only where that is nothing."""
+    if value != "":
+        return f"got the value of {reference}"
+    scheme, _, name = reference.partition(":")
+    return f"and {name} is set but empty" if scheme == "env" else f"and {name} is empty"
+
+
 def _choices(detail: ErrorDetails) -> list[str]:
-    return re.findall(r"'([^']*)'", detail["ctx"]["expected"]) if detail["type"] == "literal_error" else []
+    """What the value could have been: the members of a literal, or the ``choices`` of a type of ours."""
+    if detail["type"] == "literal_error":
+        return re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+    choices: list[str] = detail.get("ctx", {}).get("choices", [])
+    return choices
 
 
 def _expected(detail: ErrorDetails) -> str:

@@ -111,13 +111,15 @@ def read_key_store(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Iterato
         yield KeyStore(database)
 
 
-def count_working_keys(path: Path) -> int:
-    """How many keys of the file ``path`` are not revoked; none where no relay has begun the file yet. Blocking.
+def working_key_names(path: Path) -> tuple[str, ...]:
+    """Names of the keys of the file ``path`` that are not revoked; none where no relay has begun the file yet.
+
+    Blocking.
 
     Raises:
         StorageError: it cannot be read.
     """
     if inspect(path).is_new:
-        return 0
+        return ()
     with read_key_store(path) as store:
-        return len(store.working_keys())
+        return tuple(key.name for key in store.working_keys())

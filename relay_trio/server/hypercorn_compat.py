@@ -47,17 +47,22 @@ def open_listeners(config: Config, settings: ListenSettings) -> list[socket.sock
     """Bound and listening sockets, with the options that accepted connections inherit.
 
     Raises:
-        OSError: an address cannot be bound; those bound before it are closed again.
+        OSError: an address cannot be bound, which it has as its ``filename``; those bound before it are closed again.
     """
     listeners: list[socket.socket] = []
     try:
         for address in settings.listeners:  # one by one: create_sockets forgets the others when one fails
             config.bind = [address]
-            sockets = _create_sockets(config)
-            listeners += [*sockets.secure_sockets, *sockets.insecure_sockets]
-        for sock in listeners:
-            settings.socket_options.apply(sock)
-            sock.listen(settings.backlog)
+            try:
+                sockets = _create_sockets(config)
+                bound = [*sockets.secure_sockets, *sockets.insecure_sockets]
+                listeners += bound
+                for sock in bound:
+                    settings.socket_options.apply(sock)
+                    sock.listen(settings.backlog)
+            except OSError as error:
+                error.filename = address
+                raise
     except BaseException:
         for sock in listeners:
             sock.close()

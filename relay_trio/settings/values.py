@@ -23,6 +23,8 @@ from relay_trio.settings.listener import Listener
 
 _SHORTEST_SIGNING_SECRET = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._:/@=,+!*?\[\]-]{0,511}", re.ASCII)
+"""The characters that names of models have (``api.operation.checked_model``), and those of patterns."""
 
 
 def _number(value: object) -> object:
@@ -41,8 +43,13 @@ def _name(value: str) -> str:
 
 
 def _pattern(value: str) -> str:
-    if not value or value != value.strip():
-        raise PydanticCustomError("pattern", 'must be a pattern for model names, such as "*-large"')
+    """What no name of a model can match is a mistake that would show as requests that nobody serves."""
+    if not _PATTERN.fullmatch(value) or ".." in value:
+        raise PydanticCustomError(
+            "pattern",
+            'must be a pattern that a model name can match, such as "*-large": it begins with a letter, a digit or '
+            "one of * ? [ and has no spaces, quotes or two dots in a row",
+        )
     return value
 
 
@@ -73,7 +80,7 @@ def _header_safe(value: SecretStr) -> SecretStr:
     """A secret travels in a header: anything but visible ASCII would break it or smuggle another one in."""
     text = value.get_secret_value()
     if not text:
-        raise PydanticCustomError("secret", "is empty")
+        raise PydanticCustomError("secret", "must not be empty")
     if not all("!" <= character <= "~" for character in text):
         raise PydanticCustomError("secret", "must be visible ASCII without spaces, and holds another character")
     return value

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 5.0
 """How long a statement waits for another process's write; ``keys`` and the relay write for less than a millisecond."""
 
+_EFFECTIVE_IDS = os.access in os.supports_effective_ids
+
 
 class Database:
     """An open file. Blocking; one thread at a time, not always the same. Every method may raise StorageError."""
@@ -98,7 +100,7 @@ def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS, oldest: int
     try:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        if not os.access(path, os.W_OK, effective_ids=_EFFECTIVE_IDS):
             raise StorageError(f"{path}: {_FIXES[sqlite3.SQLITE_READONLY]}")  # SQLite would open it for reading
         connection = _connect(path, "rw", busy_seconds)
     except (OSError, sqlite3.Error) as error:
@@ -136,7 +138,7 @@ def inspect(path: Path) -> FileState:
     """What there is at ``path``, without changing anything. Blocking.
 
     Raises:
-        StorageError: a relay could not start with it.
+        StorageError: it cannot be read, or is not of a relay, or of a newer one.
     """
     if not path.exists():
         require_directory(path)
@@ -144,6 +146,14 @@ def inspect(path: Path) -> FileState:
     connection = _connect_to_read(path, BUSY_SECONDS)
     with closing(connection), _explaining(path):
         return FileState(_version(connection, path))
+
+
+def require_writable(path: Path) -> None:
+    """Raise StorageError where a relay could not write the file ``path``, or what it and SQLite put beside it."""
+    require_directory(path)
+    for place in (path.parent, path):
+        if place.exists() and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE_IDS):
+            raise StorageError(f"{place}: {_FIXES[sqlite3.SQLITE_READONLY]}")
 
 
 def _or_newest(schema: int | None) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ import pytest
 
 from relay_trio.cli.check import check
 from relay_trio.keys.key_store import open_key_store
+from relay_trio.storage import sqlite
 from relay_trio.vendors.registry import PROVIDERS
 from tests.support.canned_upstream import API_KEY, account_toml
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.support.canned_upstream import Served
 
+LOCAL = '[server]\nlisteners = ["127.0.0.1:0"]\n'
 KEY = '[[key]]\nname = "team-x"\nsecret = "env:ANTHROPIC_API_KEY"\n'
 
 
@@ -26,11 +30,12 @@ def test_a_sound_file_is_shown_with_what_its_accounts_say(
     config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serve_upstream(200) as upstream:
-        config_file.write_text(account_toml("claude-a", upstream.base_url) + KEY)
+        admin = '[admin]\nlistener = "127.0.0.1:0"\n'
+        config_file.write_text(LOCAL + admin + account_toml("claude-a", upstream.base_url) + KEY)
         assert check(config=config_file) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert "  server     127.0.0.1:8400   plain http   admin 127.0.0.1:8401   ledger relay.db (" in out
+    assert "  server     127.0.0.1:0   plain http   admin 127.0.0.1:0   ledger relay.db (" in out
     assert "  timeouts   connect 5 s   first byte 120 s   idle 90 s   total 3600 s" in out
     assert "  claude-a   anthropic   16 slots   models *   key sk-ant-…9f2   reachable " in out
     assert out.endswith("key accepted\n")
@@ -68,6 +73,51 @@ def test_problems_are_printed_at_once_and_nothing_is_asked(
         'got "antropic"   did you mean anthropic?\n'
         "2 problems. Nothing was started.\n"
     )
+
+
+def test_a_listener_that_is_taken_is_named_and_may_be_the_running_relay(
+    config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve_upstream(200) as upstream, socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        admin = f'[admin]\nlistener = "127.0.0.1:{port}"\n'
+        config_file.write_text(LOCAL + admin + account_toml("claude-a", upstream.base_url) + KEY)
+        assert check(config=config_file) == 0
+    err = capsys.readouterr().err
+    assert err.startswith(f"admin.listener cannot listen on 127.0.0.1:{port}: Address already in use; another program")
+    assert err.count("\n") == 1
+
+
+def test_an_address_that_this_machine_has_not_is_a_problem(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = '[server]\nlisteners = ["127.0.0.1:0", "192.0.2.1:8400"]\nallow_insecure = true\n'
+    config_file.write_text(server + account_toml("claude-a", "http://127.0.0.1:9") + KEY)
+    assert check(config=config_file) == 1
+    err = capsys.readouterr().err
+    assert (
+        "  server.listeners[1]   cannot listen on 192.0.2.1:8400: Cannot assign requested address; this machine" in err
+    )
+
+
+def test_a_directory_that_cannot_be_written_is_a_problem(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said of the directory by the system: root may write everywhere, so modes would not show it here."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK and access(path, mode))
+    monkeypatch.setattr(sqlite, "_EFFECTIVE_IDS", False)
+    config_file.write_text(account_toml("claude-a", "http://127.0.0.1:9") + KEY)
+    assert check(config=config_file) == 1
+    assert f"server.ledger   {config_file.parent}: cannot be written; make the file" in capsys.readouterr().err
+
+
+def test_a_name_that_a_stored_key_has_is_a_problem(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_key_store(config_file.parent / "relay.db") as store:
+        store.create("team-x")
+    config_file.write_text(LOCAL + account_toml("claude-a", "http://127.0.0.1:9") + KEY)
+    assert check(config=config_file) == 1
+    assert "key[0].name   must be unique, and a key in the ledger has the same" in capsys.readouterr().err
 
 
 def test_a_missing_file_names_init(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

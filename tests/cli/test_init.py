@@ -15,7 +15,7 @@ from relay_trio.cli.init import init, template, toml
 from relay_trio.config import Settings, load
 from relay_trio.settings import AccountSettings, KeySettings
 from relay_trio.vendors.registry import PROVIDERS
-from tests.support.relay_toml import ACCOUNT
+from tests.support.relay_toml import ACCOUNT, write_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,8 +93,7 @@ def resolved(value: object) -> object:
 
 
 def test_every_example_of_a_section_is_a_value_that_is_accepted(tmp_path: Path) -> None:
-    (tmp_path / "cert.pem").touch()
-    (tmp_path / "key.pem").touch()
+    write_certificate(tmp_path)
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     path = tmp_path / "relay.toml"
     sections = re.sub(r"(?ms)^\[\[account\]\].*?(?=^\[\[key)", "", uncommented())

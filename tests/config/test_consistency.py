@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-from relay_trio.config import Settings, public_bind_problems
+from relay_trio.config import Settings, start_problems
 from relay_trio.settings import Listener, ServerSettings
-from tests.support.relay_toml import ACCOUNT
+from tests.support.relay_toml import ACCOUNT, write_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,11 +61,45 @@ def test_a_public_address_needs_tls(problems_of: Problems) -> None:
 
 
 def test_tls_or_allow_insecure_opens_a_public_address(load_text: Load, tmp_path: Path) -> None:
-    for name in ("cert.pem", "key.pem"):
-        (tmp_path / name).touch()
+    write_certificate(tmp_path)
     settings = load_text('[server]\nlisteners = ["0.0.0.0:1"]\ntls_cert = "cert.pem"\ntls_key = "key.pem"\n')
     assert settings.server.tls_cert == tmp_path / "cert.pem"
     load_text('[server]\nlisteners = ["0.0.0.0:1"]\nallow_insecure = true\n')
+
+
+TLS = '[server]\ntls_cert = "cert.pem"\ntls_key = "key.pem"\n'
+
+
+def test_a_private_key_that_others_may_use_is_refused(problems_of: Problems, tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    (tmp_path / "key.pem").chmod(0o644)
+    message = problems_of(TLS)["server.tls_key"]
+    assert message.endswith(f"(mode 0644): chmod 600 {tmp_path / 'key.pem'}")
+
+
+def test_a_key_of_another_certificate_is_found_before_the_start(problems_of: Problems, tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    write_certificate(tmp_path, "other-")
+    message = problems_of(TLS.replace("key.pem", "other-key.pem"))["server.tls_key"]
+    assert message.startswith("must be the private key of tls_cert")
+
+
+def test_what_is_no_certificate_is_found_before_the_start(problems_of: Problems, tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    (tmp_path / "cert.pem").write_text("hello")
+    assert problems_of(TLS)["server.tls_cert"].startswith("must be a certificate in PEM")
+
+
+def test_a_key_with_a_password_is_found_before_the_start(problems_of: Problems, tmp_path: Path) -> None:
+    """Without this, OpenSSL asks at the terminal, and a service waits for an answer that nobody gives."""
+    write_certificate(tmp_path)
+    key = load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
+    assert problems_of(TLS) == {
+        "server.tls_key": f"must be a key without a password, and {tmp_path / 'key.pem'} has one"
+    }
 
 
 def test_tls_files_must_be_there(problems_of: Problems, tmp_path: Path) -> None:
@@ -107,15 +147,34 @@ def test_the_ledger_needs_a_directory_and_is_none(problems_of: Problems, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("server", "has_keys", "count"),
+    ("server", "stored", "count"),
     [
-        (ServerSettings(), False, 0),
-        (ServerSettings(listeners=(Listener(path="/run/relay.sock"),)), False, 0),
-        (ServerSettings(listeners=(Listener("0.0.0.0", 1),)), True, 1),
-        (ServerSettings(listeners=(Listener("0.0.0.0", 1),)), False, 2),
-        (ServerSettings(listeners=(Listener("0.0.0.0", 1),), allow_insecure=True), False, 1),
-        (ServerSettings(listeners=(Listener("0.0.0.0", 1),), allow_insecure=True), True, 0),
+        (ServerSettings(), (), 0),
+        (ServerSettings(listeners=(Listener(path="/run/relay.sock"),)), (), 0),
+        (ServerSettings(listeners=(Listener("0.0.0.0", 1),)), ("a",), 1),
+        (ServerSettings(listeners=(Listener("0.0.0.0", 1),)), (), 2),
+        (ServerSettings(listeners=(Listener("0.0.0.0", 1),), allow_insecure=True), (), 1),
+        (ServerSettings(listeners=(Listener("0.0.0.0", 1),), allow_insecure=True), ("a",), 0),
     ],
 )
-def test_a_public_address_needs_keys_and_encryption(server: ServerSettings, has_keys: bool, count: int) -> None:
-    assert len(public_bind_problems(Settings(server=server), has_keys)) == count
+def test_a_public_address_needs_keys_and_encryption(
+    server: ServerSettings, stored: tuple[str, ...], count: int
+) -> None:
+    assert len(start_problems(Settings(server=server), stored)) == count
+
+
+def test_secrets_that_can_be_guessed_are_for_loopback_only(load_text: Load) -> None:
+    key = '[[key]]\nname = "a"\nsecret = "env:A"\n'
+    public = '[server]\nlisteners = ["0.0.0.0:1"]\nallow_insecure = true\n'
+    admin = '[admin]\nlistener = "0.0.0.0:2"\ntoken = "env:T"\n'
+    short, long = {"A": "rt_short", "T": "short"}, {"A": "x" * 16, "T": "x" * 16}
+    assert start_problems(load_text(key, short), ()) == ()
+    assert start_problems(load_text(public + admin + key, long), ()) == ()
+    found = {problem.path: problem.message for problem in start_problems(load_text(public + admin + key, short), ())}
+    expected = "must have 16 characters or more, because {} can be reached from elsewhere; try openssl rand -hex 32"
+    assert found == {"key[0].secret": expected.format("0.0.0.0:1"), "admin.token": expected.format("0.0.0.0:2")}
+
+
+def test_a_name_in_file_and_ledger_is_found_before_the_start(load_text: Load) -> None:
+    settings = load_text('[[key]]\nname = "a"\nsecret = "env:ANTHROPIC_API_KEY"\n')
+    assert [problem.path for problem in start_problems(settings, ("b", "a"))] == ["key[0].name"]

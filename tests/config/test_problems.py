@@ -7,27 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_trio.config import ConfigError, Problem
-from relay_trio.config.problems import did_you_mean, shown, written
+from relay_trio.config.problems import shown, written
 
 
 def test_a_place_is_written_as_in_the_file() -> None:
     assert written(("account", 0, "max_concurrency")) == "account[0].max_concurrency"
     assert written(("server", "listeners", 2)) == "server.listeners[2]"
     assert written(()) == ""
-
-
-@pytest.mark.parametrize(
-    ("name", "suggestion"),
-    [
-        ("bedrok", "   did you mean bedrock?"),
-        ("Bedrock", "   did you mean bedrock?"),
-        ("zzz", ""),
-        (["x"], ""),
-        ("", ""),
-    ],
-)
-def test_a_close_name_is_suggested_and_a_far_one_is_not(name: object, suggestion: str) -> None:
-    assert did_you_mean(name, ["anthropic", "bedrock", "gemini"]) == suggestion
 
 
 @pytest.mark.parametrize("secret", ["sk-ant-api03-abc", "rt_abc", "AKIAABC", "Bearer x"])

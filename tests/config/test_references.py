@@ -104,3 +104,20 @@ def account_with(api_key: str, name: str = "a") -> str:
 
 def secret_of(settings: Settings) -> str:
     return settings.account[0].api_key.get_secret_value()
+
+
+def test_a_variable_that_is_set_but_empty_is_called_so(problems_of: Problems) -> None:
+    """Today's shells and compose files make such variables of a typo; "is empty" alone would not say which."""
+    assert problems_of("", {"ANTHROPIC_API_KEY": ""}) == {
+        "account[0].api_key": "must not be empty, and ANTHROPIC_API_KEY is set but empty"
+    }
+    bedrock = '[[account]]\nname = "b"\nprovider = "bedrock"\nmax_concurrency = 1\nregion = "env:AWS_REGION"\n'
+    message = problems_of(account=bedrock, environ={"AWS_REGION": ""})["account[0].region"]
+    assert message.endswith(", such as eu-central-1, and AWS_REGION is set but empty")
+
+
+def test_a_file_that_is_empty_is_called_so(problems_of: Problems, tmp_path: Path) -> None:
+    path = secret_file(tmp_path / "key", "")
+    assert problems_of(account=account_with(f"file:{path}")) == {
+        "account[0].api_key": f"must not be empty, and {path} is empty"
+    }

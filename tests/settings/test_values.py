@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import string
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from relay_trio.api.operation import checked_model
+from relay_trio.errors import BadRequest
+from relay_trio.settings.values import Patterns
 from tests.support.relay_toml import ACCOUNT
 
 if TYPE_CHECKING:
@@ -116,3 +121,24 @@ def test_patterns_are_texts_and_at_least_one(problems_of: Problems, models: str)
         "account[0].models",
         "account[0].models[0]",
     }
+
+
+@pytest.mark.parametrize("pattern", ["claude opus", "-large", "/x", "a..b", "#1", "modèle", "a?b#c"])
+def test_a_pattern_that_no_name_can_match_is_refused(problems_of: Problems, pattern: str) -> None:
+    message = problems_of(account=ACCOUNT + f'models = ["claude-*", "{pattern}"]\n')["account[0].models[1]"]
+    assert message.startswith("must be a pattern that a model name can match")
+
+
+@pytest.mark.parametrize("character", sorted(set(string.printable) - set("*?[]")))
+def test_patterns_have_the_characters_of_model_names(character: str) -> None:
+    """The two alphabets stand on different floors; they are the same but for those of patterns."""
+    name = f"a{character}b"
+    try:
+        is_name = checked_model(name) == name
+    except BadRequest:
+        is_name = False
+    try:
+        is_pattern = TypeAdapter(Patterns).validate_python([name]) == (name,)
+    except ValidationError:
+        is_pattern = False
+    assert is_name == is_pattern

@@ -18,7 +18,7 @@ import pytest
 from relay_trio.storage import sqlite as database_module
 from relay_trio.storage.lock import sole_writer
 from relay_trio.storage.schema import MIGRATIONS, SCHEMA_VERSION
-from relay_trio.storage.sqlite import inspect, open_database, open_read_only
+from relay_trio.storage.sqlite import inspect, open_database, open_read_only, require_writable
 from relay_trio.storage.storage_error import RowRefused, SchemaTooNew, StorageError
 from tests.storage.users import unprivileged
 
@@ -211,6 +211,14 @@ def test_a_directory_that_cannot_be_written_is_explained(place: Path) -> None:
     place.chmod(0o555)
     with unprivileged(), pytest.raises(StorageError, match="cannot be opened for writing: Permission denied"):
         open_database(place / "relay.db")
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_opened(place: Path) -> None:
+    path = place / "relay.db"
+    with unprivileged(), pytest.raises(StorageError, match="cannot be written; make the file and its directory"):
+        require_writable(path)
+    require_writable(path)
+    assert list(place.iterdir()) == []
 
 
 def test_a_ledger_in_a_place_that_cannot_be_written_is_read(place: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+import trustme
 
 from relay_trio.config import ConfigError, Settings, load
 
@@ -61,3 +62,12 @@ def problems_of(load_text: Load) -> Problems:
         return problems
 
     return problems_of
+
+
+def write_certificate(directory: Path, name: str = "") -> None:
+    """A certificate and its key, as ``cert.pem`` and ``key.pem`` with ``name`` before that."""
+    certificate = trustme.CA().issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path(directory / f"{name}cert.pem")
+    key = directory / f"{name}key.pem"
+    key.touch(0o600)
+    key.write_bytes(certificate.private_key_pem.bytes())

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from relay_trio.http import BaseAddress
 from relay_trio.settings.account import AccountSettings
 from relay_trio.settings.values import Name, OptionalSecret, Patterns
+from relay_trio.suggestion import did_you_mean
 
 REGIONS = frozenset({
     "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1",
@@ -35,7 +36,9 @@ OWN_MODELS = ("*.*", "arn:*")
 
 def _region(value: str) -> str:
     if not _REGION.fullmatch(value):
-        raise PydanticCustomError("region", "must be the name of an AWS region, such as eu-central-1")
+        raise PydanticCustomError(
+            "region", "must be the name of an AWS region, such as eu-central-1", {"choices": sorted(REGIONS)}
+        )
     return value
 
 
@@ -97,7 +100,7 @@ class BedrockSettings(AccountSettings):
         ``model_ids`` translates. A name of Anthropic's own API without a translation would only be refused upstream."""
         if not isinstance(table, dict) or "models" in table or not isinstance(table.get("model_ids"), dict):
             return table
-        return {**table, "models": [*OWN_MODELS, *table["model_ids"]]}
+        return {**table, "models": [*OWN_MODELS, *filter(_MODEL_ID.fullmatch, table["model_ids"])]}
 
     def own_address(self) -> BaseAddress:
         """The runtime of the account's region."""
@@ -115,7 +118,8 @@ class BedrockSettings(AccountSettings):
         if self.region not in REGIONS and self.base_url is None:
             yield (
                 "region",
-                "is not a region that is known here; if there is one of this name, set base_url to its host too",
+                "is not a region that is known here; if there is one of this name, set base_url to its host too"
+                + did_you_mean(self.region, sorted(REGIONS)),
             )
         has_keys = self.access_key_id is not None or self.secret_access_key is not None
         if (self.access_key_id is None) != (self.secret_access_key is None):

@@ -81,3 +81,9 @@ def test_the_signing_secret_is_long_enough_to_derive_from(problems_of: Problems,
     assert "32 characters" in problem
     assert "short" not in problem
     assert load_text('[server]\nsigv4_secret = "env:S"\n', {"S": "x" * 32}).server.sigv4_secret is not None
+
+
+@pytest.mark.parametrize(("region", "meant"), [("eu-centrl-1", "eu-central-1"), ("us_east_1", "us-east-1")])
+def test_a_region_that_was_misspelt_is_suggested(problems_of: Problems, region: str, meant: str) -> None:
+    problems = problems_of(account=PLAIN + f'region = "{region}"\n')
+    assert problems["account[0].region"].endswith(f"   did you mean {meant}?")
