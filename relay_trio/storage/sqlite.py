@@ -1,7 +1,7 @@
 """The one SQLite file of a relay: how it is opened, which versions of it are taken, and what its errors mean.
 
 Rows of requests and client keys live in it; secrets never do (keys are stored as digests). Two stores stand on this
-module, ``ledger.sqlite_store`` and ``keys.store``: they know the tables, and nothing of sqlite3. One relay process
+module, ``ledger.sqlite_store`` and ``keys.key_store``: they know the tables, and nothing of sqlite3. One relay process
 writes rows to one file (``lock``); the commands ``keys`` and ``usage`` work beside it.
 
 A file of an older schema is migrated by the relay alone, which holds that lock. A command does with the schema that it
