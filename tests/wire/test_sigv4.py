@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from relay_trio.wire.sigv4 import is_signature_of, is_signed, parse_claim
 from relay_trio.wire.wire_error import WireError
+from tests.support.field_signer import FieldSigner
 
 if TYPE_CHECKING:
-    from botocore.compat import HTTPHeaders
+    from collections.abc import Mapping
 
     from relay_trio.wire.sigv4 import Claim
 
@@ -96,21 +97,6 @@ def test_a_bearer_token_is_no_signature() -> None:
 # --- pseudo-header fields of HTTP/2 -------------------------------------------------------------------------------
 
 
-class PseudoFieldSigner(SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """botocore's signer, which signs ``names`` with the values given, besides the headers that are no ``host``."""
-
-    def __init__(self, names: dict[str, str]) -> None:
-        super().__init__(Credentials(ID, SECRET), "bedrock", "eu-central-1")
-        self._names = names
-
-    def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
-        headers = super().headers_to_sign(request)
-        del headers["host"]
-        for name, value in self._names.items():
-            headers[name] = value
-        return headers
-
-
 PSEUDO_FIELDS = {
     ":authority": "127.0.0.1:8400",
     ":method": "POST",
@@ -119,9 +105,9 @@ PSEUDO_FIELDS = {
 }
 
 
-def pseudo_signed(**names: str) -> Headers:
+def pseudo_signed(fields: Mapping[str, str]) -> Headers:
     request = AWSRequest("POST", "http://127.0.0.1:8400/model/m%3A0/invoke?a=b", data=b"{}")
-    PseudoFieldSigner({name.replace("pseudo_", ":"): value for name, value in names.items()}).add_auth(request)
+    FieldSigner(Credentials(ID, SECRET), "bedrock", "eu-central-1", fields).add_auth(request)
     sent = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
     return [(b"host", b"127.0.0.1:8400"), *sent]
 
@@ -139,7 +125,7 @@ def pseudo_signed(**names: str) -> Headers:
 def test_a_signature_over_pseudo_header_fields_is_accepted(names: list[str]) -> None:
     """Any field that RFC 9113 section 8.3.1 gives a request; the authority is covered by one of its names."""
     values = {"host": PSEUDO_FIELDS[":authority"], **PSEUDO_FIELDS}
-    headers = pseudo_signed(**{name.replace(":", "pseudo_"): values[name] for name in names})
+    headers = pseudo_signed({name: values[name] for name in names})
     claim = parse_claim(headers)
     assert set(names) <= set(claim.signed_headers)
     assert is_right(claim, headers, "/model/m%3A0/invoke", "a=b")
@@ -147,21 +133,21 @@ def test_a_signature_over_pseudo_header_fields_is_accepted(names: list[str]) -> 
 
 def test_the_scheme_that_was_signed_may_be_the_one_before_a_proxy_ended_tls() -> None:
     for scheme in ("http", "https"):
-        headers = pseudo_signed(host="127.0.0.1:8400", pseudo_scheme=scheme)
+        headers = pseudo_signed({"host": "127.0.0.1:8400", ":scheme": scheme})
         assert is_right(parse_claim(headers), headers, "/model/m%3A0/invoke", "a=b")
-    headers = pseudo_signed(host="127.0.0.1:8400", pseudo_scheme="ftp")
+    headers = pseudo_signed({"host": "127.0.0.1:8400", ":scheme": "ftp"})
     assert not is_right(parse_claim(headers), headers, "/model/m%3A0/invoke", "a=b")
 
 
 @pytest.mark.parametrize("name", [name for name in PSEUDO_FIELDS])
 def test_another_value_of_a_pseudo_header_field_is_noticed(name: str) -> None:
     values = PSEUDO_FIELDS | {name: PSEUDO_FIELDS[name] + "x"}
-    headers = pseudo_signed(**{name.replace(":", "pseudo_"): value for name, value in values.items()})
+    headers = pseudo_signed(values)
     assert not is_right(parse_claim(headers), headers, "/model/m%3A0/invoke", "a=b")
 
 
 def test_another_host_than_the_authority_that_was_signed_is_noticed() -> None:
-    headers = _with(pseudo_signed(pseudo_authority="127.0.0.1:8400"), b"host", b"127.0.0.1:8401")
+    headers = _with(pseudo_signed({":authority": "127.0.0.1:8400"}), b"host", b"127.0.0.1:8401")
     assert not is_right(parse_claim(headers), headers, "/model/m%3A0/invoke", "a=b")
 
 
@@ -210,7 +196,7 @@ BAD: dict[str, Headers] = {
     "host is not signed": _edited(b"content-type;host;", b"content-type;"),
     "no authority is signed": _edited(b"content-type;host;", b":method;:path;:scheme;content-type;"),
     "a status is signed": _edited(b"content-type;host;", b":status;content-type;host;"),
-    "an authority without a host": [pair for pair in pseudo_signed(pseudo_authority="h") if pair[0] != b"host"],
+    "an authority without a host": [pair for pair in pseudo_signed({":authority": "h"}) if pair[0] != b"host"],
     "headers not in order": _edited(b"content-type;host", b"host;content-type"),
     "a header signed twice": _edited(b"content-type;host", b"content-type;host;host"),
     "a signed header was not sent": [pair for pair in signed() if pair[0] != b"content-type"],

@@ -17,10 +17,12 @@ from relay_trio.keys.access_pairs import AccessPairs
 from relay_trio.keys.client_key import ClientKey
 from relay_trio.keys.key_store import open_key_store
 from relay_trio.keys.ring import KeyRing, open_key_ring
+from relay_trio.server.h2_frames import read_request
 from relay_trio.vendors.bedrock import authenticator
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.web.auth import authenticate
 from tests.support.client_requests import client_head
+from tests.support.field_signer import FieldSigner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +106,27 @@ async def test_a_relay_key_as_api_key_needs_no_more_proof() -> None:
 async def test_a_client_that_signs_the_host_without_its_port_is_known() -> None:
     keys = ring()
     _, signature = await identify(keys, signed(await pair(keys), host="h"))
+    assert signature is not None
+    signature.check(b"{}")
+
+
+@pytest.mark.parametrize("sent", [[":authority"], ["host"], [":authority", "host"]], ids=lambda names: " ".join(names))
+@pytest.mark.parametrize("named", [[":authority"], ["host"], [":authority", "host"]], ids=lambda names: " ".join(names))
+@pytest.mark.parametrize("signed_host", ["h:1", "h"])
+async def test_over_http2_the_authority_is_known_by_either_name(
+    signed_host: str, named: list[str], sent: list[str]
+) -> None:
+    """Whichever field holds it and whichever was signed: RFC 9113 section 8.3.1 makes them the same."""
+    keys = ring()
+    own = await pair(keys)
+    request = AWSRequest("POST", f"http://h:1{PATH}", data=b"{}")
+    credentials = Credentials(own.access_key_id, own.secret_access_key)
+    FieldSigner(credentials, "bedrock", REGION, dict.fromkeys(named, signed_host)).add_auth(request)
+    fields = {":method": "POST", ":path": PATH, ":scheme": "http"} | dict.fromkeys(sent, "h:1")
+    block = [(name.lower().encode(), value.encode()) for name, value in (*fields.items(), *request.headers.items())]
+    head = read_request(block, has_body=True)
+    assert head is not None
+    _, signature = await identify(keys, client_head("POST", head.raw_path, head.query, head.headers))
     assert signature is not None
     signature.check(b"{}")
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from relay_trio.simulator.request import Request
 from relay_trio.simulator.vendors.bedrock.sigv4 import AccessKey, Refused, access_key_id, canonical_request, verify
+from tests.support.field_signer import FieldSigner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from botocore.compat import HTTPHeaders
 
 KEY_ID, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 TEMPORARY_ID, TOKEN = "ASIDEXAMPLE", "a/token+of==the tests"
@@ -230,16 +230,9 @@ def test_the_authority_may_be_signed_in_place_of_host_or_beside_it() -> None:
 
 
 def authority_signed(*names: str) -> Request:
-    class Signer(SigV4Auth):  # type: ignore[misc]  # botocore has no types
-        def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
-            headers = super().headers_to_sign(request)
-            del headers["host"]
-            for name in names:
-                headers[name] = urlsplit(URL).netloc
-            return headers
-
     made = AWSRequest("POST", URL, data=b"{}")
-    Signer(Credentials(KEY_ID, SECRET), "bedrock", "us-east-1").add_auth(made)
+    fields_signed = dict.fromkeys(names, urlsplit(URL).netloc)
+    FieldSigner(Credentials(KEY_ID, SECRET), "bedrock", "us-east-1", fields_signed).add_auth(made)
     fields = [("host", urlsplit(URL).netloc), *made.prepare().headers.items()]
     headers = [(name.lower().encode(), _bytes(value)) for name, value in fields]
     return Request("POST", urlsplit(URL).path.encode(), headers, b"{}", True)
