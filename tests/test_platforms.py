@@ -18,7 +18,7 @@ MODULES = [
 
 
 def without_posix(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tests" / "without_posix.py"), *arguments]
+    command = [sys.executable, str(ROOT / "tests" / "support" / "without_posix.py"), *arguments]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 

@@ -18,8 +18,8 @@ import trio
 from relay_trio.cli.keys import create
 from relay_trio.keys import ring
 from relay_trio.simulator import SimulatorSettings, open_simulator
-from tests.e2e.javascript import SOURCE, install
 from tests.support.accounts import account, bedrock_account, gemini_account
+from tests.support.javascript import SOURCE, install
 from tests.support.socket_harness import PROMPT, SIGV4_SECRET, open_harness
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import trustme
 from relay_trio.keys.access_pairs import AccessKeyPair
 from relay_trio.simulator import SimulatorSettings
 from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings
-from tests.e2e.javascript import JavaScript, install
 from tests.support.accounts import AWS_PAIR, REGION, bedrock_account
 from tests.support.aws_clients import client_pair
 from tests.support.cases import case
+from tests.support.javascript import JavaScript, install
 from tests.support.socket_harness import PROMPT, until
 
 if TYPE_CHECKING:

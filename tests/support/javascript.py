@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from relay_trio.keys.access_pairs import AccessKeyPair
 
-SOURCE = Path(__file__).with_name("js")
+SOURCE = Path(__file__).parents[1] / "e2e" / "js"
 INSTALL_SECONDS = 120
 RUN_SECONDS = 20
 
