@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from relay_trio.settings.account import AccountSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.credential import Credential
@@ -30,6 +32,10 @@ class Call(Protocol[_Settings]):
         Raises:
             BadRequest: the client's request cannot be made one for this upstream.
         """
+
+    def models(self, account: _Settings) -> Sequence[str]:
+        """The patterns of the names by which this call can reach a model at ``account``; of these, the account serves
+        those that its own ``models`` match. ``("*",)``: any."""
 
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
         """The response headers that a client may see."""

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     Read = Callable[[ClientHead, Parameters, dict[str, Any]], "Reading"]
 
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=,+!-]{0,255}", re.ASCII)
-"""Names of models, inference profiles and ARNs. No space, no quote, no ``?``, ``#`` or ``%``: it ends up in paths."""
+_MODEL = re.compile(r"[A-Za-z0-9@~][A-Za-z0-9._:/@=,+!~()\[\]-]{0,255}", re.ASCII)
+"""Names of models, inference profiles and ARNs, such as ``claude-opus-4-6[1m]``, ``claude-sonnet-4@20250514`` and
+``@cf/meta/llama-4``. No space, no quote, no ``?``, ``#`` or ``%``: it ends up in paths."""
 
 
 class Affinity(Enum):

@@ -49,6 +49,10 @@ class PassThrough(Generic[_Settings]):
     allowed: AllowList
     hashes_body: bool = False
 
+    def models(self, account: _Settings) -> Sequence[str]:
+        """Any: the upstream reads the name itself."""
+        return ("*",)
+
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
         """By allow-list; without the length of a list that may be shortened."""
         headers = self.allowed.of(head.headers)

@@ -150,7 +150,8 @@ def _client_lines(
 def _can_serve(account: AccountSettings, dialect: Dialect, key: ClientKey) -> bool:
     """Whether an account may have a model that ``key`` may use, for an operation of ``dialect``."""
     calls = provider_named(account.provider).calls
-    return any(operation.name in calls for operation in dialect.operations) and may_overlap(account.models, key.models)
+    served = [calls[operation.name].models(account) for operation in dialect.operations if operation.name in calls]
+    return may_overlap(account.models, key.models) and any(may_overlap(models, key.models) for models in served)
 
 
 def _stored(ledger: Path) -> list[tuple[str, ...]]:

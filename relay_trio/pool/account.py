@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from relay_trio.pool.credentials import CredentialCache
 from relay_trio.pool.health import AccountChange, Change
+from relay_trio.settings.patterns import common, is_match
 
 if TYPE_CHECKING:
     from relay_trio.api.call import Call
@@ -52,11 +52,18 @@ class Account:
         return self.settings.name
 
     def serves(self, model: str | None, operation: str | None = None) -> bool:
-        """Whether the provider has the operation and one of the account's patterns matches the model. None stands for
-        any."""
-        if operation is not None and operation not in self.provider.calls:
-            return False
+        """Whether the provider has the operation, and the patterns of its call and the account's own match the model.
+        None stands for any."""
+        if operation is not None:
+            call = self.provider.calls.get(operation)
+            if call is None or not (model is None or is_match(model, call.models(self.settings))):
+                return False
         return model is None or is_match(model, self.settings.models)
+
+    def patterns(self, operation: str) -> tuple[str, ...]:
+        """The patterns of the names that the account serves for ``operation``."""
+        call = self.provider.calls.get(operation)
+        return () if call is None else common(call.models(self.settings), self.settings.models)
 
     def call_for(self, checked: CheckedRequest) -> Call[Any]:
         """How the account serves ``checked``, which it does (``serves``)."""
@@ -130,8 +137,3 @@ class Account:
             return None
         health.was_out = False
         return AccountChange(self.name, Change.BACK)
-
-
-def is_match(model: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a model name matches one of the glob patterns. Case counts."""
-    return any(fnmatchcase(model, pattern) for pattern in patterns)

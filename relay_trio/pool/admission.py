@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.errors import NotFound, NoUsableAccount, QueueFull
+from relay_trio.settings.patterns import common
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from relay_trio.pool.account import Account
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
 _PATTERN_CACHE_SIZE = 1024
 """Model names whose accounts are remembered. Clients choose the names, so the memory of them has a bound."""
+
+
+_LISTED_NAMES = 20
+"""How many models an error names."""
 
 
 @dataclass(slots=True)
@@ -112,16 +118,22 @@ class Admission:
 
     # --- what a request does --------------------------------------------------------------------------------------
 
-    def new_request(self, model: str | None, operation: str | None = None, *, is_pinned: bool = False) -> SlotRequest:
-        """A place in the queue.
+    def new_request(
+        self,
+        model: str | None,
+        operation: str | None = None,
+        *,
+        is_pinned: bool = False,
+        allowed: Sequence[str] = ("*",),
+    ) -> SlotRequest:
+        """A place in the queue. ``allowed`` are the patterns of the models that the client may use, all of which are
+        named to it where ``model`` is none of them.
 
         Raises:
             NotFound: no account serves the model, or the operation.
         """
         if not self._serving(model, operation):
-            raise NotFound(
-                f"no account of this relay serves the model {model!r}" if model else "no account serves this"
-            )
+            raise NotFound(self._not_served(model, operation, allowed) if model else "no account serves this")
         self._orders += 1
         return SlotRequest(model, operation, self._orders, is_pinned)
 
@@ -233,6 +245,15 @@ class Admission:
         else:
             self._waiters.remove(waiter)
         self._dispatch()
+
+    # --- which models there are -----------------------------------------------------------------------------------
+
+    def _not_served(self, model: str, operation: str | None, allowed: Sequence[str]) -> str:
+        served = (account.patterns(operation) for account in self._pool.accounts) if operation else ()
+        names = list(dict.fromkeys(name for patterns in served for name in common(patterns, allowed)))
+        shown = ", ".join(names[:_LISTED_NAMES]) or "none"
+        rest = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
+        return f"no account of this relay serves the model {model!r}; models served to this key: {shown}{rest}"
 
     # --- which accounts can be used -------------------------------------------------------------------------------
 

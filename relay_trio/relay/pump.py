@@ -38,11 +38,11 @@ from relay_trio.errors import CapacityError, QueueTimeout, RelayError
 from relay_trio.http import ResponseHead
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED, Phase
-from relay_trio.pool.account import is_match
 from relay_trio.relay.attempt import Attempt, Failure, client_stalled
 from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.relay.read_request import read_request
 from relay_trio.relay.record import RequestRecord
+from relay_trio.settings.patterns import is_match
 
 if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
@@ -138,7 +138,10 @@ class _Stages:
         if operation.lists is not None and reading.model is None and checked.method == "GET":  # HEAD has no list
             checked = replace(checked, is_listed=partial(self._is_listed, operation.lists))
         is_pinned = operation.affinity is Affinity.PINNED
-        return checked, self._relay.admission.new_request(reading.model, operation.name, is_pinned=is_pinned)
+        allowed = self._request.key.models
+        return checked, self._relay.admission.new_request(
+            reading.model, operation.name, is_pinned=is_pinned, allowed=allowed
+        )
 
     def _is_listed(self, operation: str, model: str) -> bool:
         """Whether the client can use a model: some account serves it, and its key allows it."""

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.operation import Affinity
 from relay_trio.errors import BadRequest, BodyTooLarge, BodyTooSlow, PermissionDenied
-from relay_trio.pool.account import is_match
+from relay_trio.settings.patterns import is_match
 from relay_trio.wire.json_members import MAX_DEPTH, JsonLimitError, MemberScanner
 
 if TYPE_CHECKING:

@@ -1,15 +1,38 @@
-"""Glob patterns of model names, compared with each other: may one name match both?"""
+"""Names of models, glob patterns of them, and patterns compared with each other: may one name match both?"""
 
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+LONG_CONTEXT = "[1m]"
 _SET = re.compile(r"\[!?+\]?+[^\]]*+\]")
+
+
+def bare_name(model: str) -> str:
+    """``model`` without what Claude Code appends to a name to choose the long context: ``claude-opus-4-6[1m]``."""
+    return model.removesuffix(LONG_CONTEXT)
+
+
+def is_match(model: str, patterns: Sequence[str]) -> bool:
+    """Whether the name of a model matches one of the glob patterns, with its suffix or without. Case counts."""
+    if any(fnmatchcase(model, pattern) for pattern in patterns):
+        return True
+    return model.endswith(LONG_CONTEXT) and is_match(bare_name(model), patterns)
+
+
+def common(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Patterns of the names that may match a pattern of each: of two that overlap, the narrower one."""
+    found: dict[str, None] = {}
+    for one, other in product(some, others):
+        if _may_overlap(_plain(one), _plain(other)):
+            found[other if fnmatchcase(other, one) else one] = None
+    return tuple(found)
 
 
 def may_overlap(some: Iterable[str], others: Iterable[str]) -> bool:

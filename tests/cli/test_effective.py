@@ -35,7 +35,7 @@ def test_an_account_is_one_row() -> None:
     account = ClaudeSettings(
         name="claude-a", provider="anthropic", api_key=SecretStr("sk-ant-api03-abcdef9f2"), max_concurrency=16
     )
-    assert account_row(account) == ("claude-a", "anthropic", "16 slots", "models *", "key sk-ant-…9f2")
+    assert account_row(account) == ("claude-a", "anthropic", "16 slots", "models claude-*", "key sk-ant-…9f2")
 
 
 def test_a_path_is_shown_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

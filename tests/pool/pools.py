@@ -17,7 +17,7 @@ from relay_trio.vendors.registry import provider_named
 
 def make_account(name: str = "a", breaker: BreakerSettings | None = None, **changes: Any) -> Account:
     settings = ClaudeSettings.model_validate(
-        {"name": name, "provider": "anthropic", "api_key": "sk-x", "max_concurrency": 1, **changes}
+        {"name": name, "provider": "anthropic", "api_key": "sk-x", "max_concurrency": 1, "models": ["*"], **changes}
     )
     return Account(settings, provider_named("anthropic"), TimeoutSettings(), Health(breaker or BreakerSettings()))
 

@@ -84,6 +84,20 @@ async def test_a_model_that_nobody_serves_is_not_found() -> None:
         admission.new_request("gpt-9")
 
 
+async def test_a_model_that_nobody_serves_is_answered_with_those_that_the_client_may_use() -> None:
+    admission, _ = make_pool(make_account("a", models=["claude-*", "x-1"]), make_account("b", models=["claude-*", "y"]))
+    with pytest.raises(NotFound, match=r"served to this key: claude-sonnet-[*], y$"):
+        admission.new_request("gpt-9", "claude.messages", allowed=("claude-sonnet-*", "y"))
+    with pytest.raises(NotFound, match=r"served to this key: none$"):
+        admission.new_request("gpt-9", "claude.messages", allowed=("z",))
+
+
+async def test_the_list_of_models_in_an_error_has_a_bound() -> None:
+    admission, _ = make_pool(make_account(models=[f"m-{number}" for number in range(500)]))
+    with pytest.raises(NotFound, match=r"m-0, m-1, .*m-19 and 480 more$"):
+        admission.new_request("gpt-9", "claude.messages")
+
+
 async def test_a_pinned_request_always_goes_to_the_same_account() -> None:
     admission, _ = make_pool(make_account("a", max_concurrency=2), make_account("b", max_concurrency=2))
     for _ in range(3):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.settings.patterns import may_overlap
+from relay_trio.settings.patterns import bare_name, common, is_match, may_overlap
 
 NAMES = ["".join(letters) for length in range(9) for letters in product("ab", repeat=length)]
 
@@ -31,6 +31,31 @@ NAMES = ["".join(letters) for length in range(9) for letters in product("ab", re
 )
 def test_overlap(one: str, other: str, overlap: bool) -> None:
     assert may_overlap([one], [other]) is may_overlap([other], [one]) is overlap
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        (["*"], ["claude-*", "arn:*"], ("claude-*", "arn:*")),
+        (["claude-*"], ["claude-opus-4-6", "gpt-*"], ("claude-opus-4-6",)),
+        (["claude-*"], ["*"], ("claude-*",)),
+        (["claude-*"], ["*-sonnet"], ("claude-*",)),
+        (["claude-*", "*"], ["claude-x"], ("claude-x",)),
+        ([], ["*"], ()),
+    ],
+)
+def test_of_two_patterns_that_overlap_the_narrower_is_common(
+    one: list[str], other: list[str], both: tuple[str, ...]
+) -> None:
+    assert common(one, other) == both
+
+
+def test_a_name_with_the_suffix_of_the_long_context_is_still_that_models() -> None:
+    assert bare_name("claude-opus-4-6[1m]") == "claude-opus-4-6"
+    assert is_match("claude-opus-4-6[1m]", ["x", "claude-opus-4-6"])
+    assert is_match("claude-opus-4-6[1m]", ["claude-opus-4-6[[]1m]"])
+    assert not is_match("claude-opus-4-6[2m]", ["claude-opus-4-6"])
+    assert not is_match("claude-opus-4-6", ["claude-opus-4-6[[]1m]"])
 
 
 def test_one_pattern_of_each_is_enough() -> None:

@@ -25,6 +25,7 @@ ACCOUNTS: dict[str, Any] = {
             "secret_access_key": "fixed",
             "base_url": f"http://127.0.0.1:{1000 + number}",
             "models": ["*"],
+            "model_ids": {"m": "eu.anthropic.m-v1:0"},
             "max_concurrency": 1,
         }
         for number, name in enumerate("ab")

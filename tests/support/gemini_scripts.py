@@ -23,7 +23,7 @@ def accounts(provider: str = "gemini", **changes: Any) -> dict[str, Any]:
     proof: dict[str, Any] = {"api_key": "AIza-account"}
     if provider == "vertex":
         proof = {"project": "mine", "location": "global", "token_command": ["printf", "ya29.token"]}
-    common = {"provider": provider, "max_concurrency": 1, **proof, **changes}
+    common = {"provider": provider, "max_concurrency": 1, "models": ["*"], **proof, **changes}
     return {
         "account": [
             {"name": name, "base_url": f"http://127.0.0.1:{1000 + number}", **common}

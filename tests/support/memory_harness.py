@@ -318,6 +318,7 @@ async def open_harness(script: Script, *, accounts: int = 1, slots: int = 1, **s
                     "api_key": f"sk-{name}",
                     "base_url": f"http://127.0.0.1:{1000 + number}",
                     "max_concurrency": slots,
+                    "models": ["*"],
                 }
                 for number, name in enumerate("abcdef"[:accounts])
             ],

@@ -28,6 +28,7 @@ BOTH: dict[str, Any] = {
             "api_key": "sk-c",
             "base_url": "http://127.0.0.1:1001",
             "max_concurrency": 1,
+            "models": ["*"],
         },
     ]
 }

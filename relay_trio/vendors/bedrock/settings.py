@@ -30,8 +30,9 @@ _REGION = re.compile(r"[a-z]{2,5}(-[a-z]{2,12}){1,2}-[0-9]{1,2}", re.ASCII)
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=,+!-]{0,2047}", re.ASCII)
 _ROLE_ARN = re.compile(r"arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 
-OWN_MODELS = ("*.*", "arn:*")
-"""Bedrock's own names: ``vendor.model``, ``eu.vendor.model`` and ARNs."""
+OWN_MODELS = ("[a-z]*.[a-z]*", "arn:*")
+"""Bedrock's own names: ``vendor.model``, ``eu.vendor.model`` and ARNs. A dot with a digit after it is a version, as
+``claude-2.1``, ``gpt-4.1`` and ``gemini-2.5-pro`` have: names of other vendors' own APIs."""
 
 
 def _region(value: str) -> str:

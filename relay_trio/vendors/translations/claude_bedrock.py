@@ -15,6 +15,7 @@ from urllib.parse import quote
 from relay_trio.api.position import Form, Position
 from relay_trio.errors import BadRequest, UpstreamError, UpstreamProtocolError
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header
+from relay_trio.settings.patterns import bare_name
 from relay_trio.vendors.bedrock.provider import NEUTRAL_RESPONSE_HEADERS, check_form, exception_of, signed_request
 from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
@@ -23,6 +24,8 @@ from relay_trio.wire.json_text import member_texts
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.credential import Credential
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 _FIRST_VERSION = "bedrock-2023-05-31"
 """Bedrock's name for ``anthropic-version: 2023-06-01``. Later versions have the same name everywhere."""
 
+_CLAUDE_IDS = ("anthropic.*", "*.anthropic.*", "arn:*")
 _VERSION = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
 _BETA = re.compile(r"[0-9A-Za-z._-]{1,100}", re.ASCII)
 _NOT_FOR_BEDROCK = frozenset({"oauth-2025-04-20"})
@@ -56,6 +60,10 @@ class ClaudeOnBedrock:
         target = invoke_target(account, checked)
         return signed_request(account, credential, "POST", target, headers, invoke_body(checked))
 
+    def models(self, account: BedrockSettings) -> Sequence[str]:
+        """What ``model_ids`` translates, and Bedrock's own names where they can only be Claude's."""
+        return (*account.model_ids, *_CLAUDE_IDS)
+
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
         """Only fields that Anthropic's API would send."""
         if head.status == 200 and checked.is_stream:
@@ -74,9 +82,11 @@ class ClaudeOnBedrock:
 
 
 def invoke_target(account: BedrockSettings, checked: CheckedRequest) -> bytes:
-    """The path for the client's model, by the account's own name for it, escaped as AWS's own SDKs escape it."""
+    """The path for the client's model, by the account's own name for it, escaped as AWS's own SDKs escape it. It has no
+    suffix of Claude Code's: at Bedrock, a beta is what chooses the long context."""
     assert checked.model is not None  # every route of the operation names one
-    model_id = account.model_ids.get(checked.model, checked.model)
+    model = bare_name(checked.model)
+    model_id = account.model_ids.get(model, model)
     call = "invoke-with-response-stream" if checked.is_stream else "invoke"
     return f"/model/{quote(model_id, safe='')}/{call}".encode()
 

@@ -15,7 +15,8 @@ from pydantic_core import PydanticCustomError
 
 from relay_trio.http import BaseAddress
 from relay_trio.settings.account import AccountSettings
-from relay_trio.settings.values import Command, FilePath, OptionalSecret, OptionalSecretText
+from relay_trio.settings.values import Command, FilePath, OptionalSecret, OptionalSecretText, Patterns
+from relay_trio.vendors.gemini.settings import GOOGLE_MODELS
 
 _PROJECT = re.compile(r"(?:[a-z0-9.-]{1,100}:)?[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", re.ASCII)
 _LOCATION = re.compile(r"global|us|eu|[a-z]{2,20}(-[a-z]{2,20}){1,2}[0-9]{1,2}", re.ASCII)
@@ -50,6 +51,7 @@ class VertexSettings(AccountSettings):
     """An account of Vertex AI; repeat the table for each."""
 
     provider: Literal["vertex"] = Field(description="Gemini on Google's Vertex AI")
+    models: Patterns = Field(default=GOOGLE_MODELS, description="as glob patterns; default: Google's own names")
     project: Annotated[str, AfterValidator(_project)] | None = Field(
         default=None, description="id of the Google Cloud project", examples=["my-ai"]
     )

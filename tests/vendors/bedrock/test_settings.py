@@ -26,7 +26,7 @@ def test_models_are_bedrocks_own_and_those_that_are_translated(load_text: Load) 
     """A Claude name without a translation would only be refused upstream."""
     ids = '[account.model_ids]\n"claude-x" = "eu.anthropic.claude-x-v1:0"\n'
     [account] = load_text(account=PLAIN + WHERE + ids).account
-    assert account.models == ("*.*", "arn:*", "claude-x")
+    assert account.models == ("[a-z]*.[a-z]*", "arn:*", "claude-x")
     assert account.model_ids == {"claude-x": "eu.anthropic.claude-x-v1:0"}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from tests.support.memory_harness import Harness, open_harness
+from tests.support.accounts import account
+from tests.support.memory_harness import KEY, Harness, open_harness
 from tests.support.scripts import MESSAGE
 
 if TYPE_CHECKING:
@@ -114,3 +116,19 @@ async def test_another_method_is_405_in_dialect(autojump_clock: MockClock, metho
         assert client.status == 405
         assert b'"invalid_request_error"' in client.body
         assert not heads
+
+
+async def test_a_model_that_nobody_serves_is_not_found_and_those_that_are_served_are_named(
+    autojump_clock: MockClock,
+) -> None:
+    """In the client's dialect, and only what its key may use."""
+    key = [{"name": "test", "secret": KEY, "models": ["claude-opus-*", "gpt-*"]}]
+    one = [account("one", "http://127.0.0.1:1000")]
+    async with open_harness(recording([]), key=key, account=one) as harness:
+        client = harness.request(b'{"model":"gpt-4.1"}')
+        with trio.fail_after(1000):
+            await client.run()
+        assert client.status == 404
+        error = json.loads(client.body)["error"]
+        assert error["type"] == "not_found_error"
+        assert "'gpt-4.1'; models served to this key: claude-opus-*" in error["message"]

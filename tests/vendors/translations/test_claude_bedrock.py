@@ -114,6 +114,7 @@ def test_a_header_that_cannot_go_into_a_body_is_the_clients_mistake(sent: tuple[
     [
         ("claude-x", True, b"/model/eu.anthropic.claude-x-v1%3A0/invoke-with-response-stream"),
         ("claude-x", False, b"/model/eu.anthropic.claude-x-v1%3A0/invoke"),
+        ("claude-x[1m]", False, b"/model/eu.anthropic.claude-x-v1%3A0/invoke"),
         ("us.anthropic.y-v1:0", False, b"/model/us.anthropic.y-v1%3A0/invoke"),
         ("arn:aws:x:y::inference-profile/z", False, b"/model/arn%3Aaws%3Ax%3Ay%3A%3Ainference-profile%2Fz/invoke"),
     ],
