@@ -3,7 +3,7 @@
 ``python -m pytest -m "not explore and not e2e"`` is the fast lane: half a minute, and every promise but those that only
 all schedules or a whole program can show. Both marks are given here, so that a new test cannot forget its own:
 ``explore`` to each test that calls the explorer, ``e2e`` to all of ``tests/e2e``. A test elsewhere that starts a
-process, speaks through a real SDK or waits for a second of real time carries ``e2e`` itself.
+process, speaks through a real SDK or takes more than a second carries ``e2e`` itself.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ def without_posix(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.e2e
 def test_every_module_can_be_imported() -> None:
     done = without_posix(*MODULES)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from relay_trio.api.position import Form, Position
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent
@@ -89,6 +91,7 @@ def test_line_ends_after_the_last_event_are_no_unfinished_event() -> None:
     assert notes.tails == [b""]
 
 
+@pytest.mark.e2e
 def test_an_event_too_large_to_read_spoils_the_fold_once_while_it_grows() -> None:
     notes = Notes()
     reader = SseReader(notes)

@@ -89,6 +89,7 @@ def test_a_block_with_an_image_is_held_without_it_and_what_stands_behind_it_is_r
     assert blocks.oversized == 0
 
 
+@pytest.mark.e2e
 def test_a_large_block_of_words_is_held_as_it_is_up_to_the_limit() -> None:
     words = b'data: {"text": "' + b"some words " * 1_000_000 + b'", "count": 12}'
     blocks = EventBlocks()

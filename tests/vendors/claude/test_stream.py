@@ -162,6 +162,7 @@ def test_a_large_event_with_usage_is_read() -> None:
     assert usage == UsageStats(10, 9, source=UsageSource.EXACT)
 
 
+@pytest.mark.e2e
 def test_an_event_too_large_to_look_at_makes_usage_unknown_and_the_end_is_still_seen() -> None:
     reader = SseReader(ClaudeFold())
     huge = b"data: " + b"some words " * 3_200_000 + b"\n\n"
@@ -192,6 +193,7 @@ def test_no_bytes_make_a_reader_raise(garbage: bytes, at: int) -> None:
         assert metered(reader, [mixed]).total_tokens >= 0
 
 
+@pytest.mark.e2e
 def test_a_gzip_bomb_is_looked_into_only_so_far() -> None:
     head = ResponseHead(200, [(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")])
     reader = new_reader(CLAUDE, head, incoming((b"accept-encoding", b"gzip")))

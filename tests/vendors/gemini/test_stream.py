@@ -392,6 +392,7 @@ def test_an_image_of_many_megabytes_hides_neither_the_usage_behind_it_nor_the_en
     assert reader.is_complete
 
 
+@pytest.mark.e2e
 @BOTH
 def test_an_event_that_is_too_large_to_look_at_spoils_nothing_that_comes_after_it(form: str) -> None:
     """The newest record says it all."""
@@ -406,6 +407,7 @@ def in_pieces(wire: bytes) -> list[bytes]:
     return [wire[at : at + 65_536] for at in range(0, len(wire), 65_536)]
 
 
+@pytest.mark.e2e
 def test_a_last_event_that_is_too_large_to_look_at_may_have_been_the_end() -> None:
     reader = sse_reader()
     whole = event(WORDS)
