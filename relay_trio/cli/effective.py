@@ -34,7 +34,7 @@ def effective(settings: Settings, ledger: str, keys: str) -> Iterator[tuple[str,
         ejection = f"out for {breaker.eject_seconds:g} to {breaker.eject_max_seconds:g} s"
         yield "breaker", f"{breaker.strikes} strikes", ejection, _retry_after(settings)
     else:
-        yield "breaker", "off", _retry_after(settings)
+        yield "breaker", "off: no account is ejected", _retry_after(settings)
     yield "keys", keys
 
 
@@ -82,4 +82,4 @@ def _client_timeouts(timeouts: TimeoutSettings) -> tuple[str, ...]:
 
 
 def _retry_after(settings: Settings) -> str:
-    return f"retry-after up to {settings.breaker.retry_after_max_seconds:g} s"
+    return f"obeys retry-after up to {settings.breaker.retry_after_max_seconds:g} s"

@@ -1,8 +1,10 @@
 """``relay-trio keys create | list | revoke``: client keys in the database, which a running relay follows in seconds."""
 
 import dataclasses
+import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +17,7 @@ from relay_trio.api.dialect import Dialect
 from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import ConfigError, load_for_database
 from relay_trio.config.problems import problems_of
-from relay_trio.keys.client_key import ClientKey
+from relay_trio.keys.client_key import ClientKey, id_in_file
 from relay_trio.keys.key_store import NameTaken, NoSuchKey, open_key_store, read_key_store
 from relay_trio.ledger.sqlite_store import open_report
 from relay_trio.settings import AccountSettings, KeySettings, ServerSettings
@@ -33,6 +35,23 @@ _AUTHENTICATORS = tuple(
 _PAIR_OPTIONS = tuple(f"--{authenticator.option}" for authenticator in _AUTHENTICATORS)
 _PAIR_HELP = " ".join(authenticator.option_help for authenticator in _AUTHENTICATORS)
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """What ``keys list --json`` prints of a key; scripts rely on these names. Times are epoch seconds.
+
+    ``is_in_file``: a [[key]] of the configuration, of which the file is the one to ask for the rest.
+    """
+
+    id: str
+    name: str
+    last4: str | None = None
+    models: tuple[str, ...] | None = None
+    created_at: float | None = None
+    last_used_at: float | None = None
+    revoked_at: float | None = None
+    is_in_file: bool = False
 
 
 @keys.command
@@ -82,23 +101,30 @@ def create(
 
 
 @keys.command(name="list")
-def list_keys(*, config: Config = _DEFAULT_CONFIG) -> int:
+def list_keys(
+    *,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), help="Print JSON; times are epoch seconds.")
+    ] = False,
+    config: Config = _DEFAULT_CONFIG,
+) -> int:
     """List every key there ever was, and those of the configuration."""
     try:
         found = load_for_database(config)
-        ledger = found.server.ledger
-        stored = _stored(ledger) if ledger.exists() else []
+        listed = _listed(found.server.ledger, found.key_names)
     except ConfigError as error:
         print_problems(config, error.problems)
         return 1
     except StorageError as error:
         print(error, file=sys.stderr)
         return 1
-    rows = [*stored, *_rows_of_configuration(found.key_names, config)]
-    if not rows:
+    if as_json:
+        print(json.dumps({"keys": [dataclasses.asdict(key) for key in listed]}))
+    elif not listed:
         print("No keys yet: relay-trio keys create NAME")
-        return 0
-    print("\n".join(aligned([("id", "name", "last 4", "models", "created", "last used", "state"), *rows])))
+    else:
+        header = ("id", "name", "last 4", "models", "created", "last used", "state")
+        print("\n".join(aligned([header, *(_row(key, config) for key in listed)])))
     return 0
 
 
@@ -154,22 +180,35 @@ def _can_serve(account: AccountSettings, dialect: Dialect, key: ClientKey) -> bo
     return may_overlap(account.models, key.models) and any(may_overlap(models, key.models) for models in served)
 
 
-def _stored(ledger: Path) -> list[tuple[str, ...]]:
-    """The rows of the stored keys. Raises StorageError."""
-    with read_key_store(ledger) as store, open_report(ledger) as report:
-        stored = store.all_keys()
-        last_used = report.last_used(key.id for key in stored)
-    return [_row(key, last_used.get(key.id)) for key in stored]
+def _listed(ledger: Path, names: Sequence[str]) -> list[ListedKey]:
+    """The keys of the file ``ledger``, and those of the configuration by their ``names``. Raises StorageError."""
+    stored: list[ClientKey] = []
+    last_used: dict[str, float] = {}
+    if ledger.exists():
+        with read_key_store(ledger) as store, open_report(ledger) as report:
+            stored = store.all_keys()
+            last_used = report.last_used([*(key.id for key in stored), *map(id_in_file, names)])
+    listed = [
+        ListedKey(key.id, key.name, key.last4, key.models, key.created_at, last_used.get(key.id), key.revoked_at)
+        for key in stored
+    ]
+    return listed + [
+        ListedKey(id_in_file(name), name, last_used_at=last_used.get(id_in_file(name)), is_in_file=True)
+        for name in names
+    ]
 
 
-def _row(key: ClientKey, last_used_at: float | None) -> tuple[str, ...]:
+def _row(key: ListedKey, config: Path) -> tuple[str, ...]:
     state = "works" if key.revoked_at is None else f"revoked {_day(key.revoked_at)}"
-    used = "never" if last_used_at is None else _minute(last_used_at)
-    return key.id, key.name, key.last4, " ".join(key.models), _day(key.created_at), used, state
-
-
-def _rows_of_configuration(names: tuple[str, ...], config: Path) -> Iterator[tuple[str, ...]]:
-    return ((f"cfg_{name}", name, "", "", "", "", f"in {config}") for name in names)
+    return (
+        key.id,
+        key.name,
+        key.last4 or "",
+        " ".join(key.models or ()),
+        "" if key.created_at is None else _day(key.created_at),
+        "never" if key.last_used_at is None else _minute(key.last_used_at),
+        f"in {config}" if key.is_in_file else state,
+    )
 
 
 def _day(epoch_seconds: float) -> str:

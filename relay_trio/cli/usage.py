@@ -14,7 +14,8 @@ from cyclopts import Parameter
 from relay_trio.aligned import aligned
 from relay_trio.cli.duration import duration_seconds
 from relay_trio.cli.print_problems import print_problems
-from relay_trio.config import ConfigError, load_for_database
+from relay_trio.config import ConfigError, DatabaseSettings, load_for_database
+from relay_trio.keys.client_key import id_in_file
 from relay_trio.keys.key_store import read_key_store
 from relay_trio.ledger.report import Grouping, UsageLine, total, with_names
 from relay_trio.ledger.sqlite_store import open_report
@@ -31,7 +32,11 @@ def usage(
     as_csv: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV.")] = False,
     config: Annotated[Path, Parameter(help="The relay.toml that names the database.")] = Path("relay.toml"),
 ) -> int:
-    """Sum up the ledger. "of which partial" are tokens last seen on answers that were cut."""
+    """Sum up the ledger. "of which partial" are tokens last seen on answers that were cut.
+
+    JSON has "by", "since" in epoch seconds, "lines", and their "total". A line has "group", for a key its "name", and
+    the sums.
+    """
     if as_json and as_csv:
         print("--json and --csv exclude each other", file=sys.stderr)
         return 2
@@ -41,7 +46,7 @@ def usage(
         print(f"--since {error}", file=sys.stderr)
         return 2
     try:
-        lines = _lines(load_for_database(config).server.ledger, by, start)
+        lines = _lines(load_for_database(config), by, start)
     except ConfigError as error:
         print_problems(config, error.problems)
         return 1
@@ -59,19 +64,20 @@ def usage(
     return 0
 
 
-def _lines(ledger: Path, by: Grouping, start: float) -> list[UsageLine]:
+def _lines(found: DatabaseSettings, by: Grouping, start: float) -> list[UsageLine]:
     """The sums, with the names of keys. Raises StorageError."""
-    with open_report(ledger) as report:
+    with open_report(found.server.ledger) as report:
         lines = report.usage_by(by, start)
     if by != "key":
         return lines
-    with read_key_store(ledger) as store:
-        return with_names(lines, {key.id: key.name for key in store.all_keys()})
+    with read_key_store(found.server.ledger) as store:
+        names = {key.id: key.name for key in store.all_keys()}
+    return with_names(lines, names | {id_in_file(name): name for name in found.key_names})
 
 
 def _total(lines: list[UsageLine]) -> dict[str, object]:
     sums = asdict(total(lines))
-    del sums["group"]
+    del sums["group"], sums["name"]
     return sums
 
 
@@ -90,9 +96,9 @@ def _print_table(lines: list[UsageLine], by: str, start: float) -> None:
 
 def _row(line: UsageLine) -> tuple[str, ...]:
     counts = (line.requests, line.gone, line.input_tokens, line.cache_creation_tokens, line.cache_read_tokens)
-    name = _printable(line.group)
+    name = line.name if line.group != id_in_file(line.name) else ""
     return (
-        name,
+        _printable(f"{line.group} {name}".rstrip()),
         *(f"{count:,}" for count in (*counts, line.output_tokens)),
         f"{line.usd:,.4f}",
         f"{line.of_which_partial:,}",

@@ -16,3 +16,8 @@ class ClientKey:
     models: tuple[str, ...] = ("*",)
     created_at: float = 0.0
     revoked_at: float | None = None
+
+
+def id_in_file(name: str) -> str:
+    """The id of a key of that name that stands in the configuration, such as ``cfg_team-x``."""
+    return f"cfg_{name}"

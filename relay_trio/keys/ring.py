@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from relay_trio.errors import LedgerUnavailable
-from relay_trio.keys.client_key import ClientKey
+from relay_trio.keys.client_key import ClientKey, id_in_file
 from relay_trio.keys.key_store import read_key_store
 from relay_trio.keys.secret import digest_of
 from relay_trio.storage.storage_error import StorageError
@@ -184,7 +184,7 @@ async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -
 
 def _static_key(settings: KeySettings) -> ClientKey:
     secret = settings.secret.get_secret_value()
-    return ClientKey(f"cfg_{settings.name}", settings.name, digest_of(secret), secret[-4:], tuple(settings.models))
+    return ClientKey(id_in_file(settings.name), settings.name, digest_of(secret), secret[-4:], tuple(settings.models))
 
 
 def _read_snapshot(path: Path) -> dict[bytes, ClientKey]:

@@ -44,6 +44,8 @@ _FLATTENED = {
     ),
 }
 
+_NOT_STORED = ("key_name",)
+
 _PLAIN: dict[str, tuple[type[str] | type[int] | type[float], bool]] = {
     "str": (str, False),
     "bool": (int, False),
@@ -61,7 +63,8 @@ def _columns_of(field: Field[Any]) -> tuple[Column, ...]:
     return (Column(field.name, *_PLAIN[str(field.type)], field.name),)
 
 
-COLUMNS = tuple(column for field in fields(LedgerRow) for column in _columns_of(field))
+_STORED = tuple(field for field in fields(LedgerRow) if field.name not in _NOT_STORED)
+COLUMNS = tuple(column for field in _STORED for column in _columns_of(field))
 
 row_values: Callable[[LedgerRow], Values] = eval(  # compiled, as the methods of a dataclass are: see below
     f"lambda row: ({', '.join(f'row.{column.path}' for column in COLUMNS)})", {}
@@ -73,7 +76,7 @@ written out; ``attrgetter`` takes 1.7 us."""
 def row_of(values: Values) -> LedgerRow:
     """The row whose ``row_values`` these are."""
     named = dict(zip((column.name for column in COLUMNS), values, strict=True))
-    plain = {field.name: named[field.name] for field in fields(LedgerRow) if field.name not in _FLATTENED}
+    plain = {field.name: named[field.name] for field in _STORED if field.name not in _FLATTENED}
     return LedgerRow(
         **plain | {"is_stream": bool(named["is_stream"])},
         outcome=_outcome_of(named["outcome"], named["code"]),

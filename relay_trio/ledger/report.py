@@ -17,6 +17,8 @@ class UsageLine:
     """Sums of one group. ``gone``: the client hung up. ``of_which_partial``: tokens, of all four kinds, that were last
     seen on streams that were cut before their final count.
 
+    ``name``: of the key, where the group is a key's id that has one.
+
     ``usd`` sums what could be priced; ``unpriced`` counts requests that used tokens and could not.
     """
 
@@ -30,14 +32,15 @@ class UsageLine:
     usd: float
     of_which_partial: int
     unpriced: int
+    name: str = ""
 
 
 def total(lines: Sequence[UsageLine]) -> UsageLine:
     """The sum of all lines."""
-    names = [field.name for field in fields(UsageLine) if field.name != "group"]
+    names = [field.name for field in fields(UsageLine) if field.name not in ("group", "name")]
     return UsageLine("total", *(sum(getattr(line, name) for line in lines) for name in names))
 
 
 def with_names(lines: Sequence[UsageLine], names: Mapping[str, str]) -> list[UsageLine]:
-    """Lines of keys, with the name of each key behind its id; a key without a name in ``names`` keeps its id."""
-    return [replace(line, group=f"{line.group} {names.get(line.group, '')}".rstrip()) for line in lines]
+    """Lines of keys, with the names of those that have one in ``names``, by id."""
+    return [replace(line, name=names.get(line.group, "")) for line in lines]

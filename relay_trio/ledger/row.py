@@ -48,6 +48,7 @@ class LedgerRow:
     closed or pooled. ``sent_bytes`` and ``chunks`` count body bytes read from the upstream for the client.
     ``status`` is what the client saw, or 499 where it left before a head was sent. ``request_id`` is always the
     relay's own, because a client may repeat its ids and a row is found by one; the client's is kept beside it.
+    ``key_name`` is for those who read along, and is not stored: the ledger knows keys by their id.
     ``worker`` is the process that opened the row. ``attempt_log`` has the attempts that failed, in order: none for a
     request that the first account answered. ``cost_usd`` is None where no tokens were seen, and where the model has no
     price.
@@ -79,6 +80,7 @@ class LedgerRow:
     cancelled_by: str = ""
     worker: str = ""
     attempt_log: tuple[AttemptRecord, ...] = ()
+    key_name: str = ""
 
     @property
     def attempt_log_json(self) -> str:

@@ -90,6 +90,7 @@ class Log(Observer):
             "request",
             request_id=row.request_id,
             key=row.key_id,
+            key_name=row.key_name,
             account=row.account,
             provider=row.provider,
             model=row.model,

@@ -101,9 +101,8 @@ class Health:
 
     def cool_down(self, now: float, seconds: float, reason: str) -> None:
         """Leave the account alone for ``seconds``, which the upstream named, such as 20.0. The setting
-        ``retry_after_max_seconds`` is the longest."""
-        if not self.breaker.enabled:
-            return
+        ``retry_after_max_seconds`` is the longest. It counts with the breaker off too, which is about what the relay
+        concludes from failures itself."""
         seconds = min(max(seconds, 0.0), self.breaker.retry_after_max_seconds)
         if now + seconds > self._cool_until:
             self._cool_until = now + seconds

@@ -80,6 +80,7 @@ async def pump(
     row = LedgerRow(
         request_id=client_request.id,
         key_id=request.key.id,
+        key_name=request.key.name,
         started_at=time.time(),
         route=request.operation.name,
         client_request_id=client_request.client_request_id,

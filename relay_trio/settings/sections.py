@@ -155,7 +155,9 @@ class RetrySettings(Section):
 class BreakerSettings(Section):
     """Taking a failing account out of rotation for a while; never the last one."""
 
-    enabled: bool = Field(default=True, description="false: no account is ejected; Retry-After is still obeyed")
+    enabled: bool = Field(
+        default=True, description="false: no account is ejected; a 429 and its Retry-After are still obeyed"
+    )
     strikes: Count = Field(default=5, ge=1, le=1_000_000, description="failures in a row before an account is ejected")
     eject_seconds: Seconds = Field(
         default=30.0, description="for the first time; twice this the second time, and so on"

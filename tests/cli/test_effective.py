@@ -28,7 +28,7 @@ def test_what_is_switched_off_says_so() -> None:
     settings = Settings(retry=RetrySettings(enabled=False), breaker=BreakerSettings(enabled=False))
     rows = {name: values for name, *values in effective(settings, "relay.db", "none")}
     assert rows["retry"] == ["off"]
-    assert rows["breaker"] == ["off", "retry-after up to 300 s"]
+    assert rows["breaker"] == ["off: no account is ejected", "obeys retry-after up to 300 s"]
 
 
 def test_an_account_is_one_row() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def test_a_key_is_shown_once_and_only_its_digest_is_stored(config: Path, capsys:
     out = capsys.readouterr().out
     assert secret not in out
     assert re.search(rf"^k_01 +team-x +{re.escape(secret[-4:])} +claude-\* +\d\S+ +never +works$", out, re.MULTILINE)
-    assert re.search(rf"^cfg_in-file +in-file +in {re.escape(str(config))}$", out, re.MULTILINE)
+    assert re.search(rf"^cfg_in-file +in-file +never +in {re.escape(str(config))}$", out, re.MULTILINE)
 
 
 MASTER = "m" * 32
@@ -162,6 +163,29 @@ def test_a_name_stands_in_one_place(config: Path, capsys: pytest.CaptureFixture[
     err = capsys.readouterr().err
     assert "a key named team-x exists" in err
     assert "is named in-file" in err
+
+
+def test_json_lists_every_key_with_stable_names(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create("team-a", models=("claude-*",), config=config)
+    create("team-b", config=config)
+    revoke("k_02", config=config)
+    config.write_text('[[key]]\nname = "team-c"\nsecret = "env:C"\n')
+    capsys.readouterr()
+    assert list_keys(as_json=True, config=config) == 0
+    first, second, third = json.loads(capsys.readouterr().out)["keys"]
+    names = {"id", "name", "last4", "models", "created_at", "last_used_at", "revoked_at", "is_in_file"}
+    assert first.keys() == second.keys() == third.keys() == names
+    assert (first["id"], first["name"], first["models"]) == ("k_01", "team-a", ["claude-*"])
+    assert first["created_at"] > 1e9
+    assert (first["revoked_at"], first["last_used_at"], first["is_in_file"]) == (None, None, False)
+    assert second["revoked_at"] > 1e9
+    assert (third["id"], third["name"], third["models"], third["is_in_file"]) == ("cfg_team-c", "team-c", None, True)
+
+
+def test_json_of_no_keys_is_an_empty_list(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("")
+    assert list_keys(as_json=True, config=config) == 0
+    assert json.loads(capsys.readouterr().out) == {"keys": []}
 
 
 def test_an_unknown_id_is_an_error(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

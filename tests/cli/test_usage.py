@@ -95,6 +95,15 @@ def test_json_has_the_sums_of_each_group_and_of_all(config: Path, capsys: pytest
     assert report["total"]["unpriced"] == 1
 
 
+def test_json_keeps_the_id_of_a_key_apart_from_its_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script looks a key up by its id; a name may be given again."""
+    config.write_text('[[key]]\nname = "b"\nsecret = "env:B"\n')
+    assert usage(since="7d", as_json=True, config=config) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(line["group"], line["name"]) for line in report["lines"]] == [("cfg_b", "b"), ("k_01", "team-x")]
+    assert report["lines"][0].keys() - report["total"].keys() == {"group", "name"}
+
+
 def test_csv_has_a_header_and_one_line_for_each_group(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert usage(by="account", since="7d", as_csv=True, config=config) == 0
     [line] = csv.DictReader(io.StringIO(capsys.readouterr().out))

@@ -17,6 +17,6 @@ def test_the_total_of_nothing_is_nothing() -> None:
     assert total([]) == UsageLine("total", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def test_a_key_has_its_name_behind_its_id_if_it_has_one() -> None:
+def test_a_key_has_its_name_beside_its_id_if_it_has_one() -> None:
     lines = with_names([line("k_01", 1, 0.0), line("cfg_team-y", 1, 0.0)], {"k_01": "team-x"})
-    assert [named.group for named in lines] == ["k_01 team-x", "cfg_team-y"]
+    assert [(named.group, named.name) for named in lines] == [("k_01", "team-x"), ("cfg_team-y", "")]

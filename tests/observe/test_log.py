@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 CANARY = "canaryprompttext"
 
 FIELDS = {
-    *("event", "level", "timestamp", "request_id", "key", "account", "provider", "model", "outcome", "code", "status"),
+    *("event", "level", "timestamp", "request_id", "key", "key_name", "account", "provider", "model"),
+    *("outcome", "code", "status"),
     *("ttft_ms", "duration_ms", "queue_ms", "bytes", "chunks", "attempts", "slot_release_ms", "upstream_close_ms"),
     *("input_tokens", "cache_creation_tokens", "cache_read_tokens", "output_tokens", "total_tokens", "usage_source"),
     "cancelled_by",
@@ -92,6 +93,13 @@ def test_a_line_has_the_listed_fields_and_no_other(stderr: Stderr) -> None:
     assert [line[f"{name}_tokens"] for name in ("input", "output", "cache_creation", "cache_read", "total")] == [
         *(1, 2, 3, 4, 10)
     ]
+
+
+def test_a_line_has_the_id_and_the_name_of_the_key(stderr: Stderr) -> None:
+    """The id finds its rows in the ledger; the name says at once whose request it was."""
+    Log().request_settled(row(key_name="team-x"))
+    (line,) = stderr.lines
+    assert (line["key"], line["key_name"]) == ("k_01", "team-x")
 
 
 def test_a_field_that_is_added_to_the_row_does_not_come_into_the_log_by_itself(stderr: Stderr) -> None:

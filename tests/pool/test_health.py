@@ -52,10 +52,12 @@ def test_a_refused_credential_is_never_available_again() -> None:
     assert health.statistics(0).state is AccountState.AUTH_FAILED
 
 
-def test_switched_off_nothing_cools_and_nothing_ejects_but_a_refused_credential_counts() -> None:
+def test_switched_off_nothing_ejects_but_what_the_upstream_says_counts() -> None:
+    """``enabled = false`` in the file says that Retry-After is still obeyed."""
     health = Health(BreakerSettings(enabled=False, strikes=1))
     health.strike(0)
-    health.cool_down(0, 100, "429")
     assert health.available_at() < 0
+    health.cool_down(0, 100, "429")
+    assert health.available_at() == 100
     health.disable("401")
     assert health.is_disabled
