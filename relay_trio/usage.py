@@ -16,11 +16,44 @@ class UsageSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class UsageDetails:
+    """What the price of an answer depends on beside its four counts.
+
+    Parts of these counts, which are in them already: ``cache_creation_1h_tokens`` of what was written to the cache, for
+    an hour instead of five minutes; audio, image and video of the uncached input and of the output; audio of what was
+    read from the cache.
+
+    Beside tokens: ``web_searches``; ``grounded_answers``, which is 1 where Google's search or maps were used;
+    ``server_side_requests``, the other things that an upstream did for the request and bills by figures that are not
+    here. ``service_tier``, ``speed`` and ``inference_geo`` are the upstream's words for how the request was served,
+    such as ``priority``, ``fast`` and ``us``; empty where it gave none, or the usual one.
+    """
+
+    cache_creation_1h_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    input_video_tokens: int = 0
+    cache_read_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
+    output_video_tokens: int = 0
+    web_searches: int = 0
+    grounded_answers: int = 0
+    server_side_requests: int = 0
+    service_tier: str = ""
+    speed: str = ""
+    inference_geo: str = ""
+
+
+NO_DETAILS = UsageDetails()
+
+
+@dataclass(frozen=True, slots=True)
 class UsageStats:
     """Tokens of one answer, with one meaning for every provider.
 
     ``input_tokens`` is uncached input only; ``output_tokens`` is everything generated, reasoning included. An explicit
-    zero is a value: only ``source`` says that nothing was seen.
+    zero is a value: only ``source`` says that nothing was seen. ``details`` are ``NO_DETAILS`` for most answers.
     """
 
     input_tokens: int = 0
@@ -28,6 +61,7 @@ class UsageStats:
     cache_creation_tokens: int = 0
     cache_read_tokens: int = 0
     source: UsageSource = UsageSource.NONE
+    details: UsageDetails = NO_DETAILS
 
     @property
     def total_tokens(self) -> int:

@@ -17,9 +17,12 @@ from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import ConfigError, DatabaseSettings, load_for_database
 from relay_trio.keys.client_key import id_in_file
 from relay_trio.keys.key_store import read_key_store
-from relay_trio.ledger.report import Grouping, UsageLine, total, with_names
+from relay_trio.ledger.report import Grouping, Missing, UsageLine, total, with_names
 from relay_trio.ledger.sqlite_store import open_report
 from relay_trio.storage.storage_error import StorageError
+
+_SHOWN = 8
+"""Models without a price, and notes, that are named below the table; JSON has all of them."""
 
 _COLUMNS = ("requests", "gone", "input", "cache write", "cache read", "output", "USD", "of which partial")
 
@@ -46,7 +49,7 @@ def usage(
         print(f"--since {error}", file=sys.stderr)
         return 2
     try:
-        lines = _lines(load_for_database(config), by, start)
+        lines, missing = _sums(load_for_database(config), by, start)
     except ConfigError as error:
         print_problems(config, error.problems)
         return 1
@@ -54,25 +57,26 @@ def usage(
         print(error, file=sys.stderr)
         return 1
     if as_json:
-        print(json.dumps({"by": by, "since": start, "lines": [asdict(line) for line in lines], "total": _total(lines)}))
+        sums = {"by": by, "since": start, "lines": [asdict(line) for line in lines], "total": _total(lines)}
+        print(json.dumps(sums | asdict(missing)))
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(field.name for field in fields(UsageLine))
         writer.writerows(asdict(line).values() for line in lines)
     else:
-        _print_table(lines, by, start)
+        _print_table(lines, by, start, missing)
     return 0
 
 
-def _lines(found: DatabaseSettings, by: Grouping, start: float) -> list[UsageLine]:
-    """The sums, with the names of keys. Raises StorageError."""
+def _sums(found: DatabaseSettings, by: Grouping, start: float) -> tuple[list[UsageLine], Missing]:
+    """The sums, with the names of keys, and what they do not hold. Raises StorageError."""
     with open_report(found.server.ledger) as report:
-        lines = report.usage_by(by, start)
-    if by != "key":
-        return lines
-    with read_key_store(found.server.ledger) as store:
-        names = {key.id: key.name for key in store.all_keys()}
-    return with_names(lines, names | {id_in_file(name): name for name in found.key_names})
+        lines, missing = report.usage_by(by, start), report.missing(start)
+    if by == "key":
+        with read_key_store(found.server.ledger) as store:
+            names = {key.id: key.name for key in store.all_keys()}
+        lines = with_names(lines, names | {id_in_file(name): name for name in found.key_names})
+    return lines, missing
 
 
 def _total(lines: list[UsageLine]) -> dict[str, object]:
@@ -81,7 +85,7 @@ def _total(lines: list[UsageLine]) -> dict[str, object]:
     return sums
 
 
-def _print_table(lines: list[UsageLine], by: str, start: float) -> None:
+def _print_table(lines: list[UsageLine], by: str, start: float, missing: Missing) -> None:
     since = datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d %H:%M UTC")
     if not lines:
         print(f"No requests since {since}.")
@@ -91,7 +95,21 @@ def _print_table(lines: list[UsageLine], by: str, start: float) -> None:
     rows = [_row(line) for line in (*lines, everything)]
     print("\n".join(aligned([(by, *_COLUMNS), *rows], numbers_from=1)))
     if everything.unpriced:
-        print(f"{everything.unpriced:,} requests used tokens of models without a known price; USD does not hold them.")
+        print(
+            f"{everything.unpriced:,} requests used tokens of models without a known price; USD does not hold them: "
+            + _listed(missing.unpriced_models)
+        )
+    if everything.partly_priced:
+        print(
+            f"{everything.partly_priced:,} requests had something without a known price; USD does not hold that: "
+            + _listed(missing.cost_notes)
+        )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    """The first few of ``counts`` in words: ``claude-sim (3), other (1)``."""
+    shown = [f"{_printable(name)} ({count:,})" for name, count in list(counts.items())[:_SHOWN]]
+    return ", ".join(shown if len(counts) <= _SHOWN else [*shown, f"and {len(counts) - _SHOWN:,} more"])
 
 
 def _row(line: UsageLine) -> tuple[str, ...]:

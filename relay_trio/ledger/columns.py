@@ -1,8 +1,8 @@
 """The columns of the table of requests, derived from the fields of ``LedgerRow``: a field more is a column more.
 
-A field that is no plain value is flattened: ``outcome`` into its word and its code, ``usage`` into its counts and
-their source, ``attempt_log`` into JSON text. The table itself is made by the steps of ``storage.schema``, which are
-history; a test compares the two.
+A field that is no plain value is flattened: ``outcome`` into its word and its code, ``usage`` into its fields,
+``attempt_log`` into JSON text. The table itself is made by the steps of ``storage.schema``, which are history; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay_trio.ledger.row import AttemptRecord, LedgerRow
 from relay_trio.outcome import Outcome, Phase, Who, Word
-from relay_trio.usage import UsageSource, UsageStats
+from relay_trio.usage import UsageDetails, UsageSource, UsageStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,17 +33,6 @@ class Column:
     path: str
 
 
-_COUNTED = tuple(field.name for field in fields(UsageStats) if field.name != "source")
-
-_FLATTENED = {
-    "outcome": (Column("outcome", str, True, "outcome_word"), Column("code", str, True, "outcome_code")),
-    "attempt_log": (Column("attempt_log", str, False, "attempt_log_json"),),
-    "usage": (
-        *(Column(name, int, False, f"usage.{name}") for name in (*_COUNTED, "total_tokens")),
-        Column("usage_source", str, False, "usage.source.value"),
-    ),
-}
-
 _NOT_STORED = ("key_name",)
 
 _PLAIN: dict[str, tuple[type[str] | type[int] | type[float], bool]] = {
@@ -55,6 +44,26 @@ _PLAIN: dict[str, tuple[type[str] | type[int] | type[float], bool]] = {
     "float | None": (float, True),
 }
 """By the annotation of a field: the kind of its column, and whether that may be empty."""
+
+_COUNTS = tuple(
+    Column(field.name, int, False, f"usage.{field.name}")
+    for field in fields(UsageStats)
+    if field.name not in ("source", "details")
+)
+_DETAILS = tuple(
+    Column(field.name, *_PLAIN[str(field.type)], f"usage.details.{field.name}") for field in fields(UsageDetails)
+)
+
+_FLATTENED = {
+    "outcome": (Column("outcome", str, True, "outcome_word"), Column("code", str, True, "outcome_code")),
+    "attempt_log": (Column("attempt_log", str, False, "attempt_log_json"),),
+    "usage": (
+        *_COUNTS,
+        Column("total_tokens", int, False, "usage.total_tokens"),
+        Column("usage_source", str, False, "usage.source.value"),
+        *_DETAILS,
+    ),
+}
 
 
 def _columns_of(field: Field[Any]) -> tuple[Column, ...]:
@@ -80,7 +89,11 @@ def row_of(values: Values) -> LedgerRow:
     return LedgerRow(
         **plain | {"is_stream": bool(named["is_stream"])},
         outcome=_outcome_of(named["outcome"], named["code"]),
-        usage=UsageStats(**{name: named[name] for name in _COUNTED}, source=UsageSource(named["usage_source"])),
+        usage=UsageStats(
+            **{column.name: named[column.name] for column in _COUNTS},
+            source=UsageSource(named["usage_source"]),
+            details=UsageDetails(**{column.name: named[column.name] for column in _DETAILS}),
+        ),
         attempt_log=tuple(
             AttemptRecord(**attempt | {"phase": Phase(attempt["phase"]), "reason": Word(attempt["reason"])})
             for attempt in json.loads(named["attempt_log"])

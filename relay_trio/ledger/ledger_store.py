@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from relay_trio.ledger.columns import Values
-    from relay_trio.ledger.report import Grouping, UsageLine
+    from relay_trio.ledger.report import Grouping, Missing, UsageLine
     from relay_trio.ledger.row import LedgerRow
 
 
@@ -31,6 +31,9 @@ class LedgerReport(Protocol):
     def usage_by(self, grouping: Grouping, since: float) -> list[UsageLine]:
         """One line for each group of requests started at ``since`` (epoch seconds) or later, by name. A request that
         runs now counts; by outcome it is ``open``."""
+
+    def missing(self, since: float) -> Missing:
+        """What the sums of requests started at ``since`` or later do not hold."""
 
     def last_used(self, key_ids: Iterable[str]) -> dict[str, float]:
         """When the last request of each key began, epoch seconds. A key without one is left out."""

@@ -19,7 +19,8 @@ class UsageLine:
 
     ``name``: of the key, where the group is a key's id that has one.
 
-    ``usd`` sums what could be priced; ``unpriced`` counts requests that used tokens and could not.
+    ``usd`` sums what could be priced; ``unpriced`` counts requests that used tokens and could not, ``partly_priced``
+    those of whose cost a part could not (``ledger.prices.CostNote``).
     """
 
     group: str
@@ -32,7 +33,17 @@ class UsageLine:
     usd: float
     of_which_partial: int
     unpriced: int
+    partly_priced: int
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What ``usd`` does not hold: how many requests used tokens of each model without a price, and how many have each
+    note beside their cost. The most frequent first."""
+
+    unpriced_models: dict[str, int]
+    cost_notes: dict[str, int]
 
 
 def total(lines: Sequence[UsageLine]) -> UsageLine:

@@ -51,7 +51,9 @@ class LedgerRow:
     ``key_name`` is for those who read along, and is not stored: the ledger knows keys by their id.
     ``worker`` is the process that opened the row. ``attempt_log`` has the attempts that failed, in order: none for a
     request that the first account answered. ``cost_usd`` is None where no tokens were seen, and where the model has no
-    price.
+    price. ``cost_note`` says in words of ``ledger.prices.CostNote``, with commas between them, what it does not hold;
+    empty where it is the whole cost. ``prices_of`` is the day of the newest price in the lists that it was computed by,
+    such as ``2026-11-04``; empty where there is no cost.
     """
 
     request_id: str
@@ -75,6 +77,8 @@ class LedgerRow:
     chunks: int = 0
     usage: UsageStats = NO_USAGE
     cost_usd: float | None = None
+    cost_note: str = ""
+    prices_of: str = ""
     client_request_id: str = ""
     upstream_request_id: str = ""
     cancelled_by: str = ""

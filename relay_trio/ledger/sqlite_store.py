@@ -8,11 +8,12 @@ the others of its batch, and of every batch after it, from the file.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from relay_trio.ledger.columns import COLUMNS, row_of
-from relay_trio.ledger.report import UsageLine
+from relay_trio.ledger.report import Missing, UsageLine
 from relay_trio.outcome import Phase, Who, Word
 from relay_trio.storage.sqlite import open_database, open_read_only
 from relay_trio.storage.storage_error import RowRefused
@@ -33,7 +34,7 @@ _BUSY_SECONDS = 0.5
 the writer tries again anyway."""
 
 _OLDEST_READ = 1
-"""The first schema with all columns that sums are made of, so that usage can be read before a new relay was started."""
+"""The first schema with the columns that sums need, so that usage can be read before a new relay was started."""
 
 _LARGEST = 2**63 - 1
 
@@ -106,7 +107,8 @@ class SqliteReport:
             SELECT coalesce({group}, 'open') AS name, count(*), sum(outcome IS ?),
                 sum(input_tokens), sum(cache_creation_tokens), sum(cache_read_tokens), sum(output_tokens),
                 total(cost_usd), sum(iif(usage_source = ?, total_tokens, 0)),
-                sum(cost_usd IS NULL AND total_tokens > 0)
+                sum(cost_usd IS NULL AND total_tokens > 0),
+                sum(cost_usd IS NOT NULL AND {self._cost_note()} <> '')
             FROM requests WHERE started_at >= ? GROUP BY name ORDER BY name
             """,
             Word.CLIENT_DISCONNECT.value,
@@ -114,6 +116,27 @@ class SqliteReport:
             since,
         )
         return [UsageLine(*line) for line in sums]
+
+    def missing(self, since: float) -> Missing:
+        """As ``LedgerReport``."""
+        models = self._database.query(
+            "SELECT model, count(*) FROM requests WHERE started_at >= ? AND cost_usd IS NULL AND total_tokens > 0"
+            " GROUP BY model ORDER BY 2 DESC, 1",
+            since,
+        )
+        notes: Counter[str] = Counter()
+        for note, requests in self._database.query(
+            f"SELECT {self._cost_note()}, count(*) FROM requests"
+            " WHERE started_at >= ? AND cost_usd IS NOT NULL GROUP BY 1 ORDER BY 1",
+            since,
+        ):
+            notes.update(dict.fromkeys(filter(None, note.split(",")), requests))
+        return Missing(dict(models), dict(notes.most_common()))
+
+    def _cost_note(self) -> str:
+        """The column of that name, in SQL; empty text in a file that no relay has brought up to date yet."""
+        found = self._database.query("SELECT 1 FROM pragma_table_info('requests') WHERE name = 'cost_note'")
+        return "cost_note" if found else "''"
 
     def last_used(self, key_ids: Iterable[str]) -> dict[str, float]:
         """As ``LedgerReport``. One look into the index for each key, however many requests it has."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import trio
 
 from relay_trio.errors import RelayError
-from relay_trio.ledger.prices import cost_usd
+from relay_trio.ledger.prices import cost_of, price_lists
 from relay_trio.outcome import Outcome, Phase, Who, Word, ended_by_client, ended_by_defect, ended_by_shutdown
 from relay_trio.relay.deadline import RequestClock
 from relay_trio.usage import NO_USAGE
@@ -124,22 +124,25 @@ class RequestRecord:
         if not self._is_usage_settled:
             self._is_usage_settled = True
             self.row.usage = self.reader.finish() if self.reader is not None else NO_USAGE
-            self.row.cost_usd = self._cost_usd()
+            self._settle_cost()
         return self.row.usage
 
     def ms_since(self, moment: float) -> float:
         """Milliseconds since ``moment`` of the trio clock."""
         return (trio.current_time() - moment) * 1000
 
-    def _cost_usd(self) -> float | None:
+    def _settle_cost(self) -> None:
         """What the row's tokens cost. Where the price lists fail, the row is worth more than its price."""
         row = self.row
         if self.provider is None:
-            return None
+            return
         try:
-            return cost_usd(self.provider.price_of(row.model), row.usage, at=row.started_at)
+            cost = cost_of(self.provider.price_of(row.model), row.usage, at=row.started_at)
         except Exception:  # `usage` counts it among the unpriced
-            return None
+            return
+        row.cost_usd, row.cost_note = cost.usd, cost.note
+        if cost.usd is not None:
+            row.prices_of = price_lists().newest
 
     # --- settlement -----------------------------------------------------------------------------------------------
 

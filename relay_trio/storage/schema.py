@@ -66,6 +66,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE requests ADD COLUMN worker TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE requests ADD COLUMN attempt_log TEXT NOT NULL DEFAULT '[]'",
     ),
+    (
+        *(
+            f"ALTER TABLE requests ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0"
+            for name in (
+                "cache_creation_1h_tokens",
+                "input_audio_tokens",
+                "input_image_tokens",
+                "input_video_tokens",
+                "cache_read_audio_tokens",
+                "output_audio_tokens",
+                "output_image_tokens",
+                "output_video_tokens",
+                "web_searches",
+                "grounded_answers",
+                "server_side_requests",
+            )
+        ),
+        *(
+            f"ALTER TABLE requests ADD COLUMN {name} TEXT NOT NULL DEFAULT ''"
+            for name in ("service_tier", "speed", "inference_geo", "cost_note", "prices_of")
+        ),
+    ),
 )
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_trio.api.metering import UsageFold
-from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.usage import NO_USAGE, UsageDetails, UsageSource, UsageStats
 
 FIELDS = {"in": "input_tokens", "out": "output_tokens", "cached": "cache_read_tokens"}
 
@@ -39,11 +41,26 @@ def test_a_zero_overwrites_no_positive_figure() -> None:
 
 
 def test_a_zero_that_the_record_itself_explains_overwrites() -> None:
-    """After a compaction the context is another one, and so is what was read of the cache: recorded."""
-    fold = UsageFold(FIELDS, "steps")
+    class Explained(UsageFold):
+        def is_zero_meant(self, usage: dict[str, Any]) -> bool:
+            return "steps" in usage
+
+    fold = Explained(FIELDS)
     for usage in ({"in": 5, "cached": 7}, {"in": 6, "cached": 0, "steps": [{}]}):
         fold.overwrite(usage)
     assert fold.stats(UsageSource.EXACT) == UsageStats(6, source=UsageSource.EXACT)
+
+
+def test_what_is_known_before_is_the_record_where_nothing_else_is() -> None:
+    known = {"input_tokens": 4, "service_tier": "flex"}
+    fold = UsageFold(FIELDS, known)
+    assert fold.stats(UsageSource.NONE) == UsageStats(
+        4, source=UsageSource.EXACT, details=UsageDetails(service_tier="flex")
+    )
+    fold.overwrite({"out": 3})
+    assert fold.stats(UsageSource.PARTIAL) == UsageStats(
+        0, 3, source=UsageSource.PARTIAL, details=UsageDetails(service_tier="flex")
+    )
 
 
 def test_an_explicit_zero_is_a_value() -> None:

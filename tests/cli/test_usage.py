@@ -40,6 +40,7 @@ def config(config_file: Path) -> Path:
         row_of("r2", "k_01", 0, GONE, stats(1000, 7, UsageSource.PARTIAL), cost_usd=0.003105),
         row_of("r3", "cfg_b", 3 * 86_400, COMPLETED, exact, model="\x1b[2Junknown"),
     )
+    rows[1].cost_note = "service_tier,web_search"
     trio.run(write, ledger, rows)
     return config_file
 
@@ -74,8 +75,9 @@ def stats(input_tokens: int, output_tokens: int, source: UsageSource) -> UsageSt
 
 def test_the_table_shows_who_used_what_and_what_was_cut(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert usage(config=config) == 0
-    first, *lines = capsys.readouterr().out.splitlines()
+    first, *lines, note = capsys.readouterr().out.splitlines()
     assert first.startswith("since ")
+    assert note.startswith("1 requests had something without a known price")
     assert [line.split("   ")[0].strip() for line in lines] == ["key", "k_01 team-x", "total"]
     assert lines[0].split()[-3:] == ["of", "which", "partial"]
     assert lines[1].split() == ["k_01", "team-x", "2", "1", "2,000", "0", "0", "57", "0.0069", "1,007"]
@@ -85,7 +87,7 @@ def test_the_table_shows_who_used_what_and_what_was_cut(config: Path, capsys: py
 def test_json_has_the_sums_of_each_group_and_of_all(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert usage(by="outcome", since="7d", as_json=True, config=config) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report.keys() == {"by", "since", "lines", "total"}
+    assert report.keys() == {"by", "since", "lines", "total", "unpriced_models", "cost_notes"}
     assert [(line["group"], line["requests"]) for line in report["lines"]] == [
         ("client_disconnect CD", 1),
         ("completed --", 2),
@@ -93,6 +95,9 @@ def test_json_has_the_sums_of_each_group_and_of_all(config: Path, capsys: pytest
     assert report["total"]["requests"] == 3
     assert report["total"]["of_which_partial"] == 1007
     assert report["total"]["unpriced"] == 1
+    assert report["unpriced_models"] == {"\x1b[2Junknown": 1}
+    assert report["total"]["partly_priced"] == 1
+    assert report["cost_notes"] == {"service_tier": 1, "web_search": 1}
 
 
 def test_json_keeps_the_id_of_a_key_apart_from_its_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +122,9 @@ def test_a_model_name_from_a_client_cannot_steer_the_terminal(config: Path, caps
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "?[2Junknown" in out
-    assert "1 requests used tokens of models without a known price" in out
+    assert "1 requests used tokens of models without a known price; USD does not hold them: ?[2Junknown (1)\n" in out
+    notes = "service_tier (1), web_search (1)"
+    assert f"1 requests had something without a known price; USD does not hold that: {notes}\n" in out
 
 
 def test_a_database_that_is_damaged_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from relay_trio.demo.ports import listen
 from relay_trio.pool.slots import SlotTable
 from relay_trio.usage import NO_USAGE
 from relay_trio.vendors.claude.stream import ClaudeFold
-from relay_trio.vendors.gemini.stream import GeminiUsage
+from relay_trio.vendors.gemini.usage import GeminiUsage
 from tests.support.terminal import run_in_a_terminal
 
 pytestmark = pytest.mark.e2e

@@ -12,7 +12,7 @@ from relay_trio.ledger.columns import COLUMNS, row_of, row_values
 from relay_trio.ledger.row import AttemptRecord, LedgerRow
 from relay_trio.outcome import COMPLETED, Phase, Word, ended_by_client
 from relay_trio.storage.sqlite import open_database
-from relay_trio.usage import UsageSource, UsageStats
+from relay_trio.usage import UsageDetails, UsageSource, UsageStats
 from tests.ledger.rows import make_row
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def test_the_table_has_these_columns_and_takes_these_values(tmp_path: Path) -> N
 
 def test_every_field_of_a_row_has_its_columns() -> None:
     plain = {field.name for field in fields(LedgerRow)} - {"outcome", "usage", "key_name"}
-    of_usage = {field.name for field in fields(UsageStats)} - {"source"} | {"total_tokens", "usage_source"}
+    of_usage = {field.name for field in fields(UsageStats)} - {"source", "details"} | {"total_tokens", "usage_source"}
+    of_usage |= {field.name for field in fields(UsageDetails)}
     assert {column.name for column in COLUMNS} == plain | {"outcome", "code"} | of_usage
 
 

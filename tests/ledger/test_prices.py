@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import perf_counter
+from typing import Any
 
 import pytest
 from genai_prices import Usage, calc_price
@@ -16,8 +20,8 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import StartDateConstraint, Tier, TieredPrices
 
 from relay_trio.ledger import prices
-from relay_trio.ledger.prices import _rate, cost_usd, load_price_lists
-from relay_trio.usage import UsageSource, UsageStats
+from relay_trio.ledger.prices import CostNote, _rate, cost_of, has_price, load_price_lists, price_lists
+from relay_trio.usage import UsageDetails, UsageSource, UsageStats
 from relay_trio.vendors.registry import PROVIDERS
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -57,7 +61,7 @@ def listed(list_name: str, model: str, stats: UsageStats) -> float | None:
 
 def cost_at(provider: str, model: str, stats: UsageStats) -> float | None:
     """What ``stats`` cost at one of the relay's providers."""
-    return cost_usd(PROVIDERS[provider].price_of(model), stats, at=NOON)
+    return cost_of(PROVIDERS[provider].price_of(model), stats, at=NOON).usd
 
 
 @pytest.mark.parametrize("list_name", LISTS)
@@ -67,9 +71,128 @@ def test_ours_is_the_lists_for_every_model_it_has(list_name: str) -> None:
     assert len(listing.models) > 20
     for model in listing.models:
         for stats in SHAPES:
-            ours = cost_usd([(list_name, model.id)], stats, at=NOON)
+            ours = cost_of([(list_name, model.id)], stats, at=NOON).usd
             theirs = listed(list_name, model.id, stats)
             assert ours == (None if theirs is None else pytest.approx(theirs)), (model.id, stats)
+
+
+MORE: list[dict[str, Any]] = [
+    {"cache_creation_1h_tokens": 200},
+    {"input_audio_tokens": 300, "input_image_tokens": 200, "input_video_tokens": 100},
+    {"output_audio_tokens": 100, "output_image_tokens": 200, "output_video_tokens": 50},
+    {"web_searches": 3},
+    {"service_tier": "batch", "cache_creation_1h_tokens": 200},
+    {"service_tier": "priority"},
+    {"service_tier": "flex"},
+    {"speed": "fast", "cache_creation_1h_tokens": 300},
+]
+
+CONTEXTS = {
+    "batch": {"processing": "batch"},
+    "priority": {"service_tier": "priority"},
+    "flex": {"service_tier": "flex"},
+}
+
+
+def listed_with_more(list_name: str, model: str, stats: UsageStats) -> float | None:
+    """The list's own calculation, of everything that it knows."""
+    theirs = Usage(
+        input_tokens=stats.input_tokens + stats.cache_creation_tokens + stats.cache_read_tokens,
+        output_tokens=stats.output_tokens,
+        cache_write_tokens=stats.cache_creation_tokens,
+        cache_write_1h_tokens=stats.details.cache_creation_1h_tokens,
+        cache_read_tokens=stats.cache_read_tokens,
+        input_audio_tokens=stats.details.input_audio_tokens,
+        input_image_tokens=stats.details.input_image_tokens,
+        input_video_tokens=stats.details.input_video_tokens,
+        output_audio_tokens=stats.details.output_audio_tokens,
+        output_image_tokens=stats.details.output_image_tokens,
+        output_video_tokens=stats.details.output_video_tokens,
+        web_searches=stats.details.web_searches,
+    )
+    context = CONTEXTS.get(stats.details.service_tier) or (
+        {"speed": stats.details.speed} if stats.details.speed else None
+    )
+    try:
+        found = calc_price(theirs, model, provider_id=list_name, genai_request_timestamp=AT, price_context=context)
+    except LookupError:
+        return None
+    return float(found.total_price)
+
+
+@pytest.mark.parametrize("list_name", LISTS)
+def test_ours_is_the_lists_for_whatever_else_a_price_depends_on(list_name: str) -> None:
+    (listing,) = (listing for listing in get_snapshot().providers if listing.id == list_name)
+    noted: Counter[str] = Counter()
+    for model in listing.models:
+        for base, more in itertools.product((usage(1000, 500, 300, 0), usage(250_000, 500, 300, 0)), MORE):
+            stats = replace(base, details=UsageDetails(**more))
+            ours = cost_of([(list_name, model.id)], stats, at=NOON)
+            theirs = listed_with_more(list_name, model.id, stats)
+            assert ours.usd == (None if theirs is None else pytest.approx(theirs)), (model.id, stats)
+            noted.update(ours.note.split(","))
+    assert noted["service_tier"]  # no list knows every tier of every model
+    assert list_name == "aws" or noted[""]  # and most of it is priced
+
+
+def noted(provider: str, model: str, **more: Any) -> str:
+    return cost_of(
+        PROVIDERS[provider].price_of(model), replace(usage(1000, 500, 300, 200), details=UsageDetails(**more)), at=NOON
+    ).note
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "more", "note"),
+    [
+        ("anthropic", "claude-opus-4-8", {}, ""),
+        ("anthropic", "claude-opus-4-8", {"cache_creation_1h_tokens": 300}, ""),
+        ("anthropic", "claude-opus-4-8", {"speed": "fast"}, ""),
+        ("anthropic", "claude-opus-4-8", {"service_tier": "batch"}, ""),
+        ("anthropic", "claude-opus-4-8", {"web_searches": 1}, ""),
+        ("anthropic", "claude-opus-4-8", {"service_tier": "priority"}, "service_tier"),
+        ("anthropic", "claude-opus-4-8", {"inference_geo": "us"}, "inference_geo"),
+        ("anthropic", "claude-sonnet-4-5", {"speed": "fast", "server_side_requests": 2}, "speed,server_side"),
+        ("anthropic", "claude-sim", {"speed": "fast"}, "unknown_model"),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", {"cache_creation_1h_tokens": 300}, ""),
+        ("bedrock", "us.anthropic.claude-sonnet-4-20250514-v1:0", {"cache_creation_1h_tokens": 300}, "cache_1h"),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", {"service_tier": "flex"}, "service_tier"),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", {"speed": "optimized"}, "speed"),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", {"web_searches": 1}, "web_search"),
+        ("gemini", "gemini-2.5-flash", {"input_audio_tokens": 300, "input_image_tokens": 9}, ""),
+        ("gemini", "gemini-3-pro-image-preview", {"output_image_tokens": 300}, ""),
+        ("gemini", "gemini-2.5-pro", {"output_image_tokens": 300, "output_audio_tokens": 3}, "audio,image"),
+        ("gemini", "gemini-2.5-pro", {"grounded_answers": 1}, "grounding"),
+        ("vertex", "gemini-2.5-pro", {"service_tier": "provisioned_throughput"}, "service_tier"),
+    ],
+)
+def test_what_no_list_knows_is_named(provider: str, model: str, more: dict[str, Any], note: str) -> None:
+    assert noted(provider, model, **more) == note
+    assert set(note.split(",")) <= {*CostNote, ""}
+
+
+def test_an_hour_in_the_cache_costs_twice_the_input() -> None:
+    """3 USD input, 3.75 for five minutes, 6 for an hour: of 2000 tokens written, 500 for an hour."""
+    stats = replace(usage(0, 0, 2000, 0), details=UsageDetails(cache_creation_1h_tokens=500))
+    expected = (1500 * 3.75 + 500 * 6) / 1e6
+    assert cost_at("anthropic", "claude-sonnet-4-5", stats) == pytest.approx(expected)
+
+
+def test_a_step_of_a_long_context_holds_for_the_parts_too() -> None:
+    """Audio of Gemini 2.5 Pro has the price of text, which is twice as much beyond 200,000 tokens."""
+    for count, rate in ((200_000, 1.25), (200_001, 2.5)):
+        stats = replace(usage(count, 0, 0, 0), details=UsageDetails(input_audio_tokens=count))
+        assert cost_at("gemini", "gemini-2.5-pro", stats) == pytest.approx(count * rate / 1e6)
+
+
+def test_prices_have_a_date_that_is_not_in_the_future() -> None:
+    lists = price_lists()
+    assert "2026-01-01" < lists.newest <= datetime.now(UTC).date().isoformat()
+    assert str(lists).startswith("genai-prices ")
+
+
+def test_whether_a_model_has_a_price_is_known_without_any_usage() -> None:
+    assert has_price([("anthropic", "claude-opus-4-8")], at=NOON)
+    assert not has_price([("anthropic", "claude-sim")], at=NOON)
 
 
 def test_of_several_steps_the_highest_that_was_passed_counts() -> None:
@@ -83,7 +206,7 @@ def test_cached_tokens_are_priced_once() -> None:
     """3 USD input, 15 output, 3.75 written to the cache, 0.30 read from it, each for its own tokens alone."""
     stats = usage(1000, 100, 2000, 4000)
     expected = (1000 * 3 + 100 * 15 + 2000 * 3.75 + 4000 * 0.3) / 1e6
-    assert cost_usd([("anthropic", "claude-3-7-sonnet-20250219")], stats, at=NOON) == pytest.approx(expected)
+    assert cost_of([("anthropic", "claude-3-7-sonnet-20250219")], stats, at=NOON).usd == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -112,19 +235,19 @@ def test_every_list_that_a_provider_names_is_one(provider: str) -> None:
     "names", [[], [("anthropic", "claude-sim")], [("anthropic", "")], [("google", "\ud800"), ("aws", "claude-sim")]]
 )
 def test_what_is_unknown_has_no_price(names: list[tuple[str, str]]) -> None:
-    assert cost_usd(names, usage(1, 1, 1, 1), at=NOON) is None
+    assert cost_of(names, usage(1, 1, 1, 1), at=NOON).usd is None
 
 
 def test_the_first_name_that_is_known_counts() -> None:
     names = [("anthropic", "claude-sim"), ("anthropic", "claude-opus-4-1"), ("anthropic", "claude-sonnet-4-5")]
     stats = usage(1000, 100, 0, 0)
-    assert cost_usd(names, stats, at=NOON) == cost_usd(names[1:2], stats, at=NOON)
+    assert cost_of(names, stats, at=NOON).usd == cost_of(names[1:2], stats, at=NOON).usd
 
 
 def test_no_usage_has_no_price_and_an_explicit_zero_costs_nothing() -> None:
     names = [("anthropic", "claude-opus-4-1")]
-    assert cost_usd(names, UsageStats(), at=NOON) is None
-    assert cost_usd(names, UsageStats(source=UsageSource.EXACT), at=NOON) == 0.0
+    assert cost_of(names, UsageStats(), at=NOON).usd is None
+    assert cost_of(names, UsageStats(source=UsageSource.EXACT), at=NOON).usd == 0.0
 
 
 def test_names_that_clients_make_up_take_no_memory() -> None:
@@ -151,7 +274,7 @@ def test_a_price_is_that_of_the_day_of_the_request() -> None:
     model, start = dated[0]
     noon = datetime(start.year, start.month, start.day, 12, tzinfo=UTC).timestamp()
     stats = usage(10**6, 10**6, 0, 0)
-    before, then, after = (cost_usd([("google", model)], stats, at=noon + days * 86_400) for days in (-1, 0, 1))
+    before, then, after = (cost_of([("google", model)], stats, at=noon + days * 86_400).usd for days in (-1, 0, 1))
     assert before != then == after
 
 
@@ -174,9 +297,9 @@ def test_a_fresh_process_prices_without_the_network() -> None:
         "import socket, threading\n"
         "socket.socket = None\n"
         "from relay_trio.usage import UsageSource, UsageStats\n"
-        "from relay_trio.ledger.prices import cost_usd\n"
+        "from relay_trio.ledger.prices import cost_of\n"
         "stats = UsageStats(1000, source=UsageSource.EXACT)\n"
-        "assert cost_usd([('anthropic', 'claude-opus-4-1')], stats, at=1.8e9) > 0\n"
+        "assert cost_of([('anthropic', 'claude-opus-4-1')], stats, at=1.8e9).usd > 0\n"
         "assert threading.active_count() == 1\n"
     )
     code = code.replace("socket.socket = None\n", "socket.socket.connect = socket.getaddrinfo = None\n")

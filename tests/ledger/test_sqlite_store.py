@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay_trio.ledger.columns import COLUMNS, row_values
-from relay_trio.ledger.report import Grouping, UsageLine, total
+from relay_trio.ledger.report import Grouping, Missing, UsageLine, total
 from relay_trio.ledger.row import AttemptRecord
 from relay_trio.ledger.sqlite_store import SqliteStore, open_report, open_store
 from relay_trio.outcome import COMPLETED, Phase, Word, ended_by_client
 from relay_trio.storage.sqlite import open_database
 from relay_trio.storage.storage_error import StorageError
-from relay_trio.usage import UsageSource, UsageStats
+from relay_trio.usage import UsageDetails, UsageSource, UsageStats
 from tests.ledger.rows import codes, ended, make_row, sole_row
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
     row.queue_ms, row.ttft_ms, row.duration_ms, row.sent_bytes = 1.5, 2.5, 3.5, 4
     row.worker, row.attempt_log = "w", (AttemptRecord("b", Phase.HEAD, Word.UPSTREAM_ERROR, 500, 7.5),)
     row.client_request_id, row.upstream_request_id, row.cancelled_by = "c", "u", "client"
-    row.usage, row.cost_usd = UsageStats(1000, 200, 30, 4, UsageSource.PARTIAL), 0.03
+    details = UsageDetails(cache_creation_1h_tokens=20, web_searches=2, speed="fast")
+    row.usage, row.cost_usd = UsageStats(1000, 200, 30, 4, UsageSource.PARTIAL, details), 0.03
+    row.cost_note, row.prices_of = "web_search", "2026-11-04"
     store.write([row_values(ended(row, ended_by_client(Phase.DATA)))])
     assert sole_row(path) == {
         "request_id": "r", "key_id": "k_01", "started_at": 1_770_000_000.0, "route": "/v1/messages",
@@ -54,7 +56,10 @@ def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
         "connect_ms": None, "ttft_ms": 2.5, "duration_ms": 3.5, "release_ms": None, "upstream_close_ms": None,
         "sent_bytes": 4, "chunks": 3, "input_tokens": 1000, "output_tokens": 200, "cache_creation_tokens": 30,
         "cache_read_tokens": 4, "total_tokens": 1234, "usage_source": "partial",
-        "cost_usd": 0.03,
+        "cost_usd": 0.03, "cost_note": "web_search", "prices_of": "2026-11-04", "cache_creation_1h_tokens": 20,
+        "input_audio_tokens": 0, "input_image_tokens": 0, "input_video_tokens": 0, "cache_read_audio_tokens": 0,
+        "output_audio_tokens": 0, "output_image_tokens": 0, "output_video_tokens": 0, "web_searches": 2,
+        "grounded_answers": 0, "server_side_requests": 0, "service_tier": "", "speed": "fast", "inference_geo": "",
         "client_request_id": "c", "upstream_request_id": "u", "cancelled_by": "client", "worker": "w",
         "attempt_log": '[{"account":"b","phase":"H","reason":"upstream_error","status":500,"duration_ms":7.5}]',
     }  # fmt: skip
@@ -184,7 +189,10 @@ def report(tmp_path: Path) -> Iterator[LedgerReport]:
     sim = {"provider": "anthropic", "model": "claude-sim", "account": "b", "key_id": "cfg_team-y"}
     rows = [
         ended(make_row(**opus, started_at=START, usage=exact, cost_usd=0.0225), COMPLETED),
-        ended(make_row(**opus, started_at=START + DAY - 1, usage=partial, cost_usd=0.01), ended_by_client(Phase.DATA)),
+        ended(
+            make_row(**opus, started_at=START + DAY - 1, usage=partial, cost_usd=0.01, cost_note="speed,web_search"),
+            ended_by_client(Phase.DATA),
+        ),
         ended(make_row(**sim, started_at=START + DAY, usage=partial), ended_by_client(Phase.DATA)),
         make_row(**sim, started_at=START + DAY + 1),
     ]
@@ -196,8 +204,8 @@ def report(tmp_path: Path) -> Iterator[LedgerReport]:
 
 def test_by_key(report: LedgerReport) -> None:
     other, of_key = report.usage_by("key", 0)
-    assert other == UsageLine("cfg_team-y", 2, 1, 500, 0, 0, 50, 0.0, 550, 1)
-    assert of_key == UsageLine("k_01", 2, 1, 1500, 20, 3, 150, of_key.usd, 550, 0)
+    assert other == UsageLine("cfg_team-y", 2, 1, 500, 0, 0, 50, 0.0, 550, 1, 0)
+    assert of_key == UsageLine("k_01", 2, 1, 1500, 20, 3, 150, of_key.usd, 550, 0, 1)
     assert of_key.usd == pytest.approx(0.0325)
 
 
@@ -217,13 +225,18 @@ def test_by_everything_else(report: LedgerReport, grouping: Grouping, groups: di
 @pytest.mark.parametrize("grouping", get_args(Grouping))
 def test_the_total_is_the_same_however_it_is_cut(report: LedgerReport, grouping: Grouping) -> None:
     line = total(report.usage_by(grouping, 0))
-    assert (line.requests, line.gone, line.of_which_partial, line.unpriced) == (4, 2, 1100, 1)
+    assert (line.requests, line.gone, line.of_which_partial, line.unpriced, line.partly_priced) == (4, 2, 1100, 1, 1)
     assert line.usd == pytest.approx(total(report.usage_by("day", 0)).usd)
 
 
 def test_since_is_the_start_of_the_request(report: LedgerReport) -> None:
     assert total(report.usage_by("key", START + DAY)).requests == 2
     assert report.usage_by("key", START + 9 * DAY) == []
+
+
+def test_what_the_sums_do_not_hold_is_told_by_model_and_note(report: LedgerReport) -> None:
+    assert report.missing(0) == Missing({"claude-sim": 1}, {"speed": 1, "web_search": 1})
+    assert report.missing(START + 9 * DAY) == Missing({}, {})
 
 
 def test_another_grouping_is_refused(report: LedgerReport) -> None:
@@ -237,7 +250,11 @@ def test_last_use_is_the_newest_request_of_a_key(report: LedgerReport) -> None:
 
 def test_rows_come_back_as_they_were(store: SqliteStore, path: Path) -> None:
     rows = [make_row(f"r{number}", model="m", started_at=float(number)) for number in range(3)]
-    rows[0].usage, rows[0].status, rows[0].cost_usd = UsageStats(1, 2, 3, 4, UsageSource.PARTIAL), 200, 0.5
+    rows[0].usage, rows[0].status, rows[0].cost_usd = (
+        UsageStats(1, 2, 3, 4, UsageSource.PARTIAL, UsageDetails(3)),
+        200,
+        0.5,
+    )
     rows[0].attempt_log = (AttemptRecord("b", Phase.HEAD, Word.UPSTREAM_ERROR, None, 7.5),)
     ended(rows[0], ended_by_client(Phase.DATA))
     store.write([row_values(row) for row in reversed(rows)])

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import masked
-from relay_trio.api.metering import UsageFold
 from relay_trio.api.pass_through import AllowList, PassThrough
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
@@ -35,8 +34,8 @@ from relay_trio.vendors.bedrock.operations import (
 )
 from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.bedrock.signing import AwsKeys, signed_headers, signing
-from relay_trio.vendors.bedrock.stream import CONVERSE_FIELDS, ConverseStreamReader, InvokeStreamReader
-from relay_trio.vendors.claude.stream import USAGE_FIELDS
+from relay_trio.vendors.bedrock.stream import ConverseStreamReader, InvokeStreamReader
+from relay_trio.vendors.bedrock.usage import BESIDE_USAGE, ConverseUsage, invoke_usage, known_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,16 +59,6 @@ _SIGNABLE_VALUE = re.compile(rb"[\x21-\x7e](?:[ \x21-\x7e]*[\x21-\x7e])?|")
 _SIGNABLE_QUERY = re.compile(rb"(?:[A-Za-z0-9._~=&-]|%[0-9A-F]{2})*")
 """What AWS and the relay are sure to read alike. AWS would refuse a signature over anything that it reads differently,
 and that refusal would count against the account for what a client wrote."""
-
-_INVOKE_FIELDS = {
-    **USAGE_FIELDS,
-    **CONVERSE_FIELDS,
-    "cacheWriteInputTokenCount": "cache_creation_tokens",
-    "cacheReadInputTokenCount": "cache_read_tokens",
-    "prompt_tokens": "input_tokens",
-    "completion_tokens": "output_tokens",
-}
-"""Members of ``usage`` in whole answers, in the models' own formats: Claude's, Nova's, and those that follow OpenAI."""
 
 _VERDICTS = VerdictTable(
     cooldowns={429: 5.0, 503: 2.0},
@@ -105,13 +94,13 @@ def _passed(
 
 
 def _pass_through(
-    new_reader: Callable[[], AnswerReader], *, is_stream: bool = False, is_control: bool = False
+    new_reader: Callable[[ResponseHead], AnswerReader], *, is_stream: bool = False, is_control: bool = False
 ) -> PassThrough[BedrockSettings]:
-    """A call to the runtime, or to the control plane, whose answer ``new_reader`` reads."""
+    """A call to the runtime, or to the control plane. ``new_reader`` makes what reads an answer with that head."""
 
     def answer(head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
         check_form(head, is_stream=is_stream)
-        return new_reader()
+        return new_reader(head)
 
     return PassThrough(partial(_passed, is_control=is_control), answer, _RESPONSE_HEADERS, hashes_body=True)
 
@@ -127,13 +116,21 @@ def check_form(head: ResponseHead, *, is_stream: bool) -> None:
         raise UpstreamProtocolError("the upstream answered with something else than an event stream")
 
 
+def _invoke_reader(head: ResponseHead) -> AnswerReader:
+    return WholeReader("usage", partial(invoke_usage, known_by(head)))
+
+
+def _converse_reader(head: ResponseHead) -> AnswerReader:
+    return WholeReader("usage", partial(ConverseUsage, known_by(head)), BESIDE_USAGE)
+
+
 NATIVE_CALLS: Mapping[str, Call[BedrockSettings]] = {
-    INVOKE.name: _pass_through(partial(WholeReader, "usage", partial(UsageFold, _INVOKE_FIELDS))),
-    INVOKE_STREAM.name: _pass_through(InvokeStreamReader, is_stream=True),
-    CONVERSE.name: _pass_through(partial(WholeReader, "usage", partial(UsageFold, CONVERSE_FIELDS))),
-    CONVERSE_STREAM.name: _pass_through(ConverseStreamReader, is_stream=True),
-    COUNT_TOKENS.name: _pass_through(NullReader),
-    INFERENCE_PROFILES.name: _pass_through(NullReader, is_control=True),
+    INVOKE.name: _pass_through(_invoke_reader),
+    INVOKE_STREAM.name: _pass_through(lambda head: InvokeStreamReader(known_by(head)), is_stream=True),
+    CONVERSE.name: _pass_through(_converse_reader),
+    CONVERSE_STREAM.name: _pass_through(lambda head: ConverseStreamReader(), is_stream=True),
+    COUNT_TOKENS.name: _pass_through(lambda head: NullReader()),
+    INFERENCE_PROFILES.name: _pass_through(lambda head: NullReader(), is_control=True),
 }
 """The operations of Bedrock's own clients."""
 

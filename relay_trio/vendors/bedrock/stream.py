@@ -11,38 +11,24 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
-from relay_trio.api.metering import UsageFold
+from relay_trio.api.metering import NOTHING, UsageFold
 from relay_trio.api.position import Form, Position
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
 from relay_trio.usage import UsageSource
+from relay_trio.vendors.bedrock.usage import METRICS_FIELDS, ConverseUsage
 from relay_trio.vendors.claude.stream import ClaudeFold
 from relay_trio.wire.event_stream import RawFrames, parse_frame
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay_trio.usage import UsageStats
     from relay_trio.wire.event_stream import Frame
 
 INVOKE_STREAM = "invoke"
 CONVERSE_STREAM = "converse"
 """The two kinds of stream, as an answer's position names them."""
-
-CONVERSE_FIELDS = {
-    "inputTokens": "input_tokens",
-    "outputTokens": "output_tokens",
-    "cacheWriteInputTokens": "cache_creation_tokens",
-    "cacheReadInputTokens": "cache_read_tokens",
-}
-"""Members of ``usage`` in the Converse API. It has each cache figure twice; those with ``Count`` in their names are
-ignored."""
-
-METRICS_FIELDS = {
-    "inputTokenCount": "input_tokens",
-    "outputTokenCount": "output_tokens",
-    "cacheWriteInputTokenCount": "cache_creation_tokens",
-    "cacheReadInputTokenCount": "cache_read_tokens",
-}
-"""Members of ``amazon-bedrock-invocationMetrics``, in the last chunk of a stream of any model."""
 
 OWN_MEMBERS = "amazon-bedrock-"
 """The prefix of the members that Bedrock adds to a model's own events."""
@@ -152,10 +138,11 @@ class InvokeStreamReader(_FrameReader):
 
     stream = INVOKE_STREAM
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, int | str] = NOTHING) -> None:
+        """``known``: what the answer's head says of its usage."""
         super().__init__()
-        self._claude = ClaudeFold()
-        self._metrics = UsageFold(METRICS_FIELDS)
+        self._claude = ClaudeFold(known)
+        self._metrics = UsageFold(METRICS_FIELDS, known)
         self._has_ended = False
 
     @property
@@ -202,7 +189,7 @@ class ConverseStreamReader(_FrameReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._usage = UsageFold(CONVERSE_FIELDS)
+        self._usage = ConverseUsage()
         self._has_ended = False
 
     @property
@@ -217,8 +204,8 @@ class ConverseStreamReader(_FrameReader):
         if frame.headers.get(":event-type") != "metadata":
             return
         self._has_ended = True
-        metadata = parsed_object(frame.payload)
-        self._usage.overwrite(None if metadata is None else metadata.get("usage"))
+        metadata = parsed_object(frame.payload) or {}
+        self._usage.overwrite(metadata.get("usage"), metadata)
 
     def finish(self) -> UsageStats:
         if self._frames.damage is not None:

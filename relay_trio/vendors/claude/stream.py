@@ -10,29 +10,22 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relay_trio.api.metering import UsageFold
+from relay_trio.api.metering import NOTHING
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamRateLimited
 from relay_trio.usage import UsageSource
+from relay_trio.vendors.claude.usage import ClaudeUsage
 from relay_trio.wire.sse import parse_block
 
 if TYPE_CHECKING:
-    from relay_trio.usage import UsageStats
+    from collections.abc import Mapping
 
-USAGE_FIELDS = {
-    "input_tokens": "input_tokens",
-    "output_tokens": "output_tokens",
-    "cache_creation_input_tokens": "cache_creation_tokens",
-    "cache_read_input_tokens": "cache_read_tokens",
-}
+    from relay_trio.usage import UsageStats
 
 _CONTENT = b'"type":"content_block_'
 """The type of events that hold a part of the content, as the API writes it. With a space in it the event is held."""
 
-_BREAKDOWN = "iterations"
-"""What each step of an answer used. After a compaction, the final figures are those of the last context alone."""
-
-new_message_reader = partial(WholeReader, "usage", partial(UsageFold, USAGE_FIELDS))
+new_message_reader = partial(WholeReader, "usage", ClaudeUsage)
 """Makes the reader of a whole message, which is no stream."""
 
 
@@ -42,11 +35,12 @@ class ClaudeFold:
     An event is parsed only where it can hold usage, an error or the end; deltas of text cost one search each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, int | str] = NOTHING) -> None:
+        """``known``: what the answer's head says of its usage."""
         self.error: UpstreamError | None = None
         self.has_stopped = False
         self.has_begun = False
-        self._usage = UsageFold(USAGE_FIELDS, _BREAKDOWN)
+        self._usage = ClaudeUsage(known=known)
         self._has_final_usage = False
 
     @staticmethod

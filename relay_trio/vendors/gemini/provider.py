@@ -24,7 +24,8 @@ from relay_trio.vendors.gemini.dialect import details_of, error_in
 from relay_trio.vendors.gemini.operations import BATCH_EMBED, COUNT_TOKENS, EMBED, GENERATE, MODELS, STREAM
 from relay_trio.vendors.gemini.paths import forwarded_query, parse_path
 from relay_trio.vendors.gemini.settings import GeminiSettings
-from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold, GeminiUsage
+from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold
+from relay_trio.vendors.gemini.usage import GeminiUsage
 
 if TYPE_CHECKING:
     from relay_trio.api.answer_reader import AnswerReader
@@ -49,7 +50,7 @@ _VERDICTS = VerdictTable(
 )
 
 _READERS: Mapping[str, Callable[[], AnswerReader]] = {
-    GENERATE.name: partial(WholeReader, "usageMetadata", GeminiUsage),
+    GENERATE.name: partial(WholeReader, "usageMetadata", GeminiUsage, ("candidates",)),
     STREAM.name: ArrayReader,
     **dict.fromkeys(
         (EMBED.name, BATCH_EMBED.name), partial(WholeReader, "usageMetadata", partial(GeminiUsage, needs_total=False))

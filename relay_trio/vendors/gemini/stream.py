@@ -13,22 +13,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from relay_trio.api.metering import count_of
 from relay_trio.api.position import Form, Position
 from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.vendors.gemini.usage import GeminiUsage
 from relay_trio.wire.json_array import JsonArrayElements
 from relay_trio.wire.sse import parse_block
 from relay_trio.wire.wire_error import WireError
-
-_COUNTS = (
-    "totalTokenCount",
-    "promptTokenCount",
-    "toolUsePromptTokenCount",
-    "cachedContentTokenCount",
-    "candidatesTokenCount",
-    "thoughtsTokenCount",
-)
 
 _TOTAL = b'"totalTokenCount"'
 _ANY_COUNT = b'TokenCount"'
@@ -39,66 +30,6 @@ escapes its quotes. The arguments of a function call do not, hence the fourth: t
 _FIRST_CANDIDATE = (b'"index": 0', b'"index":0')
 
 _LIMITED = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
-
-
-class GeminiUsage:
-    """Folds ``usageMetadata``, a sum and its parts: the last usable one is the record."""
-
-    def __init__(self, *, needs_total: bool = True) -> None:
-        """``needs_total``: a ``usageMetadata`` without a total is an estimate. That of embeddings never has one."""
-        self._needs_total = needs_total
-        self._counts: tuple[int, int, int] | None = None
-        self._is_estimated = False
-        self._is_sound = True
-
-    def overwrite(self, usage: object) -> bool:
-        """Fold in one ``usageMetadata``, as parsed from JSON. Returns whether it was one.
-
-        One without a total does not replace one with a total, and one of zeros replaces none that counted something.
-        """
-        if not isinstance(usage, dict):
-            return False
-        figures = [usage.get(name) for name in _COUNTS]
-        if all(figure is None for figure in figures):
-            return False
-        lacks_total = figures[0] is None and self._needs_total
-        if lacks_total and self._counts is not None and not self._is_estimated:
-            return False
-        counts, is_consistent = _counts_of(figures)
-        if any(counts) or (self._counts is None and is_consistent):
-            self._counts = counts
-            self._is_estimated = lacks_total or not is_consistent
-            self._is_sound = True
-        elif not is_consistent:
-            self._is_estimated = True  # the earlier record is out of date, and better than none
-        return True
-
-    def spoil(self) -> None:
-        """A later record could not be read."""
-        self._is_sound = False
-
-    def stats(self, source: UsageSource) -> UsageStats:
-        """The record, or ``NO_USAGE`` when nothing usable was seen."""
-        if self._counts is None or not self._is_sound:
-            return NO_USAGE
-        if self._is_estimated and source is UsageSource.EXACT:
-            source = UsageSource.ESTIMATED
-        uncached, output, cached = self._counts
-        return UsageStats(input_tokens=uncached, output_tokens=output, cache_read_tokens=cached, source=source)
-
-
-def _counts_of(figures: list[object]) -> tuple[tuple[int, int, int], bool]:
-    """The counts of uncached input, output and cached input in ``figures``, which are those of ``_COUNTS``; and whether
-    the figures agree. The total decides how much output there was, because parts go missing; unless it cannot be true.
-    """
-    counts = [0 if figure is None else count_of(figure) for figure in figures]
-    total, prompt, tools, cached, candidates, thoughts = (count or 0 for count in counts)
-    prompt += tools
-    is_total_possible = None not in counts[:3] and prompt <= total
-    output = total - prompt if is_total_possible and figures[0] is not None else candidates + thoughts
-    is_consistent = None not in counts and cached <= prompt and (is_total_possible or figures[0] is None)
-    cached = min(cached, prompt)
-    return (prompt - cached, output, cached), is_consistent
 
 
 class GeminiFold:
@@ -183,7 +114,7 @@ class GeminiFold:
         feedback = data.get("promptFeedback")
         if isinstance(feedback, dict) and _is_reason(feedback.get("blockReason")):
             self._is_blocked = self._is_ending = True
-        if self._usage.overwrite(data.get("usageMetadata")):
+        if self._usage.overwrite(data.get("usageMetadata"), data):
             self._is_unsure = False
             self._has_usage = True
             self._has_final_usage = self.is_finished

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from relay_trio.api.metering import NOTHING
 from relay_trio.api.position import Form, Position
+from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import BadRequest, UpstreamError, UpstreamProtocolError
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header
 from relay_trio.settings.patterns import bare_name
 from relay_trio.vendors.bedrock.provider import NEUTRAL_RESPONSE_HEADERS, check_form, exception_of, signed_request
 from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
-from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
+from relay_trio.vendors.bedrock.usage import known_by
+from relay_trio.vendors.claude.stream import ClaudeFold
+from relay_trio.vendors.claude.usage import ClaudeUsage
 from relay_trio.wire.event_stream import RawFrames, parse_frame
 from relay_trio.wire.json_text import member_texts
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
@@ -72,7 +77,10 @@ class ClaudeOnBedrock:
 
     def answer(self, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
         check_form(head, is_stream=checked.is_stream)
-        return SseTranslator() if checked.is_stream else new_message_reader()
+        known = known_by(head)
+        if checked.is_stream:
+            return SseTranslator(known)
+        return WholeReader("usage", partial(ClaudeUsage, known=known))
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         return translated_error(exception_of(head), head.status, body)
@@ -138,10 +146,11 @@ class SseTranslator:
     is_error_forwarded = False
     position = Position(Form.EVENTS)  # an event comes out whole or not at all
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, int | str] = NOTHING) -> None:
+        """``known``: what the answer's head says of its usage."""
         self.error: UpstreamError | None = None
         self._frames = RawFrames()
-        self._fold = ClaudeFold()
+        self._fold = ClaudeFold(known)
 
     @property
     def is_complete(self) -> bool:

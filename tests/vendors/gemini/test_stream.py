@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,10 +14,11 @@ from relay_trio.api.inflater import InflatedReader, Inflater
 from relay_trio.api.position import WHOLE
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import UpstreamErrorEvent, UpstreamRateLimited
-from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
-from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold, GeminiUsage
+from relay_trio.usage import NO_USAGE, UsageDetails, UsageSource, UsageStats
+from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold
 from tests.support.cuts import cuts
 from tests.support.gemini_answers import ARRAY, CHUNKS, ERROR, EVENTS, USAGE, candidate, counts, event, pretty
+from tests.support.recordings import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -114,7 +115,7 @@ def test_every_mock_stream_has_its_usage_at_every_cut(corpus: Path) -> None:
     for name, body, usage in recorded(corpus):
         for cut in cuts(body, drawn=4, seed=seen):
             reader = sse_reader()
-            assert fed(reader, cut) == as_expected(usage), name
+            assert tokens(fed(reader, cut)) == as_expected(usage), name
             assert reader.is_complete, name
         seen += 1
     assert seen >= 10
@@ -127,7 +128,7 @@ def test_every_mock_stream_as_an_array_has_the_same_usage(corpus: Path) -> None:
         whole = b"[" + b"\n,\r\n".join(pretty(json.loads(line)) for line in lines) + b"\n]"
         for cut in cuts(whole, drawn=4):
             reader = ArrayReader()
-            assert fed(reader, cut) == as_expected(usage), name
+            assert tokens(fed(reader, cut)) == as_expected(usage), name
             assert reader.is_complete, name
 
 
@@ -156,80 +157,6 @@ def test_a_blocked_prompt_is_an_answer(corpus: Path) -> None:
 # --- the usage ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("reported", "expected"),
-    [
-        (counts(15, candidatesTokenCount=5), (10, 5, 0)),
-        (counts(10), (10, 0, 0)),
-        (counts(165, 87, thoughtsTokenCount=78), (87, 78, 0)),  # a part went missing, as recorded
-        (counts(65, 9, candidatesTokenCount=21), (9, 56, 0)),
-        (counts(30, toolUsePromptTokenCount=8, candidatesTokenCount=12), (18, 12, 0)),
-        (counts(40, 30, cachedContentTokenCount=25, candidatesTokenCount=10), (5, 10, 25)),
-        (counts(0, 0), (0, 0, 0)),
-        ({"totalTokenCount": 7}, (0, 7, 0)),
-    ],
-)
-def test_the_total_is_the_sum_of_the_parts(reported: dict[str, int], expected: tuple[int, int, int]) -> None:
-    fold = GeminiUsage()
-    fold.overwrite(reported)
-    usage = fold.stats(UsageSource.EXACT)
-    assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == expected
-    assert usage.total_tokens == reported["totalTokenCount"]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "expected"),
-    [
-        (counts(-1), (10, 0, 0)),
-        (counts(5, candidatesTokenCount=3), (10, 3, 0)),  # less than was put in
-        (counts(20, cachedContentTokenCount=11), (0, 10, 10)),
-        (counts(20, thoughtsTokenCount=-4), (10, 10, 0)),
-        ({**counts(20, candidatesTokenCount=7), "promptTokenCount": "10"}, (0, 7, 0)),
-        ({**counts(20, candidatesTokenCount=7, thoughtsTokenCount=1), "totalTokenCount": True}, (10, 8, 0)),
-        (counts(2**60), (10, 0, 0)),
-        ({**counts(20), "candidatesTokenCount": 1.5}, (10, 10, 0)),
-        ({"promptTokenCount": 9, "candidatesTokenCount": 4, "thoughtsTokenCount": 2}, (9, 6, 0)),
-    ],
-)
-def test_figures_that_contradict_each_other_are_booked_by_parts_and_flagged(
-    wrong: dict[str, Any], expected: tuple[int, int, int]
-) -> None:
-    """A row without tokens would be a gift; the source says that we added them up."""
-    fold = GeminiUsage()
-    assert fold.overwrite(wrong)
-    usage = fold.stats(UsageSource.EXACT)
-    assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == expected
-    assert usage.source is UsageSource.ESTIMATED
-    assert fold.stats(UsageSource.PARTIAL).source is UsageSource.PARTIAL
-    fold.overwrite(counts(12))
-    assert fold.stats(UsageSource.EXACT) == UsageStats(10, 2, source=UsageSource.EXACT)
-
-
-def test_figures_of_which_none_is_a_count_are_no_usage() -> None:
-    fold = GeminiUsage()
-    fold.overwrite({"totalTokenCount": "many", "promptTokenCount": -3})
-    assert fold.stats(UsageSource.EXACT) == NO_USAGE
-    fold.overwrite(counts(12))
-    fold.overwrite({"totalTokenCount": "many", "promptTokenCount": -3})
-    assert fold.stats(UsageSource.EXACT) == UsageStats(10, 2, source=UsageSource.ESTIMATED)
-
-
-@pytest.mark.parametrize("nothing", [None, {}, [], 3, {"trafficType": "ON_DEMAND"}, {"promptTokenCount": 9}])
-def test_a_record_without_a_total_changes_nothing(nothing: object) -> None:
-    """Vertex sends those in the middle of its streams."""
-    fold = GeminiUsage()
-    fold.overwrite(counts(12))
-    assert not fold.overwrite(nothing)
-    assert fold.stats(UsageSource.EXACT).total_tokens == 12
-
-
-def test_a_record_of_zeros_replaces_none_that_counted() -> None:
-    fold = GeminiUsage()
-    fold.overwrite(counts(12.0))
-    assert fold.overwrite(counts(0, 0))
-    assert fold.stats(UsageSource.EXACT) == UsageStats(10, 2, source=UsageSource.EXACT)
-
-
 @BOTH
 def test_a_stream_whose_records_have_no_total_is_booked_by_the_last_parts(form: str) -> None:
     make, _ = FORMS[form]
@@ -252,11 +179,13 @@ def test_parts_alone_do_not_replace_a_total_that_is_kept() -> None:
     assert reader.finish() == UsageStats(10, 2, source=UsageSource.PARTIAL)
 
 
-def test_embeddings_have_no_total() -> None:
-    fold = GeminiUsage(needs_total=False)
-    fold.overwrite({"promptTokenCount": 7, "promptTokensDetails": []})
-    assert fold.stats(UsageSource.EXACT) == UsageStats(input_tokens=7, source=UsageSource.EXACT)
-    assert not GeminiUsage(needs_total=False).overwrite({"trafficType": "ON_DEMAND"})
+def test_a_search_is_noted_at_the_end_of_a_stream() -> None:
+    searched = candidate("b", "STOP") | {"groundingMetadata": {"webSearchQueries": ["who"]}}
+    reader = streamed(
+        {"candidates": [candidate("a")], "usageMetadata": counts(11)},
+        {"candidates": [searched], "usageMetadata": counts(13)},
+    )
+    assert reader.finish() == UsageStats(10, 3, source=UsageSource.EXACT, details=UsageDetails(grounded_answers=1))
 
 
 def test_the_newest_record_replaces_all_even_where_it_says_less() -> None:
