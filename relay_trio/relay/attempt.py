@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from relay_trio.relay.record import RequestRecord
     from relay_trio.upstream.client import UpstreamResponse
 
-    Begin = Callable[[Account, ResponseHead, Headers], None]
-    """Send the client the head of its answer: the account's, with the headers that the client may see."""
+    Begin = Callable[[ResponseHead, Headers], None]
+    """Send the client the head of its answer: the upstream's, with the headers that the client may see."""
+
+_REQUEST_ID_CHARACTERS = 128
+"""What the ledger keeps of an upstream's own request id."""
 
 _ERROR_BODY_BYTES = 64 * 1024
 """What is read of an upstream's error body; the rest is closed away."""
@@ -99,6 +102,7 @@ class Attempt:
         account, record, row = self._account, self._record, self._record.row
         row.attempts += 1
         row.account, row.provider = account.name, account.provider.name
+        row.upstream_request_id = ""
         failure: Failure | None = None
         try:
             with record.clock.limit() as limit:
@@ -112,6 +116,7 @@ class Attempt:
 
                 async with self._relay.client.open(request, on_phase) as response:
                     self._status = response.head.status
+                    row.upstream_request_id = account.provider.request_id(response.head)[:_REQUEST_ID_CHARACTERS]
                     if response.head.status < 300:
                         await self._stream(response, limit)
                     else:
@@ -171,7 +176,7 @@ class Attempt:
         record.phase = Phase.DATA
         record.first_byte()
         self._announce(account.note_success())
-        self._begin(account, response.head, call.client_headers(response.head, self._checked))
+        self._begin(response.head, call.client_headers(response.head, self._checked))
         idle_seconds = account.timeouts.idle_timeout_seconds
 
         def went_idle() -> UpstreamIdle:

@@ -47,37 +47,24 @@ from relay_trio.settings.patterns import is_match
 if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.http import Headers
-    from relay_trio.pool.account import Account
     from relay_trio.pool.admission import Lease, SlotRequest
     from relay_trio.relay.authenticated_request import AuthenticatedRequest
     from relay_trio.relay.channel import ResponseChannel
     from relay_trio.relay.core import Relay
 
-_REQUEST_ID_CHARACTERS = 128
-"""What the ledger keeps of an upstream's own request id."""
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The head of the answer, known once the first body byte is there. ``row`` says how it came about so far."""
+    """The head of the answer, known once the first body byte is there."""
 
     status: int
     headers: Headers
-    row: LedgerRow
 
 
-async def pump(
-    relay: Relay, request: AuthenticatedRequest, response: ResponseChannel, *, task_status: trio.TaskStatus[Answer]
-) -> None:
-    """Serve one request, from its body to its row. Started with ``nursery.start``, which returns the answer's head.
-
-    Raises:
-        RelayError: before the head; the caller answers with it. The row is closed already.
-
-    Cancelled here: destroys, in this order: upstream connection closed, slot given back, row closed, channel closed.
-    """
+def new_row(request: AuthenticatedRequest) -> LedgerRow:
+    """The row of a request that is about to be served."""
     client_request = request.client_request
-    row = LedgerRow(
+    return LedgerRow(
         request_id=client_request.id,
         key_id=request.key.id,
         key_name=request.key.name,
@@ -85,6 +72,25 @@ async def pump(
         route=request.operation.name,
         client_request_id=client_request.client_request_id,
     )
+
+
+async def pump(
+    relay: Relay,
+    request: AuthenticatedRequest,
+    row: LedgerRow,
+    response: ResponseChannel,
+    *,
+    task_status: trio.TaskStatus[Answer],
+) -> None:
+    """Serve one request, from its body to its ``row``, which says how far it came. Started with ``nursery.start``,
+    which returns the answer's head.
+
+    Raises:
+        RelayError: before the head; the caller answers with it. The row is closed already.
+
+    Cancelled here: destroys, in this order: upstream connection closed, slot given back, row closed, channel closed.
+    """
+    client_request = request.client_request
     with response.sender as sender, RequestRecord(row, client_request, response, relay.live) as record:
         stages = _Stages(relay, request, record, task_status)
         try:
@@ -212,13 +218,12 @@ class _Stages:
 
     # --- what the client is sent -----------------------------------------------------------------------------------
 
-    def _begin(self, account: Account, head: ResponseHead, headers: Headers) -> None:
+    def _begin(self, head: ResponseHead, headers: Headers) -> None:
         """Send the client the head of its answer."""
         record = self._record
         record.has_begun = True
         record.row.status = head.status
-        record.row.upstream_request_id = account.provider.request_id(head)[:_REQUEST_ID_CHARACTERS]
-        self._started.started(Answer(head.status, headers, record.row))
+        self._started.started(Answer(head.status, headers))
 
     def _pass_on(self, failure: Failure, head: ResponseHead, checked: CheckedRequest) -> None:
         """Send the client the upstream's own error answer."""
@@ -226,7 +231,7 @@ class _Stages:
         visible = ResponseHead(head.status, account.call_for(checked).client_headers(head, checked))
         request_id = self._request.client_request.id
         _, headers, body = self._request.dialect.passed_on(failure.error, visible, failure.body, request_id)
-        self._begin(account, head, [*headers, (b"content-length", str(len(body)).encode())])
+        self._begin(head, [*headers, (b"content-length", str(len(body)).encode())])
         self._sender.write(body)
 
     def failed(self, error: RelayError) -> StreamFailed:

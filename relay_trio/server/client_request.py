@@ -7,6 +7,7 @@ keeps a copy of what it says.
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -26,13 +27,15 @@ _CLIENT_ID_LENGTH = 128
 class ClientRequest:
     """A request, the body that arrives with it, and the stream that its answer goes out on.
 
-    ``id`` is ours, ``req_`` and 96 random bits. ``client_request_id`` is the client's own (``x-request-id``) if it is
+    ``began_at`` is when its head was read (``time.monotonic``, seconds). ``id`` is ours, ``req_`` and 96 random bits.
+    ``client_request_id`` is the client's own (``x-request-id``) if it is
     safe to write anywhere, else empty. ``raw_path`` and ``query`` are the bytes of the request line, escapes untouched;
     ``path`` is the decoded path. Header names are in lower case, in the order in which they came. ``declared_bytes`` is
     the body's ``content-length``, None without one.
     """
 
     __slots__ = (
+        "began_at",
         "client_request_id",
         "declared_bytes",
         "headers",
@@ -49,6 +52,7 @@ class ClientRequest:
 
     def __init__(self, head: RequestHead, scheme: str, stream: ServerStream) -> None:
         text = head.raw_path.decode("latin-1")
+        self.began_at = time.monotonic()
         self.id = f"req_{secrets.token_hex(_ID_BYTES)}"
         self.client_request_id = _client_request_id(head.headers)
         self.method = head.method

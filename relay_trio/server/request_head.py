@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _REFUSED_METHODS = frozenset({b"CONNECT", b"PRI", b"SOURCE"})
 """Known to llhttp, but not methods of an HTTP origin server."""
 
+_NOT_TAKEN_AWAY = frozenset({b"close", b"keep-alive", b"host", b"content-length", b"transfer-encoding"})
+"""What ``Connection`` may name without taking a field away: its options, and fields that a request is not the same
+without."""
+
 _TARGET = re.compile(rb"/[!-\"$-~]*\Z")
 """Origin form only: a proxy reads the absolute form's authority, we would read Host. No fragment, nothing
 unprintable."""
@@ -123,6 +127,7 @@ def _status_of_refusal(head: bytes) -> int:
 
 def _read_framing(request: RequestHead) -> None:
     hosts = 0
+    hop_by_hop: frozenset[bytes] = frozenset()
     for name, value in request.headers:
         if name == b"content-length":
             length = parse_content_length(value)
@@ -139,6 +144,7 @@ def _read_framing(request: RequestHead) -> None:
                 raise BadRequestHead(400, "Host holds a character that no authority has")
         elif name == b"connection":
             options = {option.strip() for option in value.lower().split(b",")}
+            hop_by_hop |= options - _NOT_TAKEN_AWAY
             if b"close" in options:
                 request.wants_keep_alive = False
             elif b"keep-alive" in options and request.http_version == "1.0":
@@ -151,5 +157,7 @@ def _read_framing(request: RequestHead) -> None:
         raise BadRequestHead(400, "Content-Length and Transfer-Encoding contradict each other")
     if hosts > 1 or (hosts == 0 and request.http_version == "1.1"):
         raise BadRequestHead(400, "HTTP/1.1 needs one Host")
+    if hop_by_hop:  # RFC 9110 section 7.6.1: what it names is not for those behind us
+        request.headers = [field for field in request.headers if field[0] not in hop_by_hop]
     request.has_body = request.is_chunked or bool(request.content_length)
     request.expects_continue = request.expects_continue and request.has_body

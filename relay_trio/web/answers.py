@@ -3,6 +3,7 @@ answered in the client's dialect."""
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from relay_trio.errors import RelayError
 from relay_trio.relay.authenticated_request import AuthenticatedRequest
 from relay_trio.relay.channel import ResponseChannel
 from relay_trio.relay.events import Rejection
-from relay_trio.relay.pump import Answer, pump
+from relay_trio.relay.pump import Answer, new_row, pump
 from relay_trio.web.auth import authenticate
 from relay_trio.web.client_body import ClientBody
 
@@ -40,51 +41,56 @@ async def relay(core: Relay, ring: KeyRing, request: ClientRequest, match: Match
     except RelayError as error:
         core.events.request_rejected(Rejection(error.kind.value, request.id))
         return error_answer(dialect, error, request)
+    authenticated = AuthenticatedRequest(
+        client_request=request,
+        dialect=dialect,
+        operation=match.operation,
+        parameters=match.parameters,
+        key=key,
+        query=query,
+        body_check=body_check,
+    )
+    row = new_row(authenticated)
     try:
-        authenticated = AuthenticatedRequest(
-            client_request=request,
-            dialect=dialect,
-            operation=match.operation,
-            parameters=match.parameters,
-            key=key,
-            query=query,
-            body_check=body_check,
-        )
         assert request.nursery is not None
-        start = partial(pump, core, authenticated, channel)
+        start = partial(pump, core, authenticated, row, channel)
         answer: Answer = await request.nursery.start(start, name=f"pump {request.id}")
     except RelayError as error:
-        return error_answer(dialect, error, request)
-    timing: Headers = [
-        (b"x-relay-attempts", str(answer.row.attempts).encode()),
-        (b"server-timing", server_timing(answer.row)),
-    ]
-    headers = [*answer.headers, *_ids(dialect, request), *timing]
+        return error_answer(dialect, error, request, row)
+    headers = [*answer.headers, *_own_headers(dialect, request, row)]
     return _response(answer.status, headers, ClientBody(channel.receiver))
 
 
-def error_answer(dialect: Dialect, error: RelayError, request: ClientRequest) -> Response:
-    """An error of ours, in the client's dialect.
+def error_answer(dialect: Dialect, error: RelayError, request: ClientRequest, row: LedgerRow | None = None) -> Response:
+    """An error of ours, in the client's dialect. ``row``: what became of the request so far; None: nothing.
 
     When the request's body is still arriving, the connection is closed after the answer: what else comes on it could
     be mistaken for the next request, and a client that waits for the connection would wait for ever.
     """
     status, headers, body = dialect.error_response(error, request.id)
-    headers = [*headers, *_ids(dialect, request), (b"content-length", str(len(body)).encode())]
+    headers = [*headers, *_own_headers(dialect, request, row), (b"content-length", str(len(body)).encode())]
     if not request.body_has_arrived:
         headers.append((b"connection", b"close"))
     return _response(status, headers, body)
 
 
-def _ids(dialect: Dialect, request: ClientRequest) -> Headers:
+def _own_headers(dialect: Dialect, request: ClientRequest, row: LedgerRow | None) -> Headers:
+    """What every answer has, whoever made it: ids, the number of attempts, and where the time went."""
     ours = request.id.encode()
-    names = (b"request-id", *dialect.id_headers)
-    return [*((name, ours) for name in names), (b"x-request-id", request.client_request_id.encode() or ours)]
+    return [
+        (b"request-id", ours),
+        *((name, ours) for name in dialect.id_headers),
+        (b"x-request-id", request.client_request_id.encode() or ours),
+        (b"x-relay-attempts", b"0" if row is None else b"%d" % row.attempts),
+        (b"server-timing", server_timing(row, (time.monotonic() - request.began_at) * 1000)),
+    ]
 
 
-def server_timing(row: LedgerRow) -> bytes:
-    """``Server-Timing``: milliseconds spent in the queue, connecting, and until the first byte."""
-    parts = (("queue", row.queue_ms), ("connect", row.connect_ms), ("ttfb", row.ttft_ms))
+def server_timing(row: LedgerRow | None, total_ms: float) -> bytes:
+    """``Server-Timing``: milliseconds spent in the queue, connecting, and until the first byte, as far as the request
+    came; and in all, from its head to that of its answer."""
+    known = () if row is None else (("queue", row.queue_ms), ("connect", row.connect_ms), ("ttfb", row.ttft_ms))
+    parts = (*known, ("total", total_ms))
     return ", ".join(f"{name};dur={ms:.1f}" for name, ms in parts if ms is not None).encode()
 
 

@@ -32,8 +32,10 @@ def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
     add_health(app, core)
 
     @app.route("/", methods=["GET", "HEAD"])
+    @app.route("/api/hello", methods=["GET", "HEAD"])
     async def root() -> Response:
-        return Response("relay-trio\n", content_type="text/plain")  # some clients probe HEAD / before anything else
+        """Coding agents warm their connection with HEAD before they send anything else; nothing is behind it."""
+        return Response("relay-trio\n", content_type="text/plain")
 
     router = Router(DIALECTS)
 

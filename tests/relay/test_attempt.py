@@ -315,6 +315,27 @@ async def test_a_failed_attempt_is_recorded_though_another_account_then_serves(a
     ]
 
 
+@pytest.mark.parametrize(("status", "answered"), [(400, 400), (429, 429), (500, 500), (401, 502), (302, 502)])
+async def test_the_id_of_an_upstreams_error_is_in_the_row(
+    autojump_clock: MockClock, status: int, answered: int
+) -> None:
+    """Whoever asks the upstream what happened needs it, also where the client sees an error of ours."""
+    async with open_harness(refuses(status, INVALID, b"request-id: req_theirs")) as harness:
+        client = await harness.serve(harness.request())
+        assert client.status == answered
+        assert b"req_theirs" not in str(client.sent).encode()
+        assert harness.rows[0].upstream_request_id == "req_theirs"
+
+
+async def test_an_upstreams_id_is_that_of_the_last_attempt(autojump_clock: MockClock) -> None:
+    failed = refuses(500, INVALID, b"request-id: req_first")
+    script = first_account(failed, scripts.dies_before_the_head)
+    async with open_harness(script, accounts=2) as harness:
+        await harness.serve(harness.request())
+        row = harness.rows[0]
+        assert (row.account, row.attempts, row.upstream_request_id) == ("b", 2, "")
+
+
 async def test_an_attempt_without_an_answer_is_recorded_with_its_time(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.is_silent, timeouts={"first_byte_timeout_seconds": 3}) as harness:
         await harness.serve(harness.request())

@@ -43,6 +43,13 @@ def test_keep_alive_follows_version_and_connection(version: bytes, connection: b
     assert parse_request_head(head, 100).wants_keep_alive is keeps
 
 
+def test_what_connection_names_is_for_this_hop_alone() -> None:
+    """RFC 9110 section 7.6.1: such a field must not go upstream, whatever its name is."""
+    head = PLAIN[:-2] + b"Connection: keep-alive, anthropic-x, host\r\nAnthropic-X: 1\r\nAnthropic-Y: 2\r\n\r\n"
+    names = [name for name, _ in parse_request_head(head, 100).headers]
+    assert names == [b"host", b"x-api-key", b"content-length", b"connection", b"anthropic-y"]
+
+
 def test_an_expectation_counts_only_with_a_body() -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: %d\r\n\r\n"
     assert parse_request_head(head % 3, 100).expects_continue

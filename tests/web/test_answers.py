@@ -34,7 +34,8 @@ def test_an_error_answer_has_length_ids_and_nothing_of_quarts() -> None:
     request = make_request(stream=MemoryStream(has_body=False))
     response = error_answer(ClaudeDialect(), BadRequest("no"), request)
     headers = told(response)
-    assert set(headers) == {"content-type", "content-length", "request-id", "x-request-id"}
+    ours = {"request-id", "x-request-id", "x-relay-attempts", "server-timing"}
+    assert set(headers) == {"content-type", "content-length", *ours}
     assert (headers["request-id"], headers["x-request-id"]) == (request.id, request.id)
     assert headers["content-type"] == "application/json"
 
@@ -60,9 +61,24 @@ async def test_a_request_without_a_key_is_401_and_opens_no_row(autojump_clock: M
         assert client.status == 401
         error = json.loads(client.body)
         assert error["error"]["type"] == "authentication_error"
-        assert error["request_id"] == header(client.sent[0]["headers"], b"request-id").decode()  # type: ignore[union-attr]
+        headers = dict(client.sent[0]["headers"])
+        assert error["request_id"] == headers[b"request-id"].decode() == headers[b"x-request-id"].decode()
+        assert headers[b"x-relay-attempts"] == b"0"
+        assert headers[b"server-timing"].startswith(b"total;dur=")
         assert not harness.ledger.opened
         harness.assert_at_rest()
+
+
+async def test_an_error_after_the_last_attempt_has_all_that_an_answer_has(autojump_clock: MockClock) -> None:
+    async with open_harness(scripts.dies_before_the_head) as harness:
+        client = harness.request()
+        await client.run()
+        assert client.status == 502
+        headers = dict(client.sent[0]["headers"])
+        assert headers[b"request-id"].decode() == harness.rows[0].request_id
+        assert headers[b"x-relay-attempts"] == b"%d" % harness.rows[0].attempts
+        assert b"queue;dur=" in headers[b"server-timing"]
+        assert harness.rows[0].attempts > 0
 
 
 async def test_an_error_after_the_head_of_the_request_still_has_the_clients_id(autojump_clock: MockClock) -> None:
@@ -103,11 +119,11 @@ async def test_the_same_id_twice_is_two_requests(autojump_clock: MockClock) -> N
 
 def test_timing_tells_what_is_known_in_milliseconds() -> None:
     row = LedgerRow("r", "k", 0.0, "messages")
-    assert server_timing(row) == b""
+    assert server_timing(None, 0.31) == server_timing(row, 0.31) == b"total;dur=0.3"
     row.queue_ms, row.ttft_ms = 0.04, 1234.56
-    assert server_timing(row) == b"queue;dur=0.0, ttfb;dur=1234.6"
+    assert server_timing(row, 1240) == b"queue;dur=0.0, ttfb;dur=1234.6, total;dur=1240.0"
     row.connect_ms = 7.0
-    assert server_timing(row) == b"queue;dur=0.0, connect;dur=7.0, ttfb;dur=1234.6"
+    assert server_timing(row, 1240).startswith(b"queue;dur=0.0, connect;dur=7.0, ttfb;dur=1234.6, total")
 
 
 async def test_the_pump_is_a_task_of_its_own_with_the_requests_id_in_its_name(autojump_clock: MockClock) -> None:

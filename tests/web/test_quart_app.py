@@ -38,11 +38,15 @@ def log() -> Iterator[io.StringIO]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_the_root_answers_probes_without_a_key(autojump_clock: MockClock, method: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/api/hello"])
+async def test_probes_are_answered_without_a_key_a_row_and_a_line_of_the_log(
+    autojump_clock: MockClock, log: io.StringIO, path: str, method: str
+) -> None:
     async with open_harness(scripts.streams) as harness:
-        client = await fetch(harness.app, "/", method)
+        client = await fetch(harness.app, path, method)
         assert (client.status, client.is_finished) == (200, True)
         assert not harness.rows
+        assert log.getvalue() == ""
 
 
 async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock: MockClock) -> None:

@@ -2,7 +2,7 @@
 
 The sources are Anthropic's API reference (errors, streaming, rate limits) and recorded streams. Both generations of
 clients are served: those that send ``x-api-key`` with version 2023-06-01, and those that send ``Authorization: Bearer``
-with version 2026-10-21. The client's ``anthropic-version`` and ``anthropic-beta`` go upstream as they came.
+with version 2026-10-21. Every ``anthropic-`` field of the client's goes upstream as it came.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 _OAUTH_BETA = b"oauth-2025-04-20"
 
-_REQUEST_HEADERS = AllowList(frozenset({b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"}))
+_REQUEST_HEADERS = AllowList(frozenset({b"content-type", b"accept"}), prefixes=(b"anthropic-",))
+"""Anthropic's own fields are an open list: new ones come with new releases of its clients, and some are required."""
+
 _RESPONSE_HEADERS = AllowList(
     frozenset(
         {b"content-type", b"content-encoding", b"content-length", b"cache-control", b"retry-after", b"x-should-retry"}

@@ -69,6 +69,18 @@ def test_the_clients_credential_and_cookies_stay_and_the_accounts_key_goes() -> 
     }
 
 
+def test_anthropics_own_fields_are_an_open_list_and_go_as_they_came() -> None:
+    fields = [
+        (b"anthropic-version", b"2026-10-21"),
+        (b"anthropic-beta", b"a-2025,unknown-2031, b"),
+        (b"anthropic-workspace-id", b"wrkspc_1"),
+        (b"anthropic-of-a-later-release", b"yes"),
+    ]
+    built = build(account(), incoming(*fields, (b"x-anthropic-api-key", b"rt_client")))
+    assert built.headers[:4] == fields
+    assert b"rt_client" not in str(built.headers).encode()
+
+
 def test_path_and_query_go_upstream_byte_for_byte_below_the_accounts_base() -> None:
     built = build(
         account(base_url="https://proxy.example:8443/base"), incoming(query=b"beta=true&x=%2F", path=b"/v1/a%2Fb")
@@ -100,13 +112,16 @@ def test_only_listed_response_headers_reach_the_client() -> None:
             (b"request-id", b"req_theirs"),
             (b"anthropic-organization-id", b"org"),
             (b"anthropic-ratelimit-requests-remaining", b"9"),
+            (b"anthropic-ratelimit-unified-7d_opus-utilization", b"0.5"),
             (b"transfer-encoding", b"chunked"),
         ],
     )
-    assert client_headers(CLAUDE, head, incoming()) == [
-        (b"content-type", b"text/event-stream"),
-        (b"anthropic-ratelimit-requests-remaining", b"9"),
-    ]
+    for status in (200, 429):
+        assert client_headers(CLAUDE, ResponseHead(status, head.headers), incoming()) == [
+            (b"content-type", b"text/event-stream"),
+            (b"anthropic-ratelimit-requests-remaining", b"9"),
+            (b"anthropic-ratelimit-unified-7d_opus-utilization", b"0.5"),
+        ]
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"zstd"])
