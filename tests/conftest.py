@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 END_TO_END = Path(__file__).parent / "e2e"
+WHOLE_MODULE = "\npytestmark = pytest.mark.e2e"
 
 hypothesis.settings.register_profile("fast", max_examples=20)
 """A fifth of the examples: the fast lane draws often, the whole draws deep."""
@@ -41,8 +42,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The SDKs that tests/e2e imports take longer to load than many a test to run."""
-    return True if collection_path == END_TO_END and is_fast_lane(config) else None
+    """The fast lane does not even load what is end to end as a whole: SDKs take longer to load than many a test."""
+    if not is_fast_lane(config):
+        return None
+    if collection_path == END_TO_END:
+        return True
+    return True if collection_path.suffix == ".py" and WHOLE_MODULE in collection_path.read_text() else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

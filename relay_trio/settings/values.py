@@ -23,7 +23,7 @@ from relay_trio.settings.listener import Listener
 
 _SHORTEST_SIGNING_SECRET = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
-_PATTERN = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._:/@=,+!*?\[\]-]{0,511}", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9@~*?\[][A-Za-z0-9._:/@=,+!~()*?\[\]-]{0,511}", re.ASCII)
 """The characters that names of models have (``api.operation.checked_model``), and those of patterns."""
 
 
@@ -48,7 +48,7 @@ def _pattern(value: str) -> str:
         raise PydanticCustomError(
             "pattern",
             'must be a pattern that a model name can match, such as "*-large": it begins with a letter, a digit or '
-            "one of * ? [ and has no spaces, quotes or two dots in a row",
+            "one of @ ~ * ? [ and has no spaces, quotes or two dots in a row",
         )
     return value
 

@@ -16,6 +16,8 @@ from tests.server.test_request_head import REFUSED
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+pytestmark = pytest.mark.e2e  # sockets, and their limits in real time
+
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n%b\r\n"
 POST = b"POST /%b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b"
 SEEN_WITHIN = 0.25
@@ -181,7 +183,6 @@ async def test_a_disconnect_is_seen_in_every_framing(way: Callable[[Client], Awa
                     await trio.aclose_forcefully(client.stream)
 
 
-@pytest.mark.e2e
 async def test_a_disconnect_is_seen_behind_a_body_that_nobody_takes() -> None:
     """The application does not read it, so reading has stopped: the kernel is asked instead."""
     with trio.fail_after(5):
@@ -334,7 +335,6 @@ async def test_a_refusal_needs_no_continue() -> None:
 # --- slow clients ---
 
 
-@pytest.mark.e2e
 async def test_a_slow_head_is_timed_out_and_others_are_served() -> None:
     with trio.fail_after(5):
         async with open_server(head_timeout_seconds=0.3) as served:
@@ -408,7 +408,6 @@ async def test_the_body_timeout_waits_for_an_application_that_does_not_read() ->
                 assert (await client.response())[::2] == (200, body)
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("then", ["stays", "half-closes", "goes on pipelining"])
 async def test_a_client_that_stops_reading_is_reset_at_the_limit(tls: bool, then: str) -> None:
@@ -437,7 +436,6 @@ async def test_a_client_that_stops_reading_is_reset_at_the_limit(tls: bool, then
             await trio.aclose_forcefully(client.stream)
 
 
-@pytest.mark.e2e
 async def test_a_slow_reader_that_makes_progress_is_served() -> None:
     """400 kB at 200 kB/s with a limit of 0.4 s: the whole takes five times the limit."""
     with trio.fail_after(20):

@@ -14,6 +14,8 @@ from relay_trio.server.h2_frames import ENHANCE_YOUR_CALM, INTERNAL_ERROR, REFUS
 from tests.server.h2_client import connect_h2, request_headers
 from tests.server.serving import open_server
 
+pytestmark = pytest.mark.e2e  # sockets, and their limits in real time
+
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     return struct.pack(">HBBBI", len(payload) >> 8, len(payload) & 0xFF, kind, flags, stream_id) + payload
@@ -211,7 +213,6 @@ async def test_an_idle_connection_is_closed() -> None:
             assert client.goaway == 0
 
 
-@pytest.mark.e2e
 async def test_a_drain_lets_streams_finish_and_refuses_new_ones() -> None:
     with trio.fail_after(5):
         async with open_server() as served:

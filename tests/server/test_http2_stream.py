@@ -10,6 +10,8 @@ from relay_trio.server.context import REQUEST_KEY
 from tests.server.h2_client import connect_h2
 from tests.server.serving import open_server
 
+pytestmark = pytest.mark.e2e  # sockets, and their limits in real time
+
 
 async def test_a_closed_window_holds_the_application_back() -> None:
     with trio.fail_after(10):
@@ -41,7 +43,6 @@ async def test_a_window_that_stays_closed_loses_the_stream_at_the_limit() -> Non
             assert (await client.get("/hello"))[0] == 200  # the connection lives
 
 
-@pytest.mark.e2e
 async def test_a_socket_that_is_not_read_loses_the_connection_at_the_limit() -> None:
     with trio.fail_after(10):
         async with open_server(write_timeout_seconds=0.5) as served:

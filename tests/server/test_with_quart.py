@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from relay_trio.server.client_request import ClientRequest
     from tests.server.serving import Client
 
+pytestmark = pytest.mark.e2e  # sockets, and their limits in real time
+
 
 def the_request() -> ClientRequest:
     return request.scope[REQUEST_KEY]  # type: ignore[literal-required,no-any-return]
@@ -118,7 +120,6 @@ async def test_a_disconnect_cancels_the_request_in_every_framing(way: Callable[[
             assert set(app.cancelled) == {DisconnectReason.LEFT}  # type: ignore[attr-defined]
 
 
-@pytest.mark.e2e
 async def test_connection_close_and_idle_close_work_under_quart() -> None:
     """The keep-alive echo (STACK 2.4): with stock parts neither ever happened."""
     with trio.fail_after(10):
