@@ -3,27 +3,26 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from relay_trio.aligned import aligned
-from relay_trio.api.dialect import Dialect
+from relay_trio.cli.client_lines import client_lines
 from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import ConfigError, load_for_database
 from relay_trio.config.problems import problems_of
 from relay_trio.keys.client_key import ClientKey, id_in_file
 from relay_trio.keys.key_store import NameTaken, NoSuchKey, open_key_store, read_key_store
 from relay_trio.ledger.sqlite_store import open_report
-from relay_trio.settings import AccountSettings, KeySettings, ServerSettings
-from relay_trio.settings.patterns import may_overlap
+from relay_trio.settings import KeySettings, ServerSettings
 from relay_trio.storage.storage_error import StorageError
-from relay_trio.vendors.registry import VENDORS, provider_named
+from relay_trio.vendors.registry import VENDORS
 
 keys = App(name="keys", help="Create, list and revoke client keys.")
 
@@ -92,7 +91,8 @@ def create(
         return 1
     print(f"key {secret}   shown once; only a digest is stored")
     print(f"id {key.id}   name {key.name}   models {' '.join(key.models)}")
-    lines = list(_client_lines(client_url(found.server), key, secret, master, found.accounts))
+    master_secret = None if master is None else master.get_secret_value()
+    lines = list(client_lines(client_url(found.server), key, secret, master_secret, found.accounts))
     if lines:
         print("\n".join(lines))
     else:
@@ -157,27 +157,6 @@ def client_url(server: ServerSettings) -> str:
         return str(server.listeners[0])
     listener = dataclasses.replace(listener, host=_REACHED_AT.get(listener.host, listener.host))
     return f"{'https' if server.tls_cert else 'http'}://{listener}"
-
-
-def _client_lines(
-    url: str, key: ClientKey, secret: str, master: SecretStr | None, accounts: Sequence[AccountSettings]
-) -> Iterator[str]:
-    """What clients are configured with, in each dialect in which an account can serve ``key``; in all of them while
-    there is no account. ``master`` is None where no pair is to be printed.
-    """
-    for dialect in (vendor.dialect for vendor in VENDORS if vendor.dialect is not None):
-        serving = [account for account in accounts if _can_serve(account, dialect, key)]
-        if dialect.authenticator is not None and master is not None:
-            yield from dialect.authenticator.client_lines(url, key, master.get_secret_value(), serving)
-        elif serving or not accounts:
-            yield from dialect.client_lines(url, secret, serving)
-
-
-def _can_serve(account: AccountSettings, dialect: Dialect, key: ClientKey) -> bool:
-    """Whether an account may have a model that ``key`` may use, for an operation of ``dialect``."""
-    calls = provider_named(account.provider).calls
-    served = [calls[operation.name].models(account) for operation in dialect.operations if operation.name in calls]
-    return may_overlap(account.models, key.models) and any(may_overlap(models, key.models) for models in served)
 
 
 def _listed(ledger: Path, names: Sequence[str]) -> list[ListedKey]:

@@ -41,6 +41,16 @@ def may_overlap(some: Iterable[str], others: Iterable[str]) -> bool:
     return any(_may_overlap(one, other) for one, other in product(map(_plain, some), map(_plain, others)))
 
 
+def are_close(one: str, other: str) -> bool:
+    """Whether one of the patterns matches what the other says with a letter for each wildcard: ``gemini-*`` and
+    ``gemini*`` are close, ``gemini*`` and ``*.*`` only overlap."""
+    return is_match(_spelt_out(one), [other]) or is_match(_spelt_out(other), [one])
+
+
+def _spelt_out(pattern: str) -> str:
+    return re.sub(r"[?*]", "x", _plain(pattern))
+
+
 def _plain(pattern: str) -> str:
     return _SET.sub("?", pattern)
 

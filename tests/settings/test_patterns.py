@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.settings.patterns import bare_name, common, is_match, may_overlap
+from relay_trio.settings.patterns import are_close, bare_name, common, is_match, may_overlap
 
 NAMES = ["".join(letters) for length in range(9) for letters in product("ab", repeat=length)]
 
@@ -61,6 +61,23 @@ def test_a_name_with_the_suffix_of_the_long_context_is_still_that_models() -> No
 def test_one_pattern_of_each_is_enough() -> None:
     assert may_overlap(["x", "a*"], ["y", "ab"])
     assert not may_overlap(["x", "a*"], [])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "close"),
+    [
+        ("gemini*", "gemini-*", True),
+        ("gemini*", "[a-z]*.[a-z]*", False),
+        ("amazon.*", "[a-z]*.[a-z]*", True),
+        ("*", "[a-z]*.[a-z]*", True),
+        ("claude-2.1", "claude-*", True),
+        ("*sonnet*", "claude-*", False),
+        ("a?c", "a*", True),
+    ],
+)
+def test_closer_than_an_overlap(one: str, other: str, close: bool) -> None:
+    assert are_close(one, other) is are_close(other, one) is close
+    assert may_overlap([one], [other])
 
 
 _PATTERNS = st.text("ab*?", max_size=4)
