@@ -53,7 +53,8 @@ class ConnectionLimits:
     body_idle_timeout_seconds: float = 30.0  # between two reads of a request body
     body_total_timeout_seconds: float = 120.0
     write_timeout_seconds: float = 30.0  # without a single byte taken by the client; nginx send_timeout 60
-    keep_alive_timeout_seconds: float = 75.0  # nginx 75
+    # nginx 75; but agents think, and run tools, for minutes between two requests, and write into a closing socket then.
+    keep_alive_timeout_seconds: float = 400.0
     linger_seconds: float = 5.0  # reading on after our last byte, so that no RST eats it; nginx lingering_timeout 5
     drain_linger_seconds: float = 1.0  # the same during a drain, which is not to wait for clients that do not close
     linger_total_seconds: float = 30.0  # nginx lingering_time 30

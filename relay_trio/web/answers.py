@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from quart import Response
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from relay_trio.relay.core import Relay
     from relay_trio.server.client_request import ClientRequest
     from relay_trio.web.router import Match
+
+
+_OF_A_STREAM = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+"""What keeps proxies between us and the client from holding a stream back: nginx collects 16 KB of it otherwise."""
 
 
 async def relay(core: Relay, ring: KeyRing, request: ClientRequest, match: Match) -> Response:
@@ -58,6 +63,8 @@ async def relay(core: Relay, ring: KeyRing, request: ClientRequest, match: Match
     except RelayError as error:
         return error_answer(dialect, error, request, row)
     headers = [*answer.headers, *_own_headers(dialect, request, row)]
+    if row.is_stream and answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        headers = [*(field for field in headers if field[0] != b"cache-control"), *_OF_A_STREAM]
     return _response(answer.status, headers, ClientBody(channel.receiver))
 
 

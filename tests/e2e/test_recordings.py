@@ -29,7 +29,7 @@ PASSES_BYTE_BY_BYTE = 1500
 
 OURS = {
     b"request-id", b"x-request-id", b"x-amzn-requestid", b"x-relay-attempts", b"server-timing", b"date",
-    b"content-length", b"transfer-encoding", b"connection",
+    b"content-length", b"transfer-encoding", b"connection", b"cache-control", b"x-accel-buffering",
 }  # fmt: skip
 """Response headers that the relay sets itself."""
 

@@ -92,6 +92,26 @@ async def test_an_error_after_the_head_of_the_request_still_has_the_clients_id(a
         assert harness.rows[0].client_request_id == "mine-1"
 
 
+# --- streams ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_stream_asks_proxies_to_hold_nothing_back(autojump_clock: MockClock, stream: bool) -> None:
+    script = scripts.streams if stream else scripts.answers
+    async with open_harness(script) as harness:
+        client = await harness.serve(harness.request(stream=stream))
+        headers = client.sent[0]["headers"]
+        assert [value for name, value in headers if name == b"cache-control"] == [b"no-cache"] * stream
+        assert header(headers, b"x-accel-buffering") == (b"no" if stream else None)
+
+
+async def test_an_error_in_place_of_a_stream_is_no_stream(autojump_clock: MockClock) -> None:
+    async with open_harness(scripts.is_overloaded) as harness:
+        client = await harness.serve(harness.request())
+        assert client.status == 529
+        assert header(client.sent[0]["headers"], b"x-accel-buffering") is None
+
+
 # --- the client's own id ------------------------------------------------------------------------------------------
 
 
