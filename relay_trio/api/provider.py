@@ -41,10 +41,9 @@ class Provider(Protocol[_Settings]):
     def request_id(self, head: ResponseHead) -> str:
         """The id by which the upstream's operator finds the call again; empty where its answers have none."""
 
-    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
-        """Where the price of ``model``, the name in the request, is found: pairs of a price list's name and the model's
-        name in that list, such as ``("aws", "amazon.nova-lite-v1:0")``. The first pair that the lists know counts.
-        Empty: the model has no price."""
+    def price_of(self, account: _Settings, model: str) -> Sequence[tuple[str, str]]:
+        """The places of a price for ``model``, as a client names it to ``account``: pairs of a price list's name and
+        the model's name in that list. The first pair that the lists have is used. Empty: the model has no price."""
 
     def probe_request(self, account: _Settings, credential: Credential) -> UpstreamRequest:
         """A request that costs no tokens and shows whether the credential is accepted."""

@@ -11,7 +11,7 @@ from typing import Annotated
 import trio
 from cyclopts import Parameter
 
-from relay_trio.cli.effective import account_row, effective, short_path
+from relay_trio.cli.effective import account_row, effective, short_path, unpriced_models
 from relay_trio.cli.listeners import unusable_listeners
 from relay_trio.cli.print_problems import print_problems
 from relay_trio.config import ConfigError, Problem, Settings, load, start_problems
@@ -70,6 +70,9 @@ def _check_file(config: Path) -> int:
         print("  " + "   ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), result.text)))
     for each in unusable:
         print(f"{each.setting} {each.message} (this is right if it is the relay of {config})", file=sys.stderr)
+    for account in settings.account:
+        if unpriced := unpriced_models(account):
+            print(f"{account.name}: no price is known for {', '.join(unpriced)}", file=sys.stderr)
     if not settings.key and not stored:
         print(
             "No client has a key yet, so every request would be refused: relay-trio keys create NAME", file=sys.stderr

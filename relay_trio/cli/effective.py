@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from relay_trio.ledger.prices import has_price, price_lists
 from relay_trio.vendors.registry import provider_named
 
 if TYPE_CHECKING:
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
 
     from relay_trio.config import Settings
     from relay_trio.settings import AccountSettings, TimeoutSettings, UpstreamSettings
+
+
+_WILD = frozenset("*?[")
+"""What makes a name a pattern."""
 
 
 def effective(settings: Settings, ledger: str, keys: str) -> Iterator[tuple[str, ...]]:
@@ -36,6 +42,7 @@ def effective(settings: Settings, ledger: str, keys: str) -> Iterator[tuple[str,
     else:
         yield "breaker", "off: no account is ejected", _retry_after(settings)
     yield "keys", keys
+    yield "prices", str(price_lists())
 
 
 def account_row(account: AccountSettings) -> tuple[str, ...]:
@@ -47,6 +54,14 @@ def account_row(account: AccountSettings) -> tuple[str, ...]:
         f"models {' '.join(account.models)}",
         provider_named(account.provider).describe_credential(account),
     )
+
+
+def unpriced_models(account: AccountSettings) -> list[str]:
+    """The models without a price that ``account`` names, each in full; patterns may match anything."""
+    provider, now = provider_named(account.provider), time.time()
+    named = [*account.models, *(name for call in provider.calls.values() for name in call.models(account))]
+    models = sorted({name for name in named if not _WILD.intersection(name)})
+    return [model for model in models if not has_price(provider.price_of(account, model), at=now)]
 
 
 def short_path(path: Path) -> str:

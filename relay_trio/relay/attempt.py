@@ -172,7 +172,7 @@ class Attempt:
         call = account.call_for(self._checked)
         reader = call.answer(response.head, self._checked)
         data = await response.receive_some()  # the answer begins with its first byte: up to here another may be tried
-        record.reader, record.provider = reader, account.provider
+        record.reader, record.answered_by = reader, account
         record.phase = Phase.DATA
         record.first_byte()
         self._announce(account.note_success())

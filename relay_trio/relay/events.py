@@ -17,12 +17,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay_trio.ledger.prices import CostNote
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from relay_trio.ledger.row import AttemptRecord, LedgerRow
     from relay_trio.pool.health import AccountChange
 
+
+_UNPRICED_MODELS = 100
 
 BAD_HEAD = "bad_head"
 """The kind of a rejection whose head could not be read, so that no dialect and no request id is known."""
@@ -43,11 +47,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class EventStatistics:
-    """``rejected``: requests without a row, by kind, since the start. ``observer_failures``: errors that observers
-    raised."""
+    """Since the start. ``rejected``: requests without a row, by kind. ``observer_failures``: errors that observers
+    raised. ``unpriced``: requests that used tokens of models without a price, by model; those of the models after the
+    first hundred stand together under an empty name, because clients name the models."""
 
     rejected: dict[str, int]
     observer_failures: int
+    unpriced: dict[str, int]
 
 
 class Observer:
@@ -78,8 +84,12 @@ class Events:
         self._on_error = on_error
         self._rejected: Counter[str] = Counter()
         self._failures = 0
+        self._unpriced: Counter[str] = Counter()
 
     def request_settled(self, row: LedgerRow) -> None:
+        if row.cost_note == CostNote.UNKNOWN_MODEL:
+            is_counted = row.model in self._unpriced or len(self._unpriced) < _UNPRICED_MODELS
+            self._unpriced[row.model if is_counted else ""] += 1
         for observer in self.observers:
             try:
                 observer.request_settled(row)
@@ -109,7 +119,7 @@ class Events:
                 self._failed(error)
 
     def statistics(self) -> EventStatistics:
-        return EventStatistics(dict(self._rejected), self._failures)
+        return EventStatistics(dict(self._rejected), self._failures, dict(self._unpriced))
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

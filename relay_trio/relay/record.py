@@ -7,7 +7,7 @@ is closed with the outcome, exactly once, synchronously, whatever ended the requ
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from relay_trio.api.answer_reader import AnswerReader
-    from relay_trio.api.provider import Provider
     from relay_trio.ledger.row import LedgerRow
     from relay_trio.pool.account import Account
     from relay_trio.pool.admission import Lease
@@ -52,8 +51,8 @@ class RequestRecord:
         self.attempt_account: Account | None = None
         """The account of the upstream attempt that lives now: set exactly while its slot is held."""
         self.reader: AnswerReader | None = None
-        self.provider: Provider[Any] | None = None
-        """Whose answer is read, and whose prices it has."""
+        self.answered_by: Account | None = None
+        """Whose answer the reader reads, and whose prices it has."""
         self.opened_at = trio.current_time()
         self.end_seen_at: float | None = None
         """When the end was known: the disconnect, the deadline, the last byte."""
@@ -133,11 +132,11 @@ class RequestRecord:
 
     def _settle_cost(self) -> None:
         """What the row's tokens cost. Where the price lists fail, the row is worth more than its price."""
-        row = self.row
-        if self.provider is None:
+        row, account = self.row, self.answered_by
+        if account is None:
             return
         try:
-            cost = cost_of(self.provider.price_of(row.model), row.usage, at=row.started_at)
+            cost = cost_of(account.provider.price_of(account.settings, row.model), row.usage, at=row.started_at)
         except Exception:  # `usage` counts it among the unpriced
             return
         row.cost_usd, row.cost_note = cost.usd, cost.note

@@ -42,6 +42,18 @@ def test_a_sound_file_is_shown_with_what_its_accounts_say(
     assert API_KEY not in out
 
 
+def test_models_without_a_price_are_listed_and_the_lists_have_a_date(
+    config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve_upstream(200) as upstream:
+        models = 'models = ["claude-sonnet-4-5", "claude-of-tomorrow", "claude-*"]\n'
+        config_file.write_text(LOCAL + account_toml("claude-a", upstream.base_url, models) + KEY)
+        assert check(config=config_file) == 0
+    out, err = capsys.readouterr()
+    assert "claude-a: no price is known for claude-of-tomorrow\n" in err
+    assert "  prices     genai-prices " in out
+
+
 @pytest.mark.parametrize(("status", "text"), [(401, "key refused (401)"), (404, "is base_url right?")])
 def test_an_account_that_cannot_be_used_is_exit_1(
     config_file: Path, serve_upstream: Served, capsys: pytest.CaptureFixture[str], status: int, text: str

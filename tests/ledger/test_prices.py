@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from genai_prices import Usage, calc_price
@@ -23,6 +23,10 @@ from relay_trio.ledger import prices
 from relay_trio.ledger.prices import CostNote, _rate, cost_of, has_price, load_price_lists, price_lists
 from relay_trio.usage import UsageDetails, UsageSource, UsageStats
 from relay_trio.vendors.registry import PROVIDERS
+from tests.support.vendor_samples import samples_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOON = AT.timestamp()
@@ -59,9 +63,16 @@ def listed(list_name: str, model: str, stats: UsageStats) -> float | None:
         return None
 
 
+def names_at(provider: str, model: str, **settings: Any) -> Sequence[tuple[str, str]]:
+    """Where the price of ``model`` stands at an account of ``provider``."""
+    return PROVIDERS[provider].price_of(
+        samples_of(provider).accounts[0].open(PROVIDERS[provider], **settings)[0], model
+    )
+
+
 def cost_at(provider: str, model: str, stats: UsageStats) -> float | None:
     """What ``stats`` cost at one of the relay's providers."""
-    return cost_of(PROVIDERS[provider].price_of(model), stats, at=NOON).usd
+    return cost_of(names_at(provider, model), stats, at=NOON).usd
 
 
 @pytest.mark.parametrize("list_name", LISTS)
@@ -137,7 +148,7 @@ def test_ours_is_the_lists_for_whatever_else_a_price_depends_on(list_name: str) 
 
 def noted(provider: str, model: str, **more: Any) -> str:
     return cost_of(
-        PROVIDERS[provider].price_of(model), replace(usage(1000, 500, 300, 200), details=UsageDetails(**more)), at=NOON
+        names_at(provider, model), replace(usage(1000, 500, 300, 200), details=UsageDetails(**more)), at=NOON
     ).note
 
 
@@ -228,7 +239,7 @@ def test_names_as_requests_have_them_are_known(provider: str, model: str) -> Non
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_list_that_a_provider_names_is_one(provider: str) -> None:
     known = {listing.id for listing in get_snapshot().providers}
-    assert {name for name, _ in PROVIDERS[provider].price_of("model")} <= known
+    assert {name for name, _ in names_at(provider, "model")} <= known
 
 
 @pytest.mark.parametrize(
@@ -311,6 +322,39 @@ def test_a_claude_name_that_was_translated_for_bedrock_has_claudes_price() -> No
     assert cost_at("bedrock", "claude-sonnet-4-5", stats) == cost_at("anthropic", "claude-sonnet-4-5", stats)
     assert cost_at("bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", stats) is not None
     assert cost_at("bedrock", "nobody.claude-sonnet-x", stats) is None
+
+
+SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+ARN = "arn:aws:bedrock:eu-central-1:123456789012:"
+
+
+@pytest.mark.parametrize(
+    ("model", "model_ids", "same_as"),
+    [
+        ("claude-sonnet-4-5", {"claude-sonnet-4-5": f"eu.{SONNET}"}, f"eu.{SONNET}"),
+        ("claude-sonnet-4-5[1m]", {"claude-sonnet-4-5": f"eu.{SONNET}"}, f"eu.{SONNET}"),
+        ("house-model", {"house-model": f"{ARN}inference-profile/eu.{SONNET}"}, f"eu.{SONNET}"),
+        (f"{ARN}inference-profile/global.{SONNET}", {}, f"global.{SONNET}"),
+        (f"arn:aws:bedrock:eu-central-1::foundation-model/{SONNET}", {}, SONNET),
+        ("claude-sonnet-4-5", {"claude-sonnet-4-5": f"{ARN}application-inference-profile/a1b2c3"}, None),
+    ],
+)
+def test_what_an_account_calls_a_model_has_its_price(
+    model: str, model_ids: dict[str, str], same_as: str | None
+) -> None:
+    """An application's own profile has a number for a name: then the client's name is looked up."""
+    stats = usage(1000, 500, 300, 200)
+    names = names_at("bedrock", model, model_ids=model_ids)
+    expected = cost_at("anthropic", model, stats) if same_as is None else cost_at("bedrock", same_as, stats)
+    assert expected is not None
+    assert cost_of(names, stats, at=NOON).usd == pytest.approx(expected)
+
+
+def test_a_name_with_the_suffix_for_the_long_context_has_the_price_of_the_model() -> None:
+    stats = usage(1000, 500, 300, 200)
+    cost = cost_at("anthropic", "claude-sonnet-5", stats)
+    assert cost is not None
+    assert cost_at("anthropic", "claude-sonnet-5[1m]", stats) == cost
 
 
 def test_once_the_lists_are_loaded_a_look_up_does_not_hold_up_the_loop() -> None:

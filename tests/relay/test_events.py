@@ -82,4 +82,17 @@ def test_rejections_are_counted_by_kind_and_failures_of_observers_too() -> None:
     events = Events([Failing()])
     for kind in ("authentication", "not_found", "authentication"):
         events.request_rejected(Rejection(kind))
-    assert events.statistics() == EventStatistics({"authentication": 2, "not_found": 1}, observer_failures=3)
+    assert events.statistics() == EventStatistics(
+        {"authentication": 2, "not_found": 1}, observer_failures=3, unpriced={}
+    )
+
+
+def test_models_without_a_price_are_counted_and_not_without_bound() -> None:
+    """Clients name the models."""
+    events = Events()
+    for number in range(150):
+        for _ in range(2):
+            events.request_settled(LedgerRow("r", "k", 1.0, "m", model=f"m{number}", cost_note="unknown_model"))
+    events.request_settled(LedgerRow("r", "k", 1.0, "m", model="known", cost_note="web_search"))
+    unpriced = events.statistics().unpriced
+    assert (unpriced["m0"], unpriced["m99"], unpriced[""], len(unpriced)) == (2, 2, 100, 101)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -176,13 +177,17 @@ async def test_the_usage_is_what_the_meter_saw_however_it_ended() -> None:
     assert (cut.row.usage, unmetered.row.usage) == (seen, NO_USAGE)
 
 
+PRICED: Any = SimpleNamespace(provider=provider_named("anthropic"), settings=None)
+"""An account, as far as prices go."""
+
+
 async def test_the_cost_is_known_when_the_request_is_settled() -> None:
     """Whoever limits spending is an observer: the row that it sees has its price."""
     office = Office()
     with office.record() as record:
         record.row.model, record.row.started_at = "claude-3-7-sonnet-20250219", 1_780_000_000.0
         record.reader = Seen(UsageStats(1000, 100, source=UsageSource.EXACT))
-        record.provider = provider_named("anthropic")
+        record.answered_by = PRICED
         record.ended(COMPLETED)
     assert [row.cost_usd for row in office.settled] == [pytest.approx((1000 * 3 + 100 * 15) / 1e6)]
 
@@ -205,7 +210,7 @@ async def test_no_error_of_the_price_lists_loses_a_row(model: Any, started_at: f
     with office.record() as record:
         record.row.model, record.row.started_at = model, started_at
         record.reader = Seen(UsageStats(tokens, source=UsageSource.EXACT))
-        record.provider = provider_named("anthropic")
+        record.answered_by = PRICED
         record.ended(COMPLETED)
     assert [(row.cost_usd, row.usage.input_tokens) for row in office.settled] == [(None, tokens)]
 

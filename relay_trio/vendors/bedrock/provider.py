@@ -23,6 +23,7 @@ from relay_trio.errors import (
     UpstreamProtocolError,
 )
 from relay_trio.http import UpstreamRequest, header, header_text, target_of
+from relay_trio.settings.patterns import bare_name
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
 from relay_trio.vendors.bedrock.operations import (
     CONVERSE,
@@ -163,10 +164,13 @@ class Bedrock:
             signing()
         return fixed_credential(account) or partial(chained_credential, account)
 
-    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
-        """AWS's price list. A name without a dot comes from a Claude client, and is translated on the way: Anthropic's
-        list has it, at the price without a region's premium."""
-        return [("aws", model)] if "." in model else [("aws", model), ("anthropic", model)]
+    def price_of(self, account: BedrockSettings, model: str) -> Sequence[tuple[str, str]]:
+        """AWS's list, by the id that the account has for ``model``, or the one at the end of its ARN. A profile of the
+        account's own has a number there, so the client's name follows. A name without a dot is a Claude client's:
+        Anthropic's list has it, at the price without a region's premium."""
+        model = bare_name(model)
+        places = [("aws", account.model_ids.get(model, model).rpartition("/")[2]), ("aws", model)]
+        return places if "." in model else [*places, ("anthropic", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """The exception's name decides, where there is one (Bedrock API reference, "Common errors")."""

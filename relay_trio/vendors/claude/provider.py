@@ -16,6 +16,7 @@ from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Verdict, VerdictTable
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, target_of
+from relay_trio.settings.patterns import bare_name
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
@@ -87,8 +88,8 @@ class Claude:
         """``request-id``, such as ``req_011C…``."""
         return header_text(head.headers, b"request-id")
 
-    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
-        return [("anthropic", model)]
+    def price_of(self, account: ClaudeSettings, model: str) -> Sequence[tuple[str, str]]:
+        return [("anthropic", bare_name(model))]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """The status alone decides (Anthropic's API reference, "Errors")."""

@@ -176,7 +176,7 @@ class Gemini:
         """``request-id``, of a gateway in front of Google: Google's own answers have none."""
         return header_text(head.headers, b"request-id")
 
-    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
+    def price_of(self, account: GeminiSettings, model: str) -> Sequence[tuple[str, str]]:
         return [("google", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:

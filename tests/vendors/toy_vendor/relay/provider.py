@@ -102,7 +102,7 @@ class Toy:
     def request_id(self, head: ResponseHead) -> str:
         return header_text(head.headers, b"x-toy-id")
 
-    def price_of(self, model: str) -> Sequence[tuple[str, str]]:
+    def price_of(self, account: ToySettings, model: str) -> Sequence[tuple[str, str]]:
         """Somebody else's list, so that one model has a price and another has none."""
         return [("openai", model)]
 
