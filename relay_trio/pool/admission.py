@@ -68,16 +68,16 @@ class AdmissionStatistics:
 
 
 class _Waiter:
-    __slots__ = ("account", "awake", "timer", "wanted")
+    __slots__ = ("account", "awake", "slot_request", "timer")
 
-    def __init__(self, wanted: SlotRequest) -> None:
-        self.wanted = wanted
+    def __init__(self, slot_request: SlotRequest) -> None:
+        self.slot_request = slot_request
         self.awake = trio.Event()
         self.timer = trio.CancelScope()
         self.account: Account | None = None  # set by _dispatch: a slot of it is reserved for this waiter
 
     def __lt__(self, other: _Waiter) -> bool:
-        return self.wanted.order < other.wanted.order
+        return self.slot_request.order < other.slot_request.order
 
 
 class Lease:
@@ -141,13 +141,13 @@ class Admission:
         """Whether any account can serve it, now or later."""
         return bool(self._serving(model, operation))
 
-    def has_candidate(self, wanted: SlotRequest) -> bool:
-        """Whether an account that was not tried yet could still serve ``wanted``, now or after a cool-down."""
-        return any(not account.health.is_disabled for account in self._candidates(wanted))
+    def has_candidate(self, slot_request: SlotRequest) -> bool:
+        """Whether an account that was not tried yet could still serve ``slot_request``, now or after a cool-down."""
+        return any(not account.health.is_disabled for account in self._candidates(slot_request))
 
-    def acquire_nowait(self, wanted: SlotRequest) -> Lease | None:
+    def acquire_nowait(self, slot_request: SlotRequest) -> Lease | None:
         """A lease if a slot is free and nobody waits; enter it at once. None: ``acquire``."""
-        account = None if self._waiters else self._best(wanted)
+        account = None if self._waiters else self._best(slot_request)
         if account is None:
             return None
         self._entered += 1
@@ -155,8 +155,8 @@ class Admission:
         self._reserve(account)
         return Lease(self, account)
 
-    async def acquire(self, wanted: SlotRequest) -> Lease:
-        """Wait until a slot is reserved for ``wanted``; enter the lease at once.
+    async def acquire(self, slot_request: SlotRequest) -> Lease:
+        """Wait until a slot is reserved for ``slot_request``; enter the lease at once.
 
         Raises:
             NoUsableAccount: every account left is out of rotation for longer than the caller's deadline.
@@ -165,9 +165,9 @@ class Admission:
         Cancelled here: atomic. The place in the queue is gone, a slot that was just reserved goes to the next waiter.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_reachable(wanted)
+        self._check_reachable(slot_request)
         self._entered += 1
-        waiter = _Waiter(wanted)
+        waiter = _Waiter(slot_request)
         insort(self._waiters, waiter)
         try:
             self._dispatch()
@@ -177,7 +177,7 @@ class Admission:
                 with waiter.timer:
                     await waiter.awake.wait()
                 if waiter.account is None:  # a cool-down ended, or _dispatch saw no account that could ever serve it
-                    self._check_reachable(wanted)
+                    self._check_reachable(slot_request)
                     waiter.awake, waiter.timer = trio.Event(), trio.CancelScope()
                     self._dispatch()
         except BaseException:
@@ -207,17 +207,17 @@ class Admission:
         """Reserve free slots for waiters, in order. Cheap when nobody waits, and when nothing is free."""
         starved: set[tuple[object, ...]] = set()  # what found no slot in this round; reserving only makes it scarcer
         for waiter in tuple(self._waiters):
-            wanted = waiter.wanted
-            kind = (wanted.model, wanted.operation, wanted.is_pinned, *sorted(wanted.tried))
+            slot_request = waiter.slot_request
+            kind = (slot_request.model, slot_request.operation, slot_request.is_pinned, *sorted(slot_request.tried))
             if kind in starved:
                 continue
-            account = self._best(wanted)
+            account = self._best(slot_request)
             if account is not None:
                 self._reserve(account)
                 self._waiters.remove(waiter)
                 waiter.account = account
                 waiter.awake.set()
-            elif self.has_candidate(wanted):
+            elif self.has_candidate(slot_request):
                 starved.add(kind)
             else:
                 waiter.awake.set()  # its own task raises the error
@@ -266,11 +266,11 @@ class Admission:
             self._by_model[model, operation] = accounts
         return accounts
 
-    def _candidates(self, wanted: SlotRequest) -> list[Account]:
-        accounts = self._serving(wanted.model, wanted.operation)
-        if wanted.is_pinned:
+    def _candidates(self, slot_request: SlotRequest) -> list[Account]:
+        accounts = self._serving(slot_request.model, slot_request.operation)
+        if slot_request.is_pinned:
             accounts = accounts[:1]
-        return [account for account in accounts if account.name not in wanted.tried]
+        return [account for account in accounts if account.name not in slot_request.tried]
 
     def _available_at(self, candidates: list[Account]) -> list[tuple[float, Account]]:
         """When each candidate may be used. The last ones standing are never kept out by our own guess."""
@@ -279,22 +279,22 @@ class Admission:
             return times
         return [(account.health.available_at(waive_ejection=True), account) for account in candidates]
 
-    def _best(self, wanted: SlotRequest) -> Account | None:
-        """The account to use now; None where no slot is free that could serve ``wanted``."""
+    def _best(self, slot_request: SlotRequest) -> Account | None:
+        """The account to use now; None where no slot is free that could serve ``slot_request``."""
         now, slots = trio.current_time(), self._slots
         return self._policy.choose(
             (account, held)
-            for time, account in self._available_at(self._candidates(wanted))
+            for time, account in self._available_at(self._candidates(slot_request))
             if time <= now and (held := slots.held(account.name)) < slots.capacity(account.name)
         )
 
-    def _check_reachable(self, wanted: SlotRequest) -> None:
+    def _check_reachable(self, slot_request: SlotRequest) -> None:
         """Check that waiting until the caller's deadline can help.
 
         Raises:
             NoUsableAccount: it cannot.
         """
-        times = [time for time, _ in self._available_at(self._candidates(wanted))]
+        times = [time for time, _ in self._available_at(self._candidates(slot_request))]
         soonest = min(times, default=math.inf)
         if soonest == math.inf:
             raise NoUsableAccount("no account that serves this model is in rotation")

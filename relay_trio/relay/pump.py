@@ -94,8 +94,8 @@ async def pump(
     with response.sender as sender, RequestRecord(row, client_request, response, relay.live) as record:
         stages = _Stages(relay, request, record, task_status)
         try:
-            checked, wanted = await stages.read()
-            await stages.try_accounts(checked, wanted)
+            checked, slot_request = await stages.read()
+            await stages.try_accounts(checked, slot_request)
             await stages.flush()
         except trio.BrokenResourceError as error:
             record.ended(record.judge(error))
@@ -156,31 +156,31 @@ class _Stages:
 
     # --- Q C H D ---------------------------------------------------------------------------------------------------
 
-    async def try_accounts(self, checked: CheckedRequest, wanted: SlotRequest) -> None:
+    async def try_accounts(self, checked: CheckedRequest, slot_request: SlotRequest) -> None:
         """Make attempts until one has an answer, or another would not help."""
-        failure = await self._attempt(checked, wanted)
-        if failure is not None and self._may_retry(failure, wanted):
+        failure = await self._attempt(checked, slot_request)
+        if failure is not None and self._may_retry(failure, slot_request):
             with self._relay.retry_budget.place(self._relay.settings.retry, len(self._relay.live)) as has_place:
-                while has_place and failure is not None and self._may_retry(failure, wanted):
+                while has_place and failure is not None and self._may_retry(failure, slot_request):
                     try:
-                        failure = await self._attempt(checked, wanted)
+                        failure = await self._attempt(checked, slot_request)
                     except CapacityError:
                         break  # of the two errors, the client gets the one of the account that was tried
         if failure is not None:
             self._give_up(failure, checked)
 
-    async def _attempt(self, checked: CheckedRequest, wanted: SlotRequest) -> Failure | None:
+    async def _attempt(self, checked: CheckedRequest, slot_request: SlotRequest) -> Failure | None:
         """Wait for a slot and make one attempt with it. A disconnect ends the attempt in this block (see above)."""
         record = self._record
         record.phase, record.end_seen_at = Phase.QUEUED, None
-        with record.holding(await self._acquire(wanted)) as account:
-            wanted.tried.add(account.name)
+        with record.holding(await self._acquire(slot_request)) as account:
+            slot_request.tried.add(account.name)
             return await Attempt(self._relay, account, checked, record, self._sender, self._begin).run()
 
-    async def _acquire(self, wanted: SlotRequest) -> Lease:
+    async def _acquire(self, slot_request: SlotRequest) -> Lease:
         admission, row = self._relay.admission, self._record.row
         queued_before = row.queue_ms or 0.0
-        lease = admission.acquire_nowait(wanted)
+        lease = admission.acquire_nowait(slot_request)
         if lease is not None:
             row.queue_ms = queued_before
             return lease
@@ -191,17 +191,17 @@ class _Stages:
             return QueueTimeout(f"no slot came free within {seconds:g} seconds", retry_after=1)
 
         with self._record.clock.limit(seconds, timed_out):
-            lease = await admission.acquire(wanted)
+            lease = await admission.acquire(slot_request)
         row.queue_ms = queued_before + self._record.ms_since(queued_at)
         return lease
 
-    def _may_retry(self, failure: Failure, wanted: SlotRequest) -> bool:
+    def _may_retry(self, failure: Failure, slot_request: SlotRequest) -> bool:
         retry = self._relay.settings.retry
         return (
             retry.enabled
             and failure.is_retryable
             and self._record.row.attempts < retry.max_attempts
-            and self._relay.admission.has_candidate(wanted)
+            and self._relay.admission.has_candidate(slot_request)
         )
 
     def _give_up(self, failure: Failure, checked: CheckedRequest) -> None:

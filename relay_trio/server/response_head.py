@@ -50,7 +50,7 @@ def date_value() -> bytes:
 
 
 def check_fields(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], int | None, bool]:
-    """The fields that may go out (lower case), the declared length, and whether the application wants a close.
+    """The fields that may go out (lower case), the declared length, and whether the application asks for a close.
 
     Raises:
         BadResponse: a name or a value would break the head, or the length is not one number.

@@ -7,7 +7,7 @@ the connection.
 What the layers above rely on:
 
 - ``receive_body_some`` is the one way to the body. ASGI's ``receive`` has no part of it: a framework calls that before
-  any handler has decided whether it wants a body, and takes what comes whether there is room for it or not.
+  any handler has decided whether it needs a body, and takes what comes whether there is room for it or not.
 - ``receive`` answers ``http.disconnect`` as soon as the client is lost. From the moment the last body message was given
   to ``send`` it parks instead, so that an application's own ending never looks like a client that left.
 - ``send`` after the client is lost does nothing (it is a checkpoint then, nothing else).
