@@ -9,6 +9,7 @@ Messages say what was expected, what came and what helps. They never hold a secr
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +17,11 @@ from relay_trio.outcome import Outcome, Who, Word
 
 if TYPE_CHECKING:
     from relay_trio.outcome import Phase
+
+
+def in_words(error: BaseException) -> str:
+    """The kind of a library's error, such as "refresh error", where its text may hold what nobody should read."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
 
 
 class ErrorKind(StrEnum):

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from relay_trio import errors
-from relay_trio.errors import CapacityError, ClientError, ErrorKind, RelayError, UpstreamError
+from relay_trio.errors import CapacityError, ClientError, ErrorKind, RelayError, UpstreamError, in_words
 from relay_trio.outcome import Phase, Who, Word
 from relay_trio.vendors.claude.dialect import ClaudeDialect
 
@@ -101,3 +101,8 @@ def test_a_cancellation_is_no_error_of_this_tree_nor_the_other_way_round() -> No
     assert not issubclass(trio.Cancelled, RelayError)
     assert not any(issubclass(error, trio.Cancelled) for error in TREE)
     assert all(issubclass(error, Exception) for error in TREE)
+
+
+def test_the_kind_of_an_error_of_a_library_is_said_in_words() -> None:
+    assert in_words(ConnectionResetError()) == "connection reset error"
+    assert in_words(OSError()) == "oserror"

@@ -58,7 +58,8 @@ def inflater_for(head: ResponseHead, checked: CheckedRequest) -> Inflater | None
     accepted = (header(checked.headers, b"accept-encoding") or b"").lower()
     if encoding == b"gzip" and b"gzip" in accepted and checked.is_listed is None:
         return Inflater()
-    raise UpstreamProtocolError(f"the upstream used content-encoding {encoding[:40]!r}, which was not asked for")
+    name = encoding[:40].decode("ascii", "replace")
+    raise UpstreamProtocolError(f'the upstream used content-encoding "{name}", which the request did not accept')
 
 
 class InflatedReader:

@@ -82,6 +82,9 @@ def _check_file(config: Path) -> int:
 
 def _check_running(url: str) -> int:
     """The exit status for the relay at ``url``. A container's health check: it needs no configuration and no proxy."""
+    if not url.startswith(("http://", "https://")):
+        print(f'--url must be http://host:port or https://host:port, got "{url}"', file=sys.stderr)
+        return 2
     address = url.rstrip("/") + "/healthz"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -90,7 +93,8 @@ def _check_running(url: str) -> int:
     except urllib.error.HTTPError as error:
         status = error.code
     except (OSError, ValueError, http.client.HTTPException) as error:
-        print(f"{address} does not answer: {getattr(error, 'reason', error)}", file=sys.stderr)
+        reason = getattr(error, "reason", error)
+        print(f"{address} does not answer: {getattr(reason, 'strerror', None) or reason}", file=sys.stderr)
         return 1
     if status != 200:
         print(f"{address} answered {status}", file=sys.stderr)

@@ -51,7 +51,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError([Problem(str(path), "does not exist: relay-trio init writes one")]) from None
     except OSError as error:
-        message = f"cannot be read: {error.strerror or type(error).__name__}"
+        message = f"cannot be read: {error.strerror or error}"
         raise ConfigError([Problem(str(path), message)]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([Problem(str(path), f"is not UTF-8 text (byte {error.start})")]) from None

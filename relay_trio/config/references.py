@@ -74,7 +74,7 @@ def read_private(path: Path) -> str:
             raise ValueError(f"refers to {path}, which is larger than {LARGEST_FILE_BYTES} bytes")
         return path.read_text("utf-8").rstrip("\r\n")
     except OSError as error:
-        raise ValueError(f"refers to {path}, which cannot be read: {error.strerror or type(error).__name__}") from None
+        raise ValueError(f"refers to {path}, which cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ValueError(f"refers to {path}, which is not UTF-8 text") from None
 

@@ -60,6 +60,10 @@ class Account:
                 return False
         return model is None or is_match(model, self.settings.models)
 
+    def offers(self, model: str) -> bool:
+        """Whether the account serves the model for any operation."""
+        return any(self.serves(model, operation) for operation in self.provider.calls)
+
     def patterns(self, operation: str) -> tuple[str, ...]:
         """The patterns of the names that the account serves for ``operation``."""
         call = self.provider.calls.get(operation)

@@ -133,7 +133,7 @@ class Admission:
             NotFound: no account serves the model, or the operation.
         """
         if not self._serving(model, operation):
-            raise NotFound(self._not_served(model, operation, allowed) if model else "no account serves this")
+            raise NotFound(self._not_served(model, operation, allowed))
         self._orders += 1
         return SlotRequest(model, operation, self._orders, is_pinned)
 
@@ -248,12 +248,19 @@ class Admission:
 
     # --- which models there are -----------------------------------------------------------------------------------
 
-    def _not_served(self, model: str, operation: str | None, allowed: Sequence[str]) -> str:
+    def _not_served(self, model: str | None, operation: str | None, allowed: Sequence[str]) -> str:
+        """The message for a client that asked for what no account serves; ``model`` and ``operation`` are names that it
+        sent itself."""
+        if model is None:
+            return f"no account of this relay serves {operation}"
         served = (account.patterns(operation) for account in self._pool.accounts) if operation else ()
         names = list(dict.fromkeys(name for patterns in served for name in common(patterns, allowed)))
         shown = ", ".join(names[:_LISTED_NAMES]) or "none"
         rest = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
-        return f"no account of this relay serves the model {model!r}; models served to this key: {shown}{rest}"
+        listed = f"models served to this key: {shown}{rest}"
+        if operation and any(account.offers(model) for account in self._pool.accounts):
+            return f'the model "{model}" is served here, but not for {operation}; {listed}'
+        return f'no account of this relay serves the model "{model}"; {listed}'
 
     # --- which accounts can be used -------------------------------------------------------------------------------
 

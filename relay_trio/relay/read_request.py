@@ -55,7 +55,7 @@ async def read_request(
     if operation.affinity is Affinity.PINNED and "*" not in request.key.models:
         raise PermissionDenied(f"a key for some models cannot use {operation.name}, where any model can be named")
     if model is not None and not is_match(model, request.key.models):
-        raise PermissionDenied(f"this key may not use the model {model[:_MODEL_LOGGED_CHARACTERS]!r}")
+        raise PermissionDenied(f'this key may not use the model "{model[:_MODEL_LOGGED_CHARACTERS]}"')
     checked = CheckedRequest(
         operation.name,
         client_request.method,

@@ -61,7 +61,8 @@ def check_fields(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[byt
     for raw_name, value in headers:
         name = raw_name.lower()
         if not _NAME.match(name) or _BAD_IN_VALUE.search(value):
-            raise BadResponse(f"response header {name[:40]!r} has a name or a value that no header can have")
+            shown = ascii(name[:40].decode("latin-1"))
+            raise BadResponse(f"response header {shown} has a name or a value that no header can have")
         if name in _HOP_BY_HOP:
             wants_close = wants_close or (name == b"connection" and b"close" in value.lower())
             continue

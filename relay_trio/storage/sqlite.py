@@ -283,8 +283,8 @@ def _refusing(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
         raise RowRefused(f"{path}: does not take a row: {error}") from None
-    except (ValueError, TypeError, OverflowError) as error:  # of the adapter; its text may hold the value
-        raise RowRefused(f"{path}: does not take a row: {type(error).__name__} in a value") from None
+    except (ValueError, TypeError, OverflowError):  # of the adapter; its text may hold the value
+        raise RowRefused(f"{path}: does not take a row: it has a value that SQLite cannot store") from None
 
 
 _FIXES = {

@@ -13,6 +13,7 @@ No cookies, no redirects, no environment, no HTTP/2. Deadlines belong to the cal
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,7 +110,7 @@ class UpstreamClient:
         try:
             transport: Transport = transport_over(await self._open_stream(*address))
         except (OSError, ValueError, trio.BrokenResourceError) as error:  # UnicodeError from IDNA is a ValueError
-            detail = f"cannot connect to {address[0]}:{address[1]}: {error}"
+            detail = f"cannot connect to {address[0]}:{address[1]}: {_reason(error)}"
             raise UpstreamConnectError("the upstream cannot be reached", detail=detail) from error
         try:
             if scheme == "https":
@@ -120,6 +121,15 @@ class UpstreamClient:
         connection = UpstreamConnection(transport, origin)
         self._pool.opened(connection)
         return connection
+
+
+def _reason(error: BaseException) -> str:
+    """Why a connection could not be opened: what the system said of the address that was tried first."""
+    while (cause := error.__cause__) is not None:
+        error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # trio's own text holds the address as Python writes a tuple
+    return getattr(error, "strerror", None) or str(error)
 
 
 async def _secured(transport: Transport, origin: Origin, egress: Egress) -> Transport:

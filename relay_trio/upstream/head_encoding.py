@@ -44,7 +44,8 @@ def request_head(request: UpstreamRequest, target: bytes | None = None, more: by
         raise RelayError("a request to an upstream has a header value with a line break or NUL in it")
     for name, _ in request.headers:
         if not _is_name(name):
-            raise RelayError(f"a request to an upstream has the header name {name[:40]!r}, which it must not have")
+            shown = ascii(name[:40].decode("latin-1"))
+            raise RelayError(f"a request to an upstream has the header name {shown}, which it must not have")
     if request.body or request.method in _WITH_BODY:
         block += b"content-length: %d\r\n" % len(request.body)
     method, host = request.method.encode(), authority(request.scheme, request.host, request.port)

@@ -92,6 +92,20 @@ async def test_a_model_that_nobody_serves_is_answered_with_those_that_the_client
         admission.new_request("gpt-9", "claude.messages", allowed=("z",))
 
 
+async def test_a_model_that_is_served_for_something_else_is_said_to_be() -> None:
+    """A client that reads "nobody serves this model" looks for a typo in the name, and there is none."""
+    admission, _ = make_pool(make_account("a", models=["claude-*"]))
+    with pytest.raises(NotFound) as caught:
+        admission.new_request("claude-x", "gemini.generate_content")
+    assert caught.value.message == (
+        'the model "claude-x" is served here, but not for gemini.generate_content; models served to this key: none'
+    )
+    with pytest.raises(NotFound, match=r'^no account of this relay serves the model "gpt-9"; '):
+        admission.new_request("gpt-9", "claude.messages")
+    with pytest.raises(NotFound, match=r"^no account of this relay serves bedrock.inference_profiles$"):
+        admission.new_request(None, "bedrock.inference_profiles")
+
+
 async def test_the_list_of_models_in_an_error_has_a_bound() -> None:
     admission, _ = make_pool(make_account(models=[f"m-{number}" for number in range(500)]))
     with pytest.raises(NotFound, match=r"m-0, m-1, .*m-19 and 480 more$"):

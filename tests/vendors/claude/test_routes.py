@@ -131,4 +131,4 @@ async def test_a_model_that_nobody_serves_is_not_found_and_those_that_are_served
         assert client.status == 404
         error = json.loads(client.body)["error"]
         assert error["type"] == "not_found_error"
-        assert "'gpt-4.1'; models served to this key: claude-opus-*" in error["message"]
+        assert '"gpt-4.1"; models served to this key: claude-opus-*' in error["message"]
