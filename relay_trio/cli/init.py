@@ -38,7 +38,8 @@ def init(*, out: Annotated[Path, Parameter(help="Directory to write to; it must 
         print(f"{path} is in the way: it exists, and init does not overwrite it", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{path} cannot be written: {error.strerror}", file=sys.stderr)
+        fix = "" if out.is_dir() else f"; the directory {out} must exist: mkdir -p {out}"
+        print(f"{path} cannot be written: {error.strerror}{fix}", file=sys.stderr)
         return 1
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(template())

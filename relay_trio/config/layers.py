@@ -40,6 +40,16 @@ class Overrides:
     problems: tuple[Problem, ...]
 
 
+def _missing(path: Path) -> str:
+    """What helps where there is no such file: most often the command was run in another directory."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f"does not exist, and neither does {folder}"
+    others = sorted(file.name for file in folder.glob("*.toml"))
+    fix = "name another file with --config, or relay-trio init writes one"
+    return f"does not exist in {folder}: {fix}{did_you_mean(path.name, others)}"
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of ``path``.
 
@@ -49,7 +59,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         tables = tomllib.loads(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
-        raise ConfigError([Problem(str(path), "does not exist: relay-trio init writes one")]) from None
+        raise ConfigError([Problem(str(path), _missing(path))]) from None
     except OSError as error:
         message = f"cannot be read: {error.strerror or error}"
         raise ConfigError([Problem(str(path), message)]) from None

@@ -148,3 +148,8 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize("value", [True, 3, 0.2, 1e9, 'a\n"b"\\ä', ["a", "b"], []])
 def test_a_value_is_read_back_from_toml_as_it_was(value: object) -> None:
     assert tomllib.loads(f"x = {toml(value)}")["x"] == value
+
+
+def test_a_directory_that_does_not_exist_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert init(out=tmp_path / "nowhere") == 1
+    assert f"the directory {tmp_path / 'nowhere'} must exist: mkdir -p" in capsys.readouterr().err

@@ -51,6 +51,32 @@ def test_wrong_usage_ends_with_2_on_standard_error(
 
 
 @READS_ARGV
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "extra", "more"], "Unexpected: extra more"),
+        (["demo", "--seed", "x"], '--seed must be a whole number, got "x"'),
+        (["demo", "--seconds", "[/x]"], '--seconds must be a number, got "[/x]"'),
+        (["demo", "--second", "3"], "Did you mean --seconds?"),
+        (["chekc"], 'Did you mean "check"?'),
+    ],
+)
+def test_wrong_usage_says_what_was_expected_and_what_came(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["relay-trio", *arguments])
+    with pytest.raises(SystemExit):
+        run()
+    assert said in capsys.readouterr().err
+
+
+@READS_ARGV
+def test_help_says_what_the_exit_statuses_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    app(["--help"])
+    assert "Exit status: 0 success, 1 a problem that was printed, 2 wrong usage" in capsys.readouterr().out
+
+
+@READS_ARGV
 def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["relay_trio", "--version"])
     with pytest.raises(SystemExit) as ended:

@@ -62,7 +62,14 @@ def test_a_bad_override_is_reported_under_the_name_of_its_variable(problems_of: 
 
 
 def test_a_missing_file_names_the_command_that_writes_one(config_file: Path) -> None:
-    assert problem_of(config_file) == "does not exist: relay-trio init writes one"
+    assert problem_of(config_file) == (
+        f"does not exist in {config_file.parent}: name another file with --config, or relay-trio init writes one"
+    )
+    assert problem_of(config_file.parent / "nowhere" / "relay.toml") == (
+        f"does not exist, and neither does {config_file.parent / 'nowhere'}"
+    )
+    config_file.touch()
+    assert problem_of(config_file.with_name("realy.toml")).endswith("   did you mean relay.toml?")
 
 
 @pytest.mark.parametrize(
