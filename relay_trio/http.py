@@ -48,7 +48,8 @@ class UpstreamRequest:
     """One request as it goes on the wire.
 
     ``scheme`` is ``http`` or ``https``; ``target`` is path and query exactly as sent; ``headers`` lack ``host`` and
-    ``content-length``, which the transport adds.
+    ``content-length``, which the transport adds. ``dropped`` names what the client's request has and this one lacks,
+    because the upstream does not know it.
     """
 
     method: str
@@ -58,6 +59,7 @@ class UpstreamRequest:
     target: bytes
     headers: Headers
     body: bytes
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

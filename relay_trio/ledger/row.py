@@ -53,7 +53,9 @@ class LedgerRow:
     request that the first account answered. ``cost_usd`` is None where no tokens were seen, and where the model has no
     price. ``cost_note`` says in words of ``ledger.prices.CostNote``, with commas between them, what it does not hold;
     empty where it is the whole cost. ``prices_of`` is the day of the newest price in the lists that it was computed by,
-    such as ``2026-11-04``; empty where there is no cost.
+    such as ``2026-11-04``; empty where there is no cost. ``dropped`` are the capabilities that the request named and
+    the answering account's upstream does not know, with commas between them: words of
+    ``vendors.translations.capabilities``.
     """
 
     request_id: str
@@ -84,6 +86,7 @@ class LedgerRow:
     cancelled_by: str = ""
     worker: str = ""
     attempt_log: tuple[AttemptRecord, ...] = ()
+    dropped: str = ""
     key_name: str = ""
 
     @property

@@ -110,6 +110,8 @@ class Attempt:
                 if request is None:
                     self._enter(Phase.CONNECTING, limit)
                     request = await account.build(self._checked)
+                if request.dropped is not record.dropped:
+                    record.sent_without(request.dropped)
 
                 def on_phase(phase: Phase) -> None:
                     self._enter(phase, limit)

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from relay_trio.relay.core import Relay
 
 
+_NAMED_DROPPED = 32
+"""How many names a response header has of what an upstream does not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The head of the answer, known once the first body byte is there."""
@@ -223,6 +227,8 @@ class _Stages:
         record = self._record
         record.has_begun = True
         record.row.status = head.status
+        if record.dropped:
+            headers = [*headers, (b"x-relay-dropped", ", ".join(record.dropped[:_NAMED_DROPPED]).encode())]
         self._started.started(Answer(head.status, headers))
 
     def _pass_on(self, failure: Failure, head: ResponseHead, checked: CheckedRequest) -> None:

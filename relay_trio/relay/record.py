@@ -53,6 +53,8 @@ class RequestRecord:
         self.reader: AnswerReader | None = None
         self.answered_by: Account | None = None
         """Whose answer the reader reads, and whose prices it has."""
+        self.dropped: tuple[str, ...] = ()
+        """What of the client's request the last attempt's lacks."""
         self.opened_at = trio.current_time()
         self.end_seen_at: float | None = None
         """When the end was known: the disconnect, the deadline, the last byte."""
@@ -103,6 +105,11 @@ class RequestRecord:
                     self.attempt_account = None
         finally:
             self.row.release_ms = self._ms_since_end()
+
+    def sent_without(self, dropped: tuple[str, ...]) -> None:
+        """The request of this attempt lacks ``dropped`` of the client's. The row has what stands before a colon."""
+        self.dropped = dropped
+        self.row.dropped = ",".join(dict.fromkeys(name.partition(":")[0] for name in dropped))
 
     def end_is_seen(self) -> None:
         """The attempt's end is known now: from here on is counted how long its release takes. Only the first call

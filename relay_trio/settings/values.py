@@ -147,6 +147,7 @@ SigningSecret = Annotated[SecretStr, AfterValidator(_header_safe), AfterValidato
 Patterns = Annotated[
     tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(min_length=1), BeforeValidator(_several)
 ]
+OptionalPatterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_several)]
 ListenerSetting = Annotated[
     Listener,
     PlainValidator(_listener),

@@ -88,6 +88,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             for name in ("service_tier", "speed", "inference_geo", "cost_note", "prices_of")
         ),
     ),
+    ("ALTER TABLE requests ADD COLUMN dropped TEXT NOT NULL DEFAULT ''",),
 )
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -44,6 +44,7 @@ def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
     row = make_row("r", model="claude-opus-4-1", provider="anthropic", account="a", status=200, attempts=2, chunks=3)
     row.queue_ms, row.ttft_ms, row.duration_ms, row.sent_bytes = 1.5, 2.5, 3.5, 4
     row.worker, row.attempt_log = "w", (AttemptRecord("b", Phase.HEAD, Word.UPSTREAM_ERROR, 500, 7.5),)
+    row.dropped = "output_config,beta"
     row.client_request_id, row.upstream_request_id, row.cancelled_by = "c", "u", "client"
     details = UsageDetails(cache_creation_1h_tokens=20, web_searches=2, speed="fast")
     row.usage, row.cost_usd = UsageStats(1000, 200, 30, 4, UsageSource.PARTIAL, details), 0.03
@@ -62,6 +63,7 @@ def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
         "grounded_answers": 0, "server_side_requests": 0, "service_tier": "", "speed": "fast", "inference_geo": "",
         "client_request_id": "c", "upstream_request_id": "u", "cancelled_by": "client", "worker": "w",
         "attempt_log": '[{"account":"b","phase":"H","reason":"upstream_error","status":500,"duration_ms":7.5}]',
+        "dropped": "output_config,beta",
     }  # fmt: skip
 
 

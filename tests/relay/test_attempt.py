@@ -568,6 +568,17 @@ async def test_an_upstreams_error_comes_in_the_clients_dialect(autojump_clock: M
         assert (harness.rows[0].status, codes(harness)) == (529, ["SH"])
 
 
+async def test_what_the_upstream_does_not_know_is_named_in_a_header_and_in_the_row(autojump_clock: MockClock) -> None:
+    """The header has the names of what is new; the row has words of a closed list."""
+    async with open_harness(bedrock_scripts.streams, **bedrock_scripts.ACCOUNTS) as harness:
+        sent = {"model": "m", "stream": True, "context_management": {}, "new_1": 1, "new_2": 1}
+        client = await harness.serve(harness.request(json.dumps(sent).encode()))
+        assert client.status == 200
+        named = header(client.sent[0]["headers"], b"x-relay-dropped")
+        assert named == b"context_management, member:new_1, member:new_2"
+        assert harness.rows[0].dropped == "context_management,member"
+
+
 async def test_an_upstreams_error_in_the_same_dialect_keeps_its_name(autojump_clock: MockClock) -> None:
     busy = refuses(503, b'{"message":"busy"}', b"x-amzn-errortype: ServiceUnavailableException:http://x/")
     async with open_harness(busy, **bedrock_scripts.ACCOUNTS, retry={"enabled": False}) as harness:

@@ -85,13 +85,21 @@ def _passed(
         BadRequest: a header or the query could not be signed so that AWS is sure to agree.
     """
     headers = _REQUEST_HEADERS.of(checked.headers)
-    if not all(_SIGNABLE_VALUE.fullmatch(value) for _, value in headers):
-        raise BadRequest("a header holds characters that are not ASCII")
+    check_signable(headers)
     if not _SIGNABLE_QUERY.fullmatch(checked.query):
         raise BadRequest("the query must be percent-encoded, with capital letters")
     target = target_of(checked.raw_path, checked.query)
     address = account.control_address if is_control else account.address
     return signed_request(account, credential, checked.method, target, headers, checked.body, address)
+
+
+def check_signable(headers: Headers) -> None:
+    """
+    Raises:
+        BadRequest: one of the client's ``headers`` could not be signed so that AWS is sure to agree.
+    """
+    if not all(_SIGNABLE_VALUE.fullmatch(value) for _, value in headers):
+        raise BadRequest("a header holds characters that are not ASCII")
 
 
 def _pass_through(

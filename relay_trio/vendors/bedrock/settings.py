@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from relay_trio.http import BaseAddress
 from relay_trio.settings.account import AccountSettings
-from relay_trio.settings.values import Name, OptionalSecret, Patterns
+from relay_trio.settings.values import Name, OptionalPatterns, OptionalSecret, Patterns
 from relay_trio.suggestion import did_you_mean
 
 REGIONS = frozenset({
@@ -70,6 +70,11 @@ class BedrockSettings(AccountSettings):
         default_factory=dict,
         description="what Claude clients name, and its model id, inference profile or ARN",
         examples=[{"claude-sonnet-4-5": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"}],
+    )
+    pass_capabilities: OptionalPatterns = Field(
+        default=(),
+        description="betas and body members of Claude clients that go to Bedrock though the table lacks them",
+        examples=[["context-management-2025-06-27"]],
     )
     api_key: OptionalSecret = Field(
         default=None, description="a Bedrock API key", examples=["env:AWS_BEARER_TOKEN_BEDROCK"]

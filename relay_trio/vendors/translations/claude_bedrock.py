@@ -9,23 +9,32 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from relay_trio.api.metering import NOTHING
+from relay_trio.api.pass_through import AllowList
 from relay_trio.api.position import Form, Position
 from relay_trio.api.whole_reader import WholeReader
 from relay_trio.errors import BadRequest, UpstreamError, UpstreamProtocolError
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header
-from relay_trio.settings.patterns import bare_name
-from relay_trio.vendors.bedrock.provider import NEUTRAL_RESPONSE_HEADERS, check_form, exception_of, signed_request
+from relay_trio.settings.patterns import LONG_CONTEXT, bare_name
+from relay_trio.vendors.bedrock.provider import (
+    NEUTRAL_RESPONSE_HEADERS,
+    check_form,
+    check_signable,
+    exception_of,
+    signed_request,
+)
 from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
 from relay_trio.vendors.bedrock.usage import known_by
 from relay_trio.vendors.claude.stream import ClaudeFold
 from relay_trio.vendors.claude.usage import ClaudeUsage
+from relay_trio.vendors.translations.bridge import Bridge
 from relay_trio.wire.event_stream import RawFrames, parse_frame
-from relay_trio.wire.json_text import member_texts
+from relay_trio.wire.json_text import member_texts, value_text
 from relay_trio.wire.wire_error import WireError
 
 if TYPE_CHECKING:
@@ -41,11 +50,23 @@ if TYPE_CHECKING:
 _FIRST_VERSION = "bedrock-2023-05-31"
 """Bedrock's name for ``anthropic-version: 2023-06-01``. Later versions have the same name everywhere."""
 
+_JSON: Headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
+_CONSTRAINTS = AllowList(
+    frozenset(),
+    prefixes=(
+        b"x-amzn-bedrock-guardrail",
+        b"x-amzn-bedrock-trace",
+        b"x-amzn-bedrock-performanceconfig-",
+        b"x-amzn-bedrock-service-tier",
+        b"x-amzn-bedrock-request-metadata",
+    ),
+)
+"""Header fields of Bedrock's by which a client of any dialect constrains the answer."""
+
 _CLAUDE_IDS = ("anthropic.*", "*.anthropic.*", "arn:*")
 _VERSION = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
 _BETA = re.compile(r"[0-9A-Za-z._-]{1,100}", re.ASCII)
-_NOT_FOR_BEDROCK = frozenset({"oauth-2025-04-20"})
-"""Betas about credentials of Anthropic's own API. Bedrock would refuse a request that names one."""
+_LONG_CONTEXT_BETA = "context-1m-2025-08-07"
 
 _TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([a-z0-9_]{1,64})"')
 _OWN = b'"' + OWN_MEMBERS.encode()
@@ -61,9 +82,11 @@ class ClaudeOnBedrock:
         Raises:
             BadRequest: a header that goes into the body is not what it should be.
         """
-        headers: Headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
-        target = invoke_target(account, checked)
-        return signed_request(account, credential, "POST", target, headers, invoke_body(checked))
+        body, dropped = invoke_body(account, checked)
+        headers = [*_JSON, *_CONSTRAINTS.of(checked.headers)]
+        check_signable(headers)
+        request = signed_request(account, credential, "POST", invoke_target(account, checked), headers, body)
+        return replace(request, dropped=dropped)
 
     def models(self, account: BedrockSettings) -> Sequence[str]:
         """What ``model_ids`` translates, and Bedrock's own names where they can only be Claude's."""
@@ -99,26 +122,32 @@ def invoke_target(account: BedrockSettings, checked: CheckedRequest) -> bytes:
     return f"/model/{quote(model_id, safe='')}/{call}".encode()
 
 
-def invoke_body(checked: CheckedRequest) -> bytes:
-    """The client's body without ``model`` and ``stream``, and with version and betas from its headers. Every other
-    member stays the text that it was.
+def invoke_body(account: BedrockSettings, checked: CheckedRequest) -> tuple[bytes, tuple[str, ...]]:
+    """The client's body without ``model`` and ``stream``, with version and betas from its headers, and without what
+    Bedrock does not know; and the names of what it lacks therefore. Every other member stays the text that it was.
 
     Raises:
-        BadRequest: a header that goes into the body is not what it should be.
+        BadRequest: a header that goes into the body is not what it should be, or a member constrains the answer in a
+            way that Bedrock has not.
     """
-    names = {"model", "stream"}
-    added = []
+    bridge = Bridge(account.pass_capabilities)
+    has_version = False
+    betas = _betas(checked)
     kept = []
     for name, text in member_texts(checked.body.decode()):
-        if name not in names:
-            kept.append(text)
-        if name in ("anthropic_version", "anthropic_beta"):
-            names.add(name)
-    if "anthropic_version" not in names:
-        added.append(f'"anthropic_version":{json.dumps(_version(checked))}')
-    if "anthropic_beta" not in names and (betas := _betas(checked)):
+        if name in ("model", "stream"):
+            continue
+        if name == "inference_geo":
+            raise BadRequest("inference_geo: this model is served by Amazon Bedrock, whose region is the account's")
+        if name == "anthropic_beta":
+            betas = _body_betas(text)
+        elif (member := bridge.member(name, text)) is not None:
+            kept.append(member)
+            has_version = has_version or name == "anthropic_version"
+    added = [] if has_version else [f'"anthropic_version":{json.dumps(_version(checked))}']
+    if betas := bridge.betas(betas):
         added.append(f'"anthropic_beta":{json.dumps(betas)}')
-    return ("{" + ",".join([*added, *kept]) + "}").encode()
+    return ("{" + ",".join([*added, *kept]) + "}").encode(), bridge.dropped
 
 
 def _version(checked: CheckedRequest) -> str:
@@ -131,9 +160,18 @@ def _version(checked: CheckedRequest) -> str:
 def _betas(checked: CheckedRequest) -> list[str]:
     sent = b",".join(value for name, value in checked.headers if name == b"anthropic-beta").decode("latin-1")
     betas = list(dict.fromkeys(beta.strip() for beta in sent.split(",") if beta.strip()))
+    if checked.model is not None and checked.model.endswith(LONG_CONTEXT) and _LONG_CONTEXT_BETA not in betas:
+        betas.append(_LONG_CONTEXT_BETA)
     if not all(_BETA.fullmatch(beta) for beta in betas):
         raise BadRequest("anthropic-beta: must be a list of betas with commas between them")
-    return [beta for beta in betas if beta not in _NOT_FOR_BEDROCK]
+    return betas
+
+
+def _body_betas(member: str) -> list[str]:
+    betas = json.loads(value_text(member))
+    if not isinstance(betas, list) or not all(isinstance(beta, str) and _BETA.fullmatch(beta) for beta in betas):
+        raise BadRequest("anthropic_beta: must be a list of betas")
+    return betas
 
 
 # --- the stream ---------------------------------------------------------------------------------------------------
@@ -241,4 +279,29 @@ def translated_error(exception: str, status: int, body: bytes) -> tuple[int, byt
     claude_status, kind = _STATUS_AND_TYPE.get(exception or _UNNAMED.get(status, ""), _OTHERS)
     if not isinstance(message, str) or not message:
         message = f"the upstream answered {status}"
+    if claude_status == 400 and (rejected := _rejected_capability(message)):
+        message = f"{message} (capability_rejected: {rejected})"
     return claude_status, json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
+
+
+_REJECTIONS = (
+    (re.compile(r"(?:prompt|input) is too long", re.IGNORECASE), "prompt_too_long"),
+    (re.compile(r"invalid beta flag", re.IGNORECASE), "beta"),
+    (re.compile(r"([a-z_]{1,64}): Extra inputs are not permitted", re.IGNORECASE), ""),
+    (re.compile(r"Input tag '([A-Za-z0-9_.-]{1,64})'"), ""),
+    (
+        re.compile(r"signature.{0,40}thinking|thinking.{0,60}(?:signature|bound to)", re.IGNORECASE),
+        "thinking_signature",
+    ),
+    (re.compile(r"thinking", re.IGNORECASE), "thinking"),
+)
+"""What AWS and the models there write of what they do not take, and the token for it; empty: what stands in it."""
+
+
+def _rejected_capability(message: str) -> str:
+    """The stable name of what ``message`` says was refused; empty where it says something else."""
+    for pattern, token in _REJECTIONS:
+        match = pattern.search(message)
+        if match is not None:
+            return token or match[1]
+    return ""

@@ -141,11 +141,12 @@ def test_what_aws_might_read_differently_is_the_clients_mistake_and_not_the_acco
 def test_a_message_of_claudes_api_goes_out_as_an_invocation() -> None:
     checked = incoming(
         (b"anthropic-version", b"2023-06-01"), (b"x-api-key", b"theirs"),
-        operation="claude.messages", path=b"/v1/messages", query=b"beta=true", body=b'{"model":"m","x":1}', stream=True,
+        operation="claude.messages", path=b"/v1/messages", query=b"beta=true",
+        body=b'{"model":"m","top_k":1}', stream=True,
     )  # fmt: skip
     built = build(account(model_ids={"m": "eu.n"}), checked)
     assert built.target == b"/model/eu.n/invoke-with-response-stream"
-    assert built.body == b'{"anthropic_version":"bedrock-2023-05-31","x":1}'
+    assert built.body == b'{"anthropic_version":"bedrock-2023-05-31","top_k":1}'
     assert {name for name, _ in built.headers} == {
         b"content-type", b"accept", b"x-amz-date", b"authorization", b"accept-encoding",
     }  # fmt: skip

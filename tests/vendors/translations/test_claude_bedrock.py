@@ -10,14 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_trio.api.checked_request import CheckedRequest
+from relay_trio.api.credential import Credential
 from relay_trio.api.position import Form
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import BadRequest, UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.bedrock.settings import BedrockSettings
+from relay_trio.vendors.bedrock.signing import AwsKeys
 from relay_trio.vendors.claude.stream import ClaudeFold
-from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_body, invoke_target, translated_error
+from relay_trio.vendors.registry import PROVIDERS
+from relay_trio.vendors.translations.claude_bedrock import SseTranslator, invoke_target, translated_error
+from relay_trio.vendors.translations.claude_bedrock import invoke_body as bridged_body
 from relay_trio.wire.sse import EventBlocks, parse_block
+from tests.support.accounts import account_settings
 from tests.support.bedrock_frames import CLAUDE, CLAUDE_EVENTS, chunk, event, exception
 from tests.support.cuts import cuts
 from tests.support.recordings import tokens
@@ -34,6 +39,14 @@ def checked(
     return CheckedRequest("claude.messages", "POST", b"/v1/messages", b"", list(headers), content, model, stream)
 
 
+ACCOUNT = account_settings("bedrock", region="eu-central-1", pass_capabilities=["*"])
+"""It takes everything."""
+
+
+def invoke_body(incoming: CheckedRequest) -> bytes:
+    return bridged_body(ACCOUNT, incoming)[0]
+
+
 # --- the request --------------------------------------------------------------------------------------------------
 
 
@@ -44,7 +57,7 @@ def test_model_and_stream_go_out_version_and_betas_come_in() -> None:
     )
     assert json.loads(invoke_body(incoming)) == {
         "anthropic_version": "bedrock-2023-05-31",
-        "anthropic_beta": ["a-1", "b-2"],
+        "anthropic_beta": ["a-1", "b-2", "oauth-2025-04-20"],
         "max_tokens": 9,
         "messages": [],
     }
@@ -128,6 +141,55 @@ def test_a_model_goes_by_the_accounts_name_for_it(model: str, stream: bool, targ
         }
     )  # fmt: skip
     assert invoke_target(account, checked({}, model=model, stream=stream)) == target
+
+
+def test_what_bedrock_does_not_know_is_named_and_stays_behind() -> None:
+    account = account_settings("bedrock", region="eu-central-1")
+    sent = checked({"model": "m", "output_config": {"effort": "low"}}, (b"anthropic-beta", b"effort-2025-11-24,new-1"))
+    body, dropped = bridged_body(account, sent)
+    assert json.loads(body) == {"anthropic_version": "bedrock-2023-05-31"}
+    assert dropped == ("output_config", "beta:new-1")
+
+
+def test_betas_of_the_body_are_held_to_the_same_table() -> None:
+    account = account_settings("bedrock", region="eu-central-1")
+    body, dropped = bridged_body(account, checked({"anthropic_beta": ["new-1", "context-1m-2025-08-07"]}))
+    assert json.loads(body)["anthropic_beta"] == ["context-1m-2025-08-07"]
+    assert dropped == ("beta:new-1",)
+    with pytest.raises(BadRequest, match="list of betas"):
+        bridged_body(account, checked({"anthropic_beta": "new-1"}))
+
+
+def test_the_suffix_of_the_long_context_is_a_beta_at_bedrock() -> None:
+    account = account_settings("bedrock", region="eu-central-1")
+    body, _ = bridged_body(account, checked({}, model="anthropic.claude-opus-4-6-v1[1m]"))
+    assert json.loads(body)["anthropic_beta"] == ["context-1m-2025-08-07"]
+
+
+def test_where_an_answer_is_made_is_the_accounts_to_say_so_a_request_for_another_place_is_refused() -> None:
+    with pytest.raises(BadRequest, match="inference_geo"):
+        invoke_body(checked({"inference_geo": "us"}))
+
+
+def test_what_constrains_an_answer_reaches_the_call_and_is_signed() -> None:
+    """A guardrail that was left out would be bypassed without a word."""
+    account = account_settings("bedrock", region="eu-central-1", access_key_id="AKIA", secret_access_key="s")
+    constraints = [
+        (b"x-amzn-bedrock-guardrailidentifier", b"gr-1"),
+        (b"x-amzn-bedrock-guardrailversion", b"DRAFT"),
+        (b"x-amzn-bedrock-trace", b"ENABLED"),
+        (b"x-amzn-bedrock-performanceconfig-latency", b"optimized"),
+        (b"x-amzn-bedrock-service-tier", b"flex"),
+    ]
+    call = PROVIDERS["bedrock"].calls["claude.messages"]
+    credential = Credential(AwsKeys("AKIA", "s"))
+    incoming = checked({}, *constraints, (b"x-amzn-bedrock-accept", b"text/plain"), model="anthropic.m")
+    headers = dict(call.request(account, incoming, credential).headers)
+    assert {name: headers[name] for name, _ in constraints} == dict(constraints)
+    assert b"x-amzn-bedrock-accept" not in headers
+    assert b"x-amzn-bedrock-guardrailidentifier;x-amzn-bedrock-guardrailversion" in headers[b"authorization"]
+    with pytest.raises(BadRequest):
+        call.request(account, checked({}, (b"x-amzn-bedrock-trace", b"\xff"), model="anthropic.m"), credential)
 
 
 # --- the stream ---------------------------------------------------------------------------------------------------
@@ -291,3 +353,23 @@ def test_an_error_without_a_message_has_one_all_the_same(body: bytes) -> None:
 def test_nothing_is_known_of_an_empty_stream() -> None:
     translator, stream = fed()
     assert (stream, translator.finish(), translator.is_complete) == (b"", NO_USAGE, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("The model returned the following errors: invalid beta flag", "beta"),
+        ("context_management: Extra inputs are not permitted", "context_management"),
+        ("tools.0.custom.defer_loading: Extra inputs are not permitted", "defer_loading"),
+        ("Input is too long for requested model.", "prompt_too_long"),
+        ("prompt is too long: 210000 tokens > 200000 maximum", "prompt_too_long"),
+        ("tools.3: Input tag 'advisor_20260301' found using 'type' does not match", "advisor_20260301"),
+        ("messages.1.content.0: Invalid `signature` in `thinking` block", "thinking_signature"),
+        ("adaptive thinking is not supported on this model", "thinking"),
+        ("max_tokens: must be at least 1", ""),
+    ],
+)
+def test_a_translated_refusal_keeps_its_words_and_has_a_stable_token(words: str, what: str) -> None:
+    status, body = translated_error("ValidationException", 400, json.dumps({"message": words}).encode())
+    token = f" (capability_rejected: {what})" if what else ""
+    assert (status, json.loads(body)["error"]["message"]) == (400, words + token)

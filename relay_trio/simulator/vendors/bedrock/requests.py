@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from relay_trio.simulator.plan import split_model
 from relay_trio.simulator.provider import Call
 from relay_trio.simulator.vendors.bedrock import sigv4
+from relay_trio.simulator.vendors.bedrock.capabilities import check_capabilities
 from relay_trio.simulator.vendors.bedrock.streams import ConverseStream, InvokeStream
 from relay_trio.simulator.vendors.claude.requests import Invalid
 
@@ -103,6 +104,7 @@ def claude_message(document: dict[str, Any] | None, model: str) -> dict[str, Any
     betas = document.get("anthropic_beta", [])
     if not isinstance(betas, list) or not all(isinstance(beta, str) for beta in betas):
         raise _malformed("anthropic_beta: expected type: JSONArray of strings")
+    check_capabilities(document, betas)
     return {**document, "model": model}
 
 

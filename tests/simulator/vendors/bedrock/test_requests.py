@@ -133,7 +133,9 @@ def test_what_belongs_to_the_messages_api_is_refused_in_an_invocation(change: di
 def test_an_invocation_needs_its_version_and_takes_both_generations() -> None:
     with pytest.raises(Invalid, match="anthropic_version"):
         claude_message({key: value for key, value in CLAUDE.items() if key != "anthropic_version"}, "m")
-    made = claude_message({**CLAUDE, "anthropic_version": "2026-10-21", "anthropic_beta": ["a"]}, "m")
+    made = claude_message(
+        {**CLAUDE, "anthropic_version": "2026-10-21", "anthropic_beta": ["context-1m-2025-08-07"]}, "m"
+    )
     assert check_message(made)["model"] == "m"
 
 
