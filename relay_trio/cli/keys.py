@@ -84,7 +84,7 @@ def create(
         with open_key_store(found.server.ledger) as store:
             key, secret = store.create(checked.name, checked.models)
     except ConfigError as error:
-        print_problems(config, error.problems)
+        print_problems(config, error.problems, end="Nothing was done.")
         return 1
     except (StorageError, NameTaken) as error:
         print(error, file=sys.stderr)
@@ -113,7 +113,7 @@ def list_keys(
         found = load_for_database(config)
         listed = _listed(found.server.ledger, found.key_names)
     except ConfigError as error:
-        print_problems(config, error.problems)
+        print_problems(config, error.problems, end="Nothing was done.")
         return 1
     except StorageError as error:
         print(error, file=sys.stderr)
@@ -141,7 +141,7 @@ def revoke(
         with open_key_store(found.server.ledger) as store:
             key = store.revoke(key_id)
     except ConfigError as error:
-        print_problems(config, error.problems)
+        print_problems(config, error.problems, end="Nothing was done.")
         return 1
     except (StorageError, NoSuchKey) as error:
         print(error, file=sys.stderr)

@@ -51,7 +51,7 @@ def usage(
     try:
         lines, missing = _sums(load_for_database(config), by, start)
     except ConfigError as error:
-        print_problems(config, error.problems)
+        print_problems(config, error.problems, end="Nothing was done.")
         return 1
     except StorageError as error:
         print(error, file=sys.stderr)

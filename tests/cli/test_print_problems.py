@@ -33,3 +33,8 @@ def test_a_problem_of_the_whole_file_does_not_repeat_its_name(capsys: pytest.Cap
     assert capsys.readouterr().err == (
         "a/relay.toml\n  does not exist: relay-trio init writes one\n1 problem. Nothing was started.\n"
     )
+
+
+def test_a_command_that_starts_nothing_says_so_in_its_own_way(capsys: pytest.CaptureFixture[str]) -> None:
+    print_problems(Path("relay.toml"), (Problem("a", "is required"),), end="Nothing was done.")
+    assert capsys.readouterr().err.endswith("1 problem. Nothing was done.\n")
