@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay_trio.outcome import Phase
 
 
-def in_words(error: BaseException) -> str:
+def plain_name(error: BaseException) -> str:
     """The kind of a library's error, such as "refresh error", where its text may hold what nobody should read."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from relay_trio import errors
-from relay_trio.errors import CapacityError, ClientError, ErrorKind, RelayError, UpstreamError, in_words
+from relay_trio.errors import CapacityError, ClientError, ErrorKind, RelayError, UpstreamError, plain_name
 from relay_trio.outcome import Phase, Who, Word
 from relay_trio.vendors.claude.dialect import ClaudeDialect
 
@@ -103,6 +103,6 @@ def test_a_cancellation_is_no_error_of_this_tree_nor_the_other_way_round() -> No
     assert all(issubclass(error, Exception) for error in TREE)
 
 
-def test_the_kind_of_an_error_of_a_library_is_said_in_words() -> None:
-    assert in_words(ConnectionResetError()) == "connection reset error"
-    assert in_words(OSError()) == "oserror"
+def test_the_kind_of_an_error_of_a_library_has_a_plain_name() -> None:
+    assert plain_name(ConnectionResetError()) == "connection reset error"
+    assert plain_name(OSError()) == "oserror"

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from relay_trio.errors import LedgerUnavailable, RelayError, in_words
+from relay_trio.errors import LedgerUnavailable, RelayError, plain_name
 from relay_trio.ledger.columns import row_values
 from relay_trio.ledger.sqlite_store import open_store
 from relay_trio.storage.lock import sole_writer
@@ -226,7 +226,7 @@ class Ledger:
             is_written = True
         except Exception as error:  # no fault of the ledger may end a stream; operators see it here and in statistics
             self._failures_total += 1
-            reason = str(error) if isinstance(error, StorageError) else f"{in_words(error)}: {error}"
+            reason = str(error) if isinstance(error, StorageError) else f"{plain_name(error)}: {error}"
             before, self._last_error = self._last_error, reason
             if self._last_error != before:
                 _log_safely("ledger write failed, it will be tried again", error=self._last_error, rows=len(batch))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from relay_trio.api.credential import Credential
-from relay_trio.errors import UpstreamError, UpstreamRefused, in_words
+from relay_trio.errors import UpstreamError, UpstreamRefused, plain_name
 
 if TYPE_CHECKING:
     from relay_trio.api.credential import ResolveCredential
@@ -84,7 +84,7 @@ class CredentialCache:
             self._failure, self._failed_at = error, trio.current_time()
         except Exception as error:  # a library's own: its text may hold what it should not
             self._failed_at = trio.current_time()
-            self._failure = UpstreamRefused(f"the account's credential cannot be had ({in_words(error)})")
+            self._failure = UpstreamRefused(f"the account's credential cannot be had ({plain_name(error)})")
         finally:
             self._resolving = None
             done.set()

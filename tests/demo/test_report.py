@@ -42,6 +42,6 @@ def test_the_time_is_that_of_the_traffic_and_of_the_last_requests() -> None:
     assert lines(ALL_WELL)[0] == "  time      20.0 s of traffic, and 1.9 s to the end of the last requests"
 
 
-def test_requests_that_found_no_slot_are_told_apart_from_failed_ones() -> None:
+def test_requests_that_found_no_slot_are_counted_apart_from_failed_ones() -> None:
     shown = lines(replace(ALL_WELL, refused=3))[1]
     assert shown == "  requests  156: 77 completed, 73 hung up, 6 failed, 3 found no slot"

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from relay_trio.api.credential import Credential
-from relay_trio.errors import UpstreamRefused, in_words
+from relay_trio.errors import UpstreamRefused, plain_name
 from relay_trio.vendors.bedrock.signing import AwsKeys
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def chained_credential(account: BedrockSettings) -> Credential:
             return _assumed(session, found, account)
         frozen = found.get_frozen_credentials()
     except botocore.exceptions.BotoCoreError as error:
-        raise UpstreamRefused(f"AWS credentials cannot be had ({in_words(error)})") from None
+        raise UpstreamRefused(f"AWS credentials cannot be had ({plain_name(error)})") from None
     except botocore.exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))[:64]
         raise UpstreamRefused(f"AWS credentials cannot be had ({code})") from None

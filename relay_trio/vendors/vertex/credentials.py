@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from relay_trio.api.credential import Credential
-from relay_trio.errors import UpstreamRefused, in_words
+from relay_trio.errors import UpstreamRefused, plain_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def _printed_by(command: tuple[str, ...]) -> str:
     except subprocess.TimeoutExpired:
         raise UpstreamRefused(f"token_command did not end within {_COMMAND_SECONDS:g} seconds") from None
     except OSError as error:
-        raise UpstreamRefused(f"token_command cannot be run: {error.strerror or in_words(error)}") from None
+        raise UpstreamRefused(f"token_command cannot be run: {error.strerror or plain_name(error)}") from None
     if done.returncode != 0:
         raise UpstreamRefused(f"token_command ended with {done.returncode}")
     return done.stdout[: _LONGEST_TOKEN + 1].decode("latin-1")
@@ -81,7 +81,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(_LONGEST_TOKEN + 1).decode("latin-1")
     except OSError as error:
-        raise UpstreamRefused(f"token_file cannot be read: {error.strerror or in_words(error)}") from None
+        raise UpstreamRefused(f"token_file cannot be read: {error.strerror or plain_name(error)}") from None
 
 
 def _by_google(account: VertexSettings) -> Credential:
@@ -98,9 +98,9 @@ def _by_google(account: VertexSettings) -> Credential:
         with urllib3.PoolManager(timeout=_SERVICE_SECONDS, retries=False) as pool:
             found.refresh(new_request(pool))
     except google.auth.exceptions.GoogleAuthError as error:  # its text may quote what the token service said
-        raise UpstreamRefused(f"Google credentials cannot be had ({in_words(error)})") from None
+        raise UpstreamRefused(f"Google credentials cannot be had ({plain_name(error)})") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UpstreamRefused(f"credentials are not of a form that Google knows ({in_words(error)})") from None
+        raise UpstreamRefused(f"credentials are not of a form that Google knows ({plain_name(error)})") from None
     return _undated(str(found.token), "google-auth") if found.expiry is None else _dated(found)
 
 
