@@ -26,7 +26,8 @@ class UsageDetails:
     Beside tokens: ``web_searches``; ``grounded_answers``, which is 1 where Google's search or maps were used;
     ``server_side_requests``, the other things that an upstream did for the request and bills by figures that are not
     here. ``service_tier``, ``speed`` and ``inference_geo`` are the upstream's words for how the request was served,
-    such as ``priority``, ``fast`` and ``us``; empty where it gave none, or the usual one.
+    such as ``priority``, ``fast`` and ``us``; empty where it gave none, or the usual one. ``batch_id`` is that of a
+    batch whose results these are.
     """
 
     cache_creation_1h_tokens: int = 0
@@ -43,6 +44,7 @@ class UsageDetails:
     service_tier: str = ""
     speed: str = ""
     inference_geo: str = ""
+    batch_id: str = ""
 
 
 NO_DETAILS = UsageDetails()
@@ -54,6 +56,7 @@ class UsageStats:
 
     ``input_tokens`` is uncached input only; ``output_tokens`` is everything generated, reasoning included. An explicit
     zero is a value: only ``source`` says that nothing was seen. ``details`` are ``NO_DETAILS`` for most answers.
+    ``parts`` are what the record is the sum of, where it is one of many answers; they are priced, and not kept.
     """
 
     input_tokens: int = 0
@@ -62,6 +65,7 @@ class UsageStats:
     cache_read_tokens: int = 0
     source: UsageSource = UsageSource.NONE
     details: UsageDetails = NO_DETAILS
+    parts: tuple[UsagePart, ...] = ()
 
     @property
     def total_tokens(self) -> int:
@@ -69,3 +73,12 @@ class UsageStats:
 
 
 NO_USAGE = UsageStats()
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePart:
+    """The sum of answers of one ``model``, whose prices are all those of an input of ``every_input`` tokens."""
+
+    model: str
+    every_input: int
+    usage: UsageStats

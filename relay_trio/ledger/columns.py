@@ -48,7 +48,7 @@ _PLAIN: dict[str, tuple[type[str] | type[int] | type[float], bool]] = {
 _COUNTS = tuple(
     Column(field.name, int, False, f"usage.{field.name}")
     for field in fields(UsageStats)
-    if field.name not in ("source", "details")
+    if field.name not in ("source", "details", "parts")
 )
 _DETAILS = tuple(
     Column(field.name, *_PLAIN[str(field.type)], f"usage.details.{field.name}") for field in fields(UsageDetails)

@@ -21,6 +21,9 @@ class LedgerStore(Protocol):
     def close_lost(self, alive: Collection[str]) -> int:
         """Close the open rows of every worker that is not ``alive``, and return how many there were."""
 
+    def booked_batches(self) -> set[str]:
+        """The batches whose results are booked in a row."""
+
     def close(self) -> None:
         """Give up the database."""
 

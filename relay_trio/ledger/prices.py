@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from genai_prices.types import ModelInfo, TieredPrices
 
-    from relay_trio.usage import UsageDetails, UsageStats
+    from relay_trio.usage import UsageDetails, UsagePart, UsageStats
 
 _MTOK = 1_000_000
 _KCOUNT = 1_000
@@ -99,6 +99,9 @@ class Cost(NamedTuple):
 NO_COST = Cost(None)
 _UNKNOWN = Cost(None, CostNote.UNKNOWN_MODEL)
 
+_SHARE_OF_BATCH = 0.5
+"""What every vendor takes for a batch; the lists have the prices of their newest models only."""
+
 _OWN_CONTEXT = {"batch": ("processing", "batch")}
 """Tiers that the lists have by another name. All others are ``service_tier`` there."""
 
@@ -139,8 +142,21 @@ def has_price(names: Iterable[tuple[str, str]], *, at: float) -> bool:
     return _rates(tuple(names), int(at // _DAY_SECONDS), "", "") is not None
 
 
-def cost_of(names: Iterable[tuple[str, str]], usage: UsageStats, *, at: float) -> Cost:
-    """What ``usage`` cost.
+def cost_of_parts(parts: Iterable[tuple[Iterable[tuple[str, str]], UsagePart]], *, at: float) -> Cost:
+    """What many answers cost together, each part with its model's ``names``. A model without a price is noted.
+
+    Raises:
+        Exception: as ``cost_of``.
+    """
+    costs = [cost_of(names, part.usage, at=at, every_input=part.every_input) for names, part in parts]
+    usds = [cost.usd for cost in costs if cost.usd is not None]
+    notes = dict.fromkeys(note for cost in costs for note in cost.note.split(",") if note)
+    return Cost(sum(usds) if usds else None, ",".join(notes))
+
+
+def cost_of(names: Iterable[tuple[str, str]], usage: UsageStats, *, at: float, every_input: int | None = None) -> Cost:
+    """What ``usage`` cost. ``every_input``: the input that decides on steps of a price, where it is not that of
+    ``usage``.
 
     ``names``: pairs of a list's name and the model's name in it, of which the first that is known counts. ``at``: when
     the request began, epoch seconds; prices change from day to day (UTC).
@@ -153,7 +169,8 @@ def cost_of(names: Iterable[tuple[str, str]], usage: UsageStats, *, at: float) -
     rates = _rates(tuple(names), int(at // _DAY_SECONDS), usage.details.service_tier, usage.details.speed)
     if rates is None:
         return _UNKNOWN
-    every_input = usage.input_tokens + usage.cache_creation_tokens + usage.cache_read_tokens
+    if every_input is None:
+        every_input = usage.input_tokens + usage.cache_creation_tokens + usage.cache_read_tokens
     usd = (
         usage.input_tokens * rates.input.at(every_input)
         + usage.output_tokens * rates.output.at(every_input)
@@ -210,6 +227,7 @@ def _rates(names: tuple[tuple[str, str], ...], day: int, tier: str, speed: str) 
     moment = _EPOCH + timedelta(days=day)
     context: dict[str, str] = {}
     notes = []
+    share = 1.0
     # The lists' rule: variants are those of the list itself, not of one whose models it has too.
     is_own = any(found is model for model in listing.models)
     for (key, value), note in (
@@ -218,26 +236,28 @@ def _rates(names: tuple[tuple[str, str], ...], day: int, tier: str, speed: str) 
     ):
         if value and is_own and _has_variant(found, {key: value}, moment):
             context[key] = value
+        elif key == "processing":
+            share = _SHARE_OF_BATCH
         elif value:
             notes.append(note)
     prices = found.get_prices(moment, context)
-    for_input = _rate(prices.input_mtok) or _Rate(0.0)
-    for_output = _rate(prices.output_mtok) or _Rate(0.0)
-    for_read = _rate(prices.cache_read_mtok) or for_input
+    for_input = _rate(prices.input_mtok, share) or _Rate(0.0)
+    for_output = _rate(prices.output_mtok, share) or _Rate(0.0)
+    for_read = _rate(prices.cache_read_mtok, share) or for_input
     return _Rates(
         for_input,
         for_output,
         # The list's rule for all of these: without a price of its own, a part has that of what it is a part of.
-        cache_write=_rate(prices.cache_write_mtok) or for_input,
+        cache_write=_rate(prices.cache_write_mtok, share) or for_input,
         cache_read=for_read,
-        cache_write_1h=_rate(prices.cache_write_1h_mtok),
-        input_audio=_rate(prices.input_audio_mtok) or for_input,
-        input_image=_rate(prices.input_image_mtok) or for_input,
-        input_video=_rate(prices.input_video_mtok) or for_input,
-        cache_read_audio=_rate(prices.cache_audio_read_mtok) or for_read,
-        output_audio=_rate(prices.output_audio_mtok),
-        output_image=_rate(prices.output_image_mtok),
-        output_video=_rate(prices.output_video_mtok),
+        cache_write_1h=_rate(prices.cache_write_1h_mtok, share),
+        input_audio=_rate(prices.input_audio_mtok, share) or for_input,
+        input_image=_rate(prices.input_image_mtok, share) or for_input,
+        input_video=_rate(prices.input_video_mtok, share) or for_input,
+        cache_read_audio=_rate(prices.cache_audio_read_mtok, share) or for_read,
+        output_audio=_rate(prices.output_audio_mtok, share),
+        output_image=_rate(prices.output_image_mtok, share),
+        output_video=_rate(prices.output_video_mtok, share),
         web_search=_rate(prices.web_searches_kcount),
         notes=tuple(notes),
     )
@@ -251,11 +271,11 @@ def _has_variant(model: ModelInfo, context: dict[str, str], moment: datetime) ->
     )
 
 
-def _rate(price: Decimal | TieredPrices | None) -> _Rate | None:
+def _rate(price: Decimal | TieredPrices | None, share: float = 1.0) -> _Rate | None:
     if price is None:
         return None
     tiers = getattr(price, "tiers", None)
     if tiers is None:
-        return _Rate(float(price))  # type: ignore[arg-type]  # a Decimal, having no tiers
-    highest_first = tuple((tier.start, float(tier.price)) for tier in reversed(tiers))
-    return _Rate(float(price.base), highest_first)  # type: ignore[union-attr]  # it has tiers
+        return _Rate(float(price) * share)  # type: ignore[arg-type]  # a Decimal, having no tiers
+    highest_first = tuple((tier.start, float(tier.price) * share) for tier in reversed(tiers))
+    return _Rate(float(price.base) * share, highest_first)  # type: ignore[union-attr]  # it has tiers

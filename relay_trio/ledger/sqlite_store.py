@@ -84,6 +84,10 @@ class SqliteStore:
         code = f"{Who.WORKER.value}{Phase.DATA.value}"
         return self._database.execute(_CLOSE_LOST, Word.WORKER_LOST.value, code, json.dumps(list(alive)))
 
+    def booked_batches(self) -> set[str]:
+        """As ``LedgerStore``."""
+        return {batch for (batch,) in self._database.query("SELECT batch_id FROM requests WHERE batch_id <> ''")}
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

@@ -89,6 +89,7 @@ class Ledger:
         self._store = store
         self._max_pending = max_pending
         self._open: set[str] = set()
+        self._batches: set[str] = set()
         self._journal: dict[str, Values] = {}
         self._writing: dict[str, Values] = {}
         self._noted = 0  # changes taken
@@ -136,6 +137,18 @@ class Ledger:
             raise RowMisused(f"row {row.request_id} was closed twice, or never opened")
         self._open.remove(row.request_id)
         self._note(row)
+
+    def remember(self, batches: set[str]) -> None:
+        """Take over what the file has booked already."""
+        self._batches |= batches
+
+    def book_batch(self, batch_id: str) -> bool:
+        """Whether no row has the usage of this batch yet; from now on one has. The rows themselves remember it: the
+        set is read from them when the ledger is opened."""
+        if batch_id in self._batches:
+            return False
+        self._batches.add(batch_id)
+        return True
 
     def statistics(self) -> LedgerStatistics:
         return LedgerStatistics(
@@ -259,6 +272,7 @@ async def open_ledger(path: Path, *, max_pending: int = MAX_PENDING) -> AsyncIte
         with closing(store):
             ledger = Ledger(store, max_pending=max_pending)
             await _close_lost_rows(store, ledger.worker)
+            ledger.remember(await trio.to_thread.run_sync(store.booked_batches))
             failure: BaseException | None = None
             try:
                 async with trio.open_nursery() as nursery:

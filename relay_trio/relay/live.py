@@ -86,6 +86,10 @@ class LiveRequests:
         if not self._open:
             self._idle.set()
 
+    def book_batch(self, batch_id: str) -> bool:
+        """Whether the batch is to be booked now, for the first time."""
+        return self._ledger.book_batch(batch_id)
+
     def by_phase(self) -> dict[str, int]:
         """Live requests by phase."""
         return dict(Counter(request.phase.name.lower() for request in self._open.values()))

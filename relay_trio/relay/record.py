@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from relay_trio.errors import RelayError
-from relay_trio.ledger.prices import cost_of, price_lists
+from relay_trio.ledger.prices import cost_of, cost_of_parts, price_lists
 from relay_trio.outcome import Outcome, Phase, Who, Word, ended_by_client, ended_by_defect, ended_by_shutdown
 from relay_trio.relay.deadline import RequestClock
 from relay_trio.usage import NO_USAGE
@@ -129,7 +129,8 @@ class RequestRecord:
         """Put the usage of the answer and its price into the row, once; nothing of the answer is read after that."""
         if not self._is_usage_settled:
             self._is_usage_settled = True
-            self.row.usage = self.reader.finish() if self.reader is not None else NO_USAGE
+            usage = self.reader.finish() if self.reader is not None else NO_USAGE
+            self.row.usage = usage if self._is_booked_here(usage) else NO_USAGE
             self._settle_cost()
         return self.row.usage
 
@@ -137,13 +138,27 @@ class RequestRecord:
         """Milliseconds since ``moment`` of the trio clock."""
         return (trio.current_time() - moment) * 1000
 
+    def _is_booked_here(self, usage: UsageStats) -> bool:
+        """Whether ``usage`` belongs into this row. That of a batch does once: with the first results that were sent
+        whole, because a batch costs the same however often it is looked at."""
+        batch_id = usage.details.batch_id
+        if not batch_id:
+            return True
+        is_whole = self._outcome is not None and self._outcome.word is Word.COMPLETED
+        return is_whole and self._live.book_batch(batch_id)
+
     def _settle_cost(self) -> None:
         """What the row's tokens cost. Where the price lists fail, the row is worth more than its price."""
         row, account = self.row, self.answered_by
         if account is None:
             return
+        provider, settings, usage = account.provider, account.settings, row.usage
         try:
-            cost = cost_of(account.provider.price_of(account.settings, row.model), row.usage, at=row.started_at)
+            if usage.parts:
+                priced = [(provider.price_of(settings, part.model), part) for part in usage.parts]
+                cost = cost_of_parts(priced, at=row.started_at)
+            else:
+                cost = cost_of(provider.price_of(settings, row.model), usage, at=row.started_at)
         except Exception:  # `usage` counts it among the unpriced
             return
         row.cost_usd, row.cost_note = cost.usd, cost.note

@@ -89,6 +89,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ),
     ),
     ("ALTER TABLE requests ADD COLUMN dropped TEXT NOT NULL DEFAULT ''",),
+    (
+        "ALTER TABLE requests ADD COLUMN batch_id TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX requests_by_batch ON requests (batch_id) WHERE batch_id <> ''",
+    ),
 )
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -39,7 +39,10 @@ def test_the_table_has_these_columns_and_takes_these_values(tmp_path: Path) -> N
 
 def test_every_field_of_a_row_has_its_columns() -> None:
     plain = {field.name for field in fields(LedgerRow)} - {"outcome", "usage", "key_name"}
-    of_usage = {field.name for field in fields(UsageStats)} - {"source", "details"} | {"total_tokens", "usage_source"}
+    of_usage = {field.name for field in fields(UsageStats)} - {"source", "details", "parts"} | {
+        "total_tokens",
+        "usage_source",
+    }
     of_usage |= {field.name for field in fields(UsageDetails)}
     assert {column.name for column in COLUMNS} == plain | {"outcome", "code"} | of_usage
 

@@ -61,6 +61,7 @@ def test_a_row_comes_back_as_it_was(store: SqliteStore, path: Path) -> None:
         "input_audio_tokens": 0, "input_image_tokens": 0, "input_video_tokens": 0, "cache_read_audio_tokens": 0,
         "output_audio_tokens": 0, "output_image_tokens": 0, "output_video_tokens": 0, "web_searches": 2,
         "grounded_answers": 0, "server_side_requests": 0, "service_tier": "", "speed": "fast", "inference_geo": "",
+        "batch_id": "",
         "client_request_id": "c", "upstream_request_id": "u", "cancelled_by": "client", "worker": "w",
         "attempt_log": '[{"account":"b","phase":"H","reason":"upstream_error","status":500,"duration_ms":7.5}]',
         "dropped": "output_config,beta",

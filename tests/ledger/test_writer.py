@@ -28,6 +28,7 @@ from relay_trio.ledger.sqlite_store import open_report, open_store
 from relay_trio.ledger.writer import Ledger, RowMisused, open_ledger
 from relay_trio.outcome import Phase, ended_by_client, ended_by_shutdown
 from relay_trio.storage.storage_error import StorageError
+from relay_trio.usage import UsageDetails, UsageSource, UsageStats
 from tests.explorer import Run, explore
 from tests.ledger.rows import codes, ended, make_row
 
@@ -663,3 +664,18 @@ async def test_a_failure_that_is_logged_holds_no_row(path: Path, log: list[Any])
         store.fault = None
         ledger.stop()
     assert "canary" not in json.dumps(log)
+
+
+async def test_a_batch_is_booked_once_also_after_a_restart(path: Path) -> None:
+    """The rows remember it, and nothing else does."""
+    async with open_ledger(path) as ledger:
+        assert ledger.book_batch("msgbatch_1")
+        assert not ledger.book_batch("msgbatch_1")
+        assert ledger.book_batch("msgbatch_lost")
+        row = make_row("r")
+        ledger.open_row(row)
+        row.usage = UsageStats(1, source=UsageSource.EXACT, details=UsageDetails(batch_id="msgbatch_1"))
+        ledger.close_row(ended(row))
+    async with open_ledger(path) as ledger:
+        assert not ledger.book_batch("msgbatch_1")
+        assert ledger.book_batch("msgbatch_lost")

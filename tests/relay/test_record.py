@@ -26,7 +26,7 @@ from relay_trio.relay.channel import ResponseChannel
 from relay_trio.relay.events import Events, Observer, Rejection
 from relay_trio.relay.live import LiveRequests
 from relay_trio.relay.record import RequestRecord
-from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
+from relay_trio.usage import NO_USAGE, UsageDetails, UsagePart, UsageSource, UsageStats
 from relay_trio.vendors.registry import provider_named
 from tests.pool.pools import make_account, make_pool
 from tests.support.client_requests import make_request, never_now
@@ -190,6 +190,48 @@ async def test_the_cost_is_known_when_the_request_is_settled() -> None:
         record.answered_by = PRICED
         record.ended(COMPLETED)
     assert [row.cost_usd for row in office.settled] == [pytest.approx((1000 * 3 + 100 * 15) / 1e6)]
+
+
+def batch(*parts: UsagePart) -> UsageStats:
+    return UsageStats(
+        sum(part.usage.input_tokens for part in parts),
+        source=UsageSource.EXACT,
+        details=UsageDetails(service_tier="batch", batch_id="msgbatch_1"),
+        parts=parts,
+    )
+
+
+def part(model: str, every_input: int, tokens: int) -> UsagePart:
+    details = UsageDetails(service_tier="batch")
+    return UsagePart(model, every_input, UsageStats(tokens, source=UsageSource.EXACT, details=details))
+
+
+async def test_a_batch_is_booked_with_the_first_results_that_were_sent_whole() -> None:
+    """At half the price, each answer at the price step of its own input: 3 USD, and 6 beyond 200,000 tokens."""
+    office = Office()
+    small, large = part("claude-sonnet-4-5", 1000, 2_000_000), part("claude-sonnet-4-5", 201_000, 402_000)
+    left = ended_by_client(Phase.DATA)
+    for number, outcome_of in enumerate((left, COMPLETED, COMPLETED)):
+        with office.record(f"req_{number}") as record:
+            record.row.started_at = 1_780_000_000.0
+            record.reader, record.answered_by = Seen(batch(small, large)), PRICED
+            record.ended(outcome_of)
+    cut, first, second = office.settled
+    assert cut.usage == second.usage == NO_USAGE
+    assert cut.cost_usd is second.cost_usd is None
+    assert first.usage.details.batch_id == "msgbatch_1"
+    assert first.cost_usd == pytest.approx((2_000_000 * 1.5 + 402_000 * 3) / 1e6)
+    assert first.cost_note == ""
+
+
+async def test_a_model_of_a_batch_without_a_price_is_noted() -> None:
+    office = Office()
+    with office.record() as record:
+        record.row.started_at = 1_780_000_000.0
+        known, unknown = part("claude-sonnet-4-5", 1000, 1_000_000), part("claude-sim", 1000, 5)
+        record.reader, record.answered_by = Seen(batch(known, unknown)), PRICED
+        record.ended(COMPLETED)
+    assert (record.row.cost_usd, record.row.cost_note) == (pytest.approx(1.5), "unknown_model")
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,12 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.opened: dict[str, LedgerRow] = {}
         self.closed: dict[str, LedgerRow] = {}
+        self.batches: set[str] = set()
+
+    def book_batch(self, batch_id: str) -> bool:
+        is_first = batch_id not in self.batches
+        self.batches.add(batch_id)
+        return is_first
 
     @property
     def open_rows(self) -> int:

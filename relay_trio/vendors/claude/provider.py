@@ -17,6 +17,7 @@ from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Verdict, VerdictTable
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, target_of
 from relay_trio.settings.patterns import bare_name
+from relay_trio.vendors.claude.batch_results import BatchResults, batch_of
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
@@ -57,6 +58,13 @@ def _pass_through(new_reader: Callable[[], AnswerReader] | None = None) -> PassT
     return PassThrough(_passed, reader, _RESPONSE_HEADERS)
 
 
+def _batch_reader(head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+    """Of the answers about batches, only the results have tokens."""
+    batch_id = batch_of(checked.raw_path)
+    new_reader = None if batch_id is None else partial(BatchResults, batch_id)
+    return reader_for(head, checked, new_fold=ClaudeFold, model_lists={}, new_reader=new_reader)
+
+
 class Claude:
     """The provider ``anthropic``."""
 
@@ -64,7 +72,8 @@ class Claude:
     settings_class = ClaudeSettings
     calls: Mapping[str, Call[ClaudeSettings]] = {
         MESSAGES.name: _pass_through(new_message_reader),
-        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name, BATCHES.name), _pass_through()),
+        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name), _pass_through()),
+        BATCHES.name: PassThrough(_passed, _batch_reader, _RESPONSE_HEADERS),
     }
 
     def describe_credential(self, account: ClaudeSettings) -> str:
