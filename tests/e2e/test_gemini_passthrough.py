@@ -63,14 +63,14 @@ def is_whole_stream_of_events(recording: Recording) -> bool:
 
 QUERIES = (f"key={KEY}", f"alt=sse&key={KEY}", f"%6Bey={KEY}&alt=sse", f"$key={KEY}")
 TARGETS = (
-    "/v1beta/models/g:generateContent",
-    "/v1/models/g:streamGenerateContent",
+    "/v1beta/models/gemini-sim:generateContent",
+    "/v1/models/gemini-sim:streamGenerateContent",
     "/v1/models",
     "/v1beta/models/nothing/here",
-    "/v1beta/models/g:nothing",
-    "/v1/models/g:generateContent/",
+    "/v1beta/models/gemini-sim:nothing",
+    "/v1/models/gemini-sim:generateContent/",
     "/v1/models/%2e%2e:generateContent",
-    "/v1beta1/projects/p/locations/l/publishers/google/models/g:generateContent",
+    "/v1beta1/projects/p/locations/l/publishers/google/models/gemini-sim:generateContent",
 )
 
 
@@ -103,7 +103,7 @@ async def test_a_key_in_the_query_is_nowhere_but_there(folder: Path) -> None:
 
 async def _look_while_one_runs(harness: Harness) -> None:
     """The admin pages, while a request with its key in the query hangs in the relay."""
-    head = f"POST /v1/models/g:generateContent?key={KEY} HTTP/1.1\r\nhost: relay\r\ncontent-length: 9\r\n\r\n"
+    head = f"POST /v1/models/gemini-sim:generateContent?key={KEY} HTTP/1.1\r\nhost: relay\r\ncontent-length: 9\r\n\r\n"
     port = int(harness.bound.admin_url.rpartition(":")[2])
     async with open_raw(harness.port) as client:
         await client.send(head.encode())
