@@ -8,11 +8,12 @@ from relay_trio.api.vendor import Vendor
 from relay_trio.vendors.bedrock.dialect import BedrockDialect
 from relay_trio.vendors.bedrock.provider import Bedrock
 from relay_trio.vendors.claude.dialect import ClaudeDialect
-from relay_trio.vendors.claude.operations import MESSAGES
+from relay_trio.vendors.claude.operations import COUNT_TOKENS, MESSAGES
 from relay_trio.vendors.claude.provider import Claude
 from relay_trio.vendors.gemini.dialect import GeminiDialect
 from relay_trio.vendors.gemini.provider import Gemini
 from relay_trio.vendors.translations.claude_bedrock import ClaudeOnBedrock
+from relay_trio.vendors.translations.claude_bedrock_count import ClaudeCountOnBedrock
 from relay_trio.vendors.vertex.provider import Vertex
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 VENDORS = (
     Vendor(Claude(), ClaudeDialect()),
-    Vendor(Bedrock({MESSAGES.name: ClaudeOnBedrock()}), BedrockDialect()),
+    Vendor(Bedrock({MESSAGES.name: ClaudeOnBedrock(), COUNT_TOKENS.name: ClaudeCountOnBedrock()}), BedrockDialect()),
     Vendor(Gemini(), GeminiDialect()),
     Vendor(Vertex()),
 )

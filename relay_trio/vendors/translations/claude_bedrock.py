@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _FIRST_VERSION = "bedrock-2023-05-31"
 """Bedrock's name for ``anthropic-version: 2023-06-01``. Later versions have the same name everywhere."""
 
-_JSON: Headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
+JSON: Headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
 _CONSTRAINTS = AllowList(
     frozenset(),
     prefixes=(
@@ -63,7 +63,7 @@ _CONSTRAINTS = AllowList(
 )
 """Header fields of Bedrock's by which a client of any dialect constrains the answer."""
 
-_CLAUDE_IDS = ("anthropic.*", "*.anthropic.*", "arn:*")
+CLAUDE_IDS = ("anthropic.*", "*.anthropic.*", "arn:*")
 _VERSION = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
 _BETA = re.compile(r"[0-9A-Za-z._-]{1,100}", re.ASCII)
 _LONG_CONTEXT_BETA = "context-1m-2025-08-07"
@@ -83,14 +83,14 @@ class ClaudeOnBedrock:
             BadRequest: a header that goes into the body is not what it should be.
         """
         body, dropped = invoke_body(account, checked)
-        headers = [*_JSON, *_CONSTRAINTS.of(checked.headers)]
+        headers = [*JSON, *_CONSTRAINTS.of(checked.headers)]
         check_signable(headers)
         request = signed_request(account, credential, "POST", invoke_target(account, checked), headers, body)
         return replace(request, dropped=dropped)
 
     def models(self, account: BedrockSettings) -> Sequence[str]:
         """What ``model_ids`` translates, and Bedrock's own names where they can only be Claude's."""
-        return (*account.model_ids, *_CLAUDE_IDS)
+        return (*account.model_ids, *CLAUDE_IDS)
 
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
         """Only fields that Anthropic's API would send."""
@@ -112,26 +112,33 @@ class ClaudeOnBedrock:
 # --- the request --------------------------------------------------------------------------------------------------
 
 
+def model_id_of(account: BedrockSettings, checked: CheckedRequest) -> str:
+    """The account's own name for the client's model."""
+    assert checked.model is not None  # every route of the operation names one
+    model = bare_name(checked.model)
+    return account.model_ids.get(model, model)
+
+
 def invoke_target(account: BedrockSettings, checked: CheckedRequest) -> bytes:
     """The path for the client's model, by the account's own name for it, escaped as AWS's own SDKs escape it. It has no
     suffix of Claude Code's: at Bedrock, a beta is what chooses the long context."""
-    assert checked.model is not None  # every route of the operation names one
-    model = bare_name(checked.model)
-    model_id = account.model_ids.get(model, model)
     call = "invoke-with-response-stream" if checked.is_stream else "invoke"
-    return f"/model/{quote(model_id, safe='')}/{call}".encode()
+    return f"/model/{quote(model_id_of(account, checked), safe='')}/{call}".encode()
 
 
-def invoke_body(account: BedrockSettings, checked: CheckedRequest) -> tuple[bytes, tuple[str, ...]]:
+def invoke_body(
+    account: BedrockSettings, checked: CheckedRequest, *, max_tokens: int | None = None
+) -> tuple[bytes, tuple[str, ...]]:
     """The client's body without ``model`` and ``stream``, with version and betas from its headers, and without what
     Bedrock does not know; and the names of what it lacks therefore. Every other member stays the text that it was.
+    ``max_tokens`` is added where the client's has none, as a request to count has.
 
     Raises:
         BadRequest: a header that goes into the body is not what it should be, or a member constrains the answer in a
             way that Bedrock has not.
     """
     bridge = Bridge(account.pass_capabilities)
-    has_version = False
+    has_version = has_limit = False
     betas = _betas(checked)
     kept = []
     for name, text in member_texts(checked.body.decode()):
@@ -144,7 +151,10 @@ def invoke_body(account: BedrockSettings, checked: CheckedRequest) -> tuple[byte
         elif (member := bridge.member(name, text)) is not None:
             kept.append(member)
             has_version = has_version or name == "anthropic_version"
+            has_limit = has_limit or name == "max_tokens"
     added = [] if has_version else [f'"anthropic_version":{json.dumps(_version(checked))}']
+    if max_tokens is not None and not has_limit:
+        added.append(f'"max_tokens":{max_tokens}')
     if betas := bridge.betas(betas):
         added.append(f'"anthropic_beta":{json.dumps(betas)}')
     return ("{" + ",".join([*added, *kept]) + "}").encode(), bridge.dropped

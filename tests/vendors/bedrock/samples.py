@@ -71,6 +71,7 @@ SAMPLES = VendorSamples(
     samples=(
         *claude.MESSAGES,
         claude.OTHER_MODEL,
+        claude.count_tokens("messages-count-tokens"),
         invoke("invoke", stream=False),
         invoke("invoke-thinking", stream=False, **claude.THINKS),
         invoke("invoke-stream"),
@@ -97,5 +98,5 @@ SAMPLES = VendorSamples(
         ]}}}),
         Sample("inference-profiles", "bedrock.inference_profiles", "/inference-profiles?maxResults=2", method="GET"),
     ),
-    translated=frozenset({"claude.messages"}),
+    translated=frozenset({"claude.messages", "claude.count_tokens"}),
 )  # fmt: skip

@@ -45,6 +45,13 @@ MESSAGES = (
 )
 """Any provider that serves Claude's clients has an answer to each of these."""
 
+
+def count_tokens(name: str) -> Sample:
+    """A request for the tokens of a message."""
+    document = {"model": "claude-sim", "messages": PROMPT}
+    return Sample(name, "claude.count_tokens", "/v1/messages/count_tokens", document, headers=(VERSION,))
+
+
 OTHER_MODEL = messages("messages-unknown-model", model="claude-unheard-of")
 
 
@@ -75,13 +82,7 @@ SAMPLES = VendorSamples(
             headers=(VERSION,),
             is_refused=True,
         ),
-        Sample(
-            "count-tokens",
-            "claude.count_tokens",
-            "/v1/messages/count_tokens",
-            {"model": "claude-sim", "messages": PROMPT},
-            headers=(VERSION,),
-        ),
+        count_tokens("count-tokens"),
         _get("models", "claude.models", "/v1/models"),
         _get("models-one", "claude.models", "/v1/models/claude-sim"),
         _get("batches", "claude.batches", "/v1/messages/batches"),
