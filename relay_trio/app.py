@@ -38,6 +38,7 @@ from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings, SocketOptions
 from relay_trio.server.listen import serve
+from relay_trio.storage.storage_error import StorageError
 from relay_trio.upstream.client import open_client
 from relay_trio.upstream.egress import Egress, egress_of
 from relay_trio.vendors.registry import provider_named
@@ -82,16 +83,17 @@ class App:
         ``settings``.
 
         Raises:
-            ConfigError: something differs that cannot change while the relay runs, or cannot be used. Nothing has
-                changed then.
+            ConfigError: something differs that cannot change while the relay runs, or cannot be used, or the names of
+                the ledger's keys cannot be read. Nothing has changed then.
 
         Cancelled here: atomic.
         """
         async with self._replacing:
-            if problems := [
-                *fixed_problems(self.settings, settings),
-                *start_problems(settings, self.ring.stored_names()),
-            ]:
+            try:
+                stored = await self.ring.stored_names()
+            except StorageError as error:
+                raise ConfigError([Problem("server.ledger", f"cannot be read: {error}")]) from None
+            if problems := [*fixed_problems(self.settings, settings), *start_problems(settings, stored)]:
                 raise ConfigError(problems)
             egress, accounts = await trio.to_thread.run_sync(_parts_of, settings, abandon_on_cancel=True)
             if settings.upstream != self.settings.upstream:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,10 @@ _READ_BUSY_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class KeyRingStatistics:
-    """``keys`` work by the last snapshot. ``failures_total``: reloads that failed; ``is_stale``: the last one did."""
+    """``keys`` work by the last snapshot. ``failures_total``: reads that failed; ``is_stale``: the last one did."""
 
     keys: int
-    reloads_total: int
+    reads_total: int
     failures_total: int
     is_stale: bool
 
@@ -60,7 +61,7 @@ class KeyRing:
         self._tried_at = -math.inf
         self._reloading = trio.Lock()
         self._thread = trio.CapacityLimiter(1)  # its own: never behind the DNS look-ups of the default one
-        self._reloads_total = 0
+        self._reads_total = 0
         self._failures_total = 0
 
     def replace_static(self, static: Iterable[KeySettings]) -> None:
@@ -75,7 +76,7 @@ class KeyRing:
     def statistics(self) -> KeyRingStatistics:
         return KeyRingStatistics(
             len(self._static) + len(self._stored),
-            self._reloads_total,
+            self._reads_total,
             self._failures_total,
             self._tried_at > self._reloaded_at,
         )
@@ -117,20 +118,29 @@ class KeyRing:
         Cancelled here: atomic, as ``authenticate``; those who wait too are not disturbed.
         """
         async with self._reloading:
-            if not self._reload_is_due:
-                return
-            assert self._path is not None
-            began = trio.current_time()
-            try:
-                stored = await trio.to_thread.run_sync(_read_snapshot, self._path, limiter=self._thread)
-            except (StorageError, OSError, ValueError):  # operators see it in the statistics
-                self._failures_total += 1
-            else:
-                self._take(stored)
-                self._reloaded_at = began
-                self._reloads_total += 1
-            # A failed read is tried again as late as a good one, counted from its end: each may wait for a lock.
-            self._tried_at = began if self._reloaded_at == began else trio.current_time()
+            if self._reload_is_due:
+                with suppress(StorageError):
+                    await self._read()
+
+    async def _read(self) -> None:
+        """Replace the snapshot; called by the one reader.
+
+        Raises:
+            StorageError: the database cannot be read. It is counted, and the old snapshot stays.
+
+        Cancelled here: as ``reload``.
+        """
+        assert self._path is not None
+        began = trio.current_time()
+        try:
+            stored = await trio.to_thread.run_sync(_read_snapshot, self._path, limiter=self._thread)
+        except (StorageError, OSError, ValueError) as error:  # operators see it in the statistics
+            self._failures_total += 1
+            self._tried_at = trio.current_time()  # tried again as late as a good one: each may wait for a lock
+            raise error if isinstance(error, StorageError) else StorageError(f"{self._path}: {error}") from None
+        self._take(stored)
+        self._reloaded_at = self._tried_at = began
+        self._reads_total += 1
 
     def _take(self, stored: dict[bytes, ClientKey]) -> None:
         self._stored = stored
@@ -156,9 +166,19 @@ class KeyRing:
         digest = self._digests.get(key_id)
         return None if digest is None else self._find(digest)
 
-    def stored_names(self) -> frozenset[str]:
-        """Names in the database's last snapshot. That a key of the configuration has one of them is a mistake."""
-        return frozenset(key.name for key in self._stored.values())
+    async def stored_names(self) -> frozenset[str]:
+        """Names of the keys in the database, which is read for it, however young the snapshot is. That a key of the
+        configuration has one of them is a mistake.
+
+        Raises:
+            StorageError: the database cannot be read.
+
+        Cancelled here: atomic, as ``reload``.
+        """
+        async with self._reloading:
+            if self._path is not None:
+                await self._read()
+            return frozenset(key.name for key in self._stored.values())
 
 
 async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -> KeyRing:
@@ -171,10 +191,8 @@ async def open_key_ring(path: Path | None, static: Iterable[KeySettings] = ()) -
     """
     static = tuple(static)
     ring = KeyRing(path, static)
-    if path is not None:
-        ring._take(await trio.to_thread.run_sync(_read_snapshot, path))
-        ring._reloaded_at = ring._tried_at = trio.current_time()
-    if names := sorted(ring.stored_names().intersection(key.name for key in static)):
+    stored = await ring.stored_names()
+    if names := sorted(stored.intersection(key.name for key in static)):
         raise StorageError(
             f"{path}: has a key named {', '.join(names)}, and so has a [[key]] of the configuration; revoke it with "
             "`relay-trio keys revoke`, or rename the [[key]]: a name stands in one place"

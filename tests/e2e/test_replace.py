@@ -10,6 +10,7 @@ import trio
 from pydantic import SecretStr
 
 from relay_trio.config import ConfigError, Settings
+from relay_trio.keys import ring
 from relay_trio.keys.key_store import open_key_store
 from tests.support.accounts import ACCOUNT_KEYS, account
 from tests.support.raw_client import ask, message, open_raw, request
@@ -147,6 +148,28 @@ async def test_a_key_of_the_ledger_keeps_its_name(folder: Path) -> None:
         key = type(harness.relay.settings.key[0]).model_validate({"name": "team-x", "secret": NEW_KEY})
         with pytest.raises(ConfigError, match=r"key\[0\]\.name must be unique"):
             await harness.relay.replace(harness.relay.settings.model_copy(update={"key": (key,)}))
+
+
+async def test_a_key_that_was_made_beside_the_relay_keeps_its_name_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay read its keys before, and nobody has asked for one since; where it cannot read, nothing is replaced."""
+    async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
+        with open_key_store(folder / "relay.db") as store:
+            store.create("team-x")
+        now = harness.relay.settings
+        key = type(now.key[0]).model_validate({"name": "team-x", "secret": NEW_KEY})
+        with pytest.raises(ConfigError, match=r"key\[0\]\.name must be unique"):
+            await harness.relay.replace(now.model_copy(update={"key": (key,)}))
+
+        def fail(path: Path) -> object:
+            raise OSError("disk I/O error")
+
+        monkeypatch.setattr(ring, "_read_snapshot", fail)
+        with pytest.raises(ConfigError, match=r"server\.ledger .*disk I/O error"):
+            await harness.relay.replace(now.model_copy(update={"key": (key,)}))
+        assert harness.relay.settings is now
+        assert harness.relay.ring.statistics().failures_total == 1
 
 
 async def test_a_larger_or_smaller_body_may_be_sent(folder: Path) -> None:
