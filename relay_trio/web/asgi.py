@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
     from quart import Quart
     from quart.wrappers import Request
+    from quart.wrappers.base import BaseRequestWebsocket
 
     from relay_trio.server.client_request import ClientRequest
 
@@ -32,8 +33,17 @@ class StreamAborted(Exception):
     """The body ends here without an end: the client must not take it for complete."""
 
 
+_HEADERS = Headers([("Host", "relay")])
+"""What Quart and werkzeug are given in place of a request's own headers; they change nothing in it."""
+
+
 def client_request() -> ClientRequest:
     """The request that the current task handles."""
+    return client_request_of(request)
+
+
+def client_request_of(request: BaseRequestWebsocket) -> ClientRequest:
+    """The request that Quart's stands for."""
     return _client_request(cast("HTTPScope", request.scope))
 
 
@@ -52,19 +62,19 @@ class RequestConnection(TrioASGIHTTPConnection):
             await self.handle_request(nursery, request, send)
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
-        """Quart's request with the one header that its routing needs.
+        """Quart's request, with nothing in it that a client can make unreadable.
 
         Quart copies and renames every header, and adds one of its own (``Remote-Addr``, which must not reach an
-        upstream). The relay reads headers from the ``ClientRequest``, as they came.
+        upstream); werkzeug reads the host as a domain name, and fails where it is none. The relay reads headers from
+        the ``ClientRequest``, as they came. The path is the raw one, so that an own path too has one spelling.
         """
         client_request = _client_request(self.scope)
-        host = next((value.decode("latin-1") for name, value in client_request.headers if name == b"host"), "")
         return self.app.request_class(
             client_request.method,
             client_request.scheme,
-            client_request.path,
+            client_request.raw_path.decode("latin-1"),
             client_request.query,
-            Headers([("Host", host)]),
+            _HEADERS,
             "",
             client_request.http_version,
             max_content_length=None,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart_trio import QuartTrio
 
+from relay_trio.web.asgi import client_request_of
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -33,15 +35,15 @@ class _Everything:
 class CatchAllApp(QuartTrio):
     """``catch_all`` comes after every other rule has been added, none of which has a variable part."""
 
-    _own_paths: frozenset[str] = frozenset()
+    _own_paths: frozenset[bytes] = frozenset()
     _everything: _Everything | None = None
 
     def catch_all(self, view: Callable[[], Awaitable[Response]]) -> None:
         """Have ``view`` answer every request, by whichever method, whose path has no rule of its own.
 
-        The rule is not in the map: there it would answer what an own path refuses.
+        The rule stays out of werkzeug's map, where it would answer wrong methods on our own paths.
         """
-        self._own_paths = frozenset(rule.rule for rule in self.url_map.iter_rules())
+        self._own_paths = frozenset(rule.rule.encode() for rule in self.url_map.iter_rules())
         rule = self.url_rule_class("/", endpoint="catch_all", methods=None)
         rule.provide_automatic_options = False
         self.view_functions["catch_all"] = view
@@ -49,6 +51,6 @@ class CatchAllApp(QuartTrio):
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         """As Quart's, for its own paths."""
-        if self._everything is None or request is None or request.path in self._own_paths:
+        if self._everything is None or request is None or client_request_of(request).raw_path in self._own_paths:
             return super().create_url_adapter(request)
         return cast("MapAdapter", self._everything)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quart import Response, request
+from quart import Response
 from werkzeug.exceptions import HTTPException
 
-from relay_trio.errors import BadRequest, MethodNotAllowed, NotFound, RelayError
+from relay_trio.errors import BadRequest, MethodNotAllowed, RelayError
 from relay_trio.observe.log import log_defect
 from relay_trio.relay.events import Rejection
 from relay_trio.vendors.registry import DIALECTS, dialect_of
@@ -15,7 +15,7 @@ from relay_trio.web.answers import error_answer, relay
 from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, client_request
 from relay_trio.web.catch_all import CatchAllApp
 from relay_trio.web.healthz import add_health
-from relay_trio.web.router import Router
+from relay_trio.web.router import Router, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,10 +69,9 @@ def bare_app(on_rejected: Callable[[Rejection], None] = lambda rejection: None) 
     @app.errorhandler(HTTPException)
     async def not_routed(error: HTTPException) -> Response:
         """Quart's own refusals, in dialect."""
-        if error.code == 404:
-            return reject(NotFound(f"no such route: {request.method} {request.path[:100]}"))
         if error.code == 405:
-            return reject(MethodNotAllowed(f"{request.path[:100]} does not answer {request.method}"))
+            request = client_request()
+            return reject(MethodNotAllowed(f"{shown_path(request)} does not answer {request.method}"))
         return reject(BadRequest("the request cannot be read"))
 
     @app.errorhandler(Exception)

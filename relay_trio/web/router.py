@@ -96,14 +96,14 @@ class Router:
         if found is None:
             if values and _ENDS_IN_VERB.search(values[-1]):
                 raise NotFound(self._no_route(head))
-            raise MethodNotAllowed(f"{_shown(head)} does not answer {head.method}")
+            raise MethodNotAllowed(f"{shown_path(head)} does not answer {head.method}")
         target = found[0]
         if len(found) > 1:
             target = next((each for each in found if each.dialect.claims(head)), target)
         return Match(target.dialect, target.operation, dict(zip(target.names, map(_decoded, values), strict=True)))
 
     def _share(self, node: _Node) -> None:
-        """Let whoever has all the rest of a path have a single part of it too, beside those who have that alone."""
+        """Where both a one-part and a rest-of-path route fit one part, offer both, in the dialects' order."""
         if node.part is not None and node.rest is not None:
             for method, targets in node.rest.targets.items():
                 shared = [*node.part.targets.get(method, ()), *targets]
@@ -114,7 +114,7 @@ class Router:
     def _no_route(self, head: ClientHead) -> str:
         dialect = next((dialect for dialect in self._dialects if dialect.claims(head)), None)
         hint = f" ({dialect.path_hint})" if dialect is not None and dialect.path_hint else ""
-        return f"no such route: {head.method} {_shown(head)}{hint}"
+        return f"no such route: {head.method} {shown_path(head)}{hint}"
 
     def _add(self, method: str, template: str, dialect: Dialect, operation: Operation) -> None:
         node, names = self._root, []
@@ -163,5 +163,6 @@ def _decoded(value: bytes) -> str:
     return unquote_to_bytes(value).decode("latin-1")
 
 
-def _shown(head: ClientHead) -> str:
+def shown_path(head: ClientHead) -> str:
+    """The path of ``head`` as an error message has it: escapes untouched, and the beginning only."""
     return head.raw_path[:_PATH_SHOWN_CHARACTERS].decode("latin-1")

@@ -191,6 +191,7 @@ class Client:
     method: str = "POST"
     credentials: tuple[tuple[bytes, bytes], ...] = ((b"x-api-key", KEY.encode()),)
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    host: bytes = b"relay"
     reads: trio.Event = field(default_factory=trio.Event)
     forwards: bool = True
     """Whether its server lets the pump write to it: HTTP/1.1 does, HTTP/2 does not."""
@@ -210,7 +211,7 @@ class Client:
             method=self.method,
             raw_path=self.path.encode(),
             query=self.query,
-            headers=[(b"host", b"relay"), *self.credentials, *self.headers],
+            headers=[(b"host", self.host), *self.credentials, *self.headers],
             stream=self.stream,
         )
         async with trio.open_nursery() as nursery:

@@ -13,9 +13,10 @@ import structlog
 from relay_trio.errors import BadRequest
 from relay_trio.http import header
 from relay_trio.observe.log import configure_log
+from relay_trio.web.admin import admin_app
 from relay_trio.web.quart_app import bare_app
 from tests.support import scripts
-from tests.support.memory_harness import fetch, open_harness
+from tests.support.memory_harness import Client, fetch, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,31 @@ async def test_probes_are_answered_without_a_key_a_row_and_a_line_of_the_log(
         assert (client.status, client.is_finished) == (200, True)
         assert not harness.rows
         assert log.getvalue() == ""
+
+
+HOSTS_NO_NAME = [b"a..b", b"." * 3, b"x" * 64 + b".example", b"[", b"\xc3\xa4..", b""]
+
+
+@pytest.mark.parametrize("host", HOSTS_NO_NAME)
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/"])
+async def test_a_host_that_is_no_name_is_nothing_that_a_probe_needs(
+    autojump_clock: MockClock, log: io.StringIO, host: bytes, path: str
+) -> None:
+    async with open_harness(scripts.streams) as harness:
+        for app in (harness.app, admin_app(harness.core)):
+            client = Client(app, [b""], path=path, method="GET", host=host)
+            await client.run()
+            assert client.status == (404 if app is not harness.app and path == "/" else 200)
+        assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize("path", ["/%68ealthz", "/healthz%2F", "/api%2fhello", "/%72eadyz", "//healthz"])
+async def test_another_spelling_of_an_own_path_is_no_route(autojump_clock: MockClock, path: str) -> None:
+    async with open_harness(scripts.streams) as harness:
+        for app in (harness.app, admin_app(harness.core)):
+            client = await fetch(app, path)
+            assert client.status == 404
+            assert path in json.loads(client.body)["error"]["message"]
 
 
 async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock: MockClock) -> None:
