@@ -15,6 +15,7 @@ from relay_trio.settings.patterns import common, is_match
 if TYPE_CHECKING:
     from relay_trio.api.call import Call
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.credential import Credential
     from relay_trio.api.provider import Provider
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import UpstreamRequest
@@ -78,7 +79,7 @@ class Account:
         credential = self.credentials.current_nowait()
         if credential is None or self._is_costly(checked):
             return None
-        return self.call_for(checked).request(self.settings, checked, credential)
+        return self._request(checked, credential)
 
     async def build(self, checked: CheckedRequest) -> UpstreamRequest:
         """The request for this account, once it has a credential.
@@ -90,10 +91,8 @@ class Account:
         """
         credential = await self.credentials.current()
         if not self._is_costly(checked):
-            return self.call_for(checked).request(self.settings, checked, credential)
-        return await trio.to_thread.run_sync(
-            self.call_for(checked).request, self.settings, checked, credential, abandon_on_cancel=True
-        )
+            return self._request(checked, credential)
+        return await trio.to_thread.run_sync(self._request, checked, credential, abandon_on_cancel=True)
 
     def continue_from(self, former: Account) -> None:
         """Take the place of ``former``. If it is the same upstream and the same credential, what is known of them
@@ -104,6 +103,10 @@ class Account:
             return
         former.health.breaker = self.health.breaker
         self.health, self.credentials = former.health, former.credentials
+
+    def _request(self, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
+        request = self.call_for(checked).request(self.settings, checked, credential)
+        return self.settings.with_headers(checked.headers, request)
 
     def _is_costly(self, checked: CheckedRequest) -> bool:
         return self.call_for(checked).hashes_body and len(checked.body) > _BUILT_INLINE_BYTES

@@ -6,15 +6,18 @@ typo is. pydantic evaluates the annotations, so they are not postponed.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from relay_trio.http import BaseAddress
+from relay_trio.http import BaseAddress, Headers, UpstreamRequest
+from relay_trio.settings.header_names import is_reserved
 from relay_trio.settings.sections import Section, TimeoutSettings
-from relay_trio.settings.values import BaseUrl, Count, Name, Patterns, Seconds
+from relay_trio.settings.values import AddedHeaders, BaseUrl, Count, HeaderPatterns, Name, Patterns, Seconds
 
 
 class AccountSettings(Section):
@@ -33,6 +36,16 @@ class AccountSettings(Section):
     models: Patterns = Field(default=("*",), description="models this account serves, as glob patterns")
     priority: Count = Field(default=0, ge=0, le=1000, description="lower first")
     weight: Count = Field(default=1, ge=1, le=1000, description="share among accounts of equal priority")
+    headers: AddedHeaders = Field(
+        default_factory=dict,
+        description="added to each request to the upstream",
+        examples=[{"x-goog-user-project": "my-billing"}],
+    )
+    forward_headers: HeaderPatterns = Field(
+        default=(),
+        description="header fields of clients to let through, as glob patterns; never credentials",
+        examples=[["x-app", "x-team-*"]],
+    )
     connect_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[5.0])
     first_byte_timeout_seconds: Seconds | None = Field(
         default=None, description="overrides [timeouts]", examples=[120.0]
@@ -48,6 +61,21 @@ class AccountSettings(Section):
     def own_address(self) -> BaseAddress:
         """Where the vendor serves this account, when no ``base_url`` is set. A vendor's settings override this."""
         raise NotImplementedError
+
+    def with_headers(self, theirs: Headers, request: UpstreamRequest) -> UpstreamRequest:
+        """``request`` with the fields of the account, and those of the client's fields, ``theirs``, that it lets
+        through. What ``request`` has by the name of an added field, the added one replaces."""
+        if not self.headers and not self.forward_headers:
+            return request
+        added = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        names = {name for name, _ in added}
+        kept = [field for field in request.headers if field[0] not in names]
+        names |= {name for name, _ in kept}
+        forwarded = [field for field in theirs if field[0] not in names and self._is_forwarded(field[0].decode())]
+        return replace(request, headers=[*kept, *forwarded, *added])
+
+    def _is_forwarded(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.forward_headers) and not is_reserved(name)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from relay_trio.settings.header_names import checked_name, checked_pattern
 from relay_trio.settings.listener import Listener
 
 _SHORTEST_SIGNING_SECRET = 32
@@ -92,6 +93,20 @@ def _header_text(value: str) -> str:
     return value
 
 
+def _header_name(value: str) -> str:
+    try:
+        return checked_name(value)
+    except ValueError as error:
+        raise PydanticCustomError("header_name", "{reason}", {"reason": str(error)}) from None
+
+
+def _header_pattern(value: str) -> str:
+    try:
+        return checked_pattern(value)
+    except ValueError as error:
+        raise PydanticCustomError("header_pattern", "{reason}", {"reason": str(error)}) from None
+
+
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < _SHORTEST_SIGNING_SECRET:
         raise PydanticCustomError(
@@ -156,5 +171,7 @@ ListenerSetting = Annotated[
 ]
 ListenerSettings = Annotated[tuple[ListenerSetting, ...], Field(min_length=1), BeforeValidator(_several)]
 HeaderText = Annotated[str, AfterValidator(_header_text)]
+AddedHeaders = dict[Annotated[str, AfterValidator(_header_name)], HeaderText]
+HeaderPatterns = Annotated[tuple[Annotated[str, AfterValidator(_header_pattern)], ...], BeforeValidator(_several)]
 FilePath = Annotated[Path, AfterValidator(_path)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]

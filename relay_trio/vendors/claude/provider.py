@@ -15,6 +15,7 @@ from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding,
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Verdict, VerdictTable
+from relay_trio.errors import BadRequest
 from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, target_of
 from relay_trio.settings.patterns import bare_name
 from relay_trio.vendors.claude.batch_results import BatchResults, batch_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.settings import AccountSettings
 
+_GUARDRAIL = b"x-amzn-bedrock-guardrail"
 _OAUTH_BETA = b"oauth-2025-04-20"
 
 _REQUEST_HEADERS = AllowList(frozenset({b"content-type", b"accept"}), prefixes=(b"anthropic-",))
@@ -46,7 +48,13 @@ _VERDICTS = VerdictTable(cooldowns={429: 10.0, 503: 2.0, 529: 2.0}, statuses={40
 
 
 def _passed(account: ClaudeSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
-    """The client's request, byte for byte in path, query and body, with the account's credential."""
+    """The client's request, byte for byte in path, query and body, with the account's credential.
+
+    Raises:
+        BadRequest: it names a guardrail, which would be bypassed here without a word.
+    """
+    if any(name.startswith(_GUARDRAIL) for name, _ in checked.headers):
+        raise BadRequest("x-amzn-bedrock-guardrailidentifier: only Amazon Bedrock applies it, which serves other names")
     headers = [*_REQUEST_HEADERS.of(checked.headers), accept_encoding(checked)]
     target = target_of(checked.raw_path, checked.query)
     return _request(account, credential, checked.method, target, headers, checked.body)

@@ -8,6 +8,7 @@ import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.errors import (
+    BadRequest,
     UpstreamProtocolError,
     UpstreamRateLimited,
     UpstreamRefused,
@@ -42,6 +43,11 @@ def build(settings: ClaudeSettings, checked: CheckedRequest) -> UpstreamRequest:
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
+
+
+def test_a_guardrail_of_bedrocks_is_not_bypassed_at_anthropic() -> None:
+    with pytest.raises(BadRequest, match="only Amazon Bedrock"):
+        build(account(), incoming((b"x-amzn-bedrock-guardrailidentifier", b"gr-1")))
 
 
 def test_the_clients_credential_and_cookies_stay_and_the_accounts_key_goes() -> None:
