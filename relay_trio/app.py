@@ -139,7 +139,7 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
             is_expected=lambda error: isinstance(error, RelayError),
             on_bad_head=lambda reason: events.request_rejected(Rejection(BAD_HEAD, reason=reason)),
         )
-        yield App(core, ledger, ring, clients, ServerState(admin_app(core), ConnectionLimits(), log_defect))
+        yield App(core, ledger, ring, clients, ServerState(admin_app(core, ring), ConnectionLimits(), log_defect))
 
 
 def _parts_of(settings: Settings) -> tuple[Egress, list[Account]]:

@@ -1,4 +1,4 @@
-"""The secret of a client key: how it is made, how a typo is recognised, and what is stored of it."""
+"""The secret of a client key: how it is made, and what is stored of it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,10 @@ _CHECKSUM_LENGTH = 6  # of 32 bits in base 62
 
 
 def generate_secret() -> str:
-    """``rt_``, 256 random bits, a checksum that tells a typo from a revoked key. One double-click selects it."""
+    """``rt_``, 256 random bits, and a checksum, by which a secret scanner knows that a find is a key. One double-click
+    selects it."""
     body = PREFIX + _base62(secrets.randbits(256), _BODY_LENGTH)
     return body + _checksum(body)
-
-
-def is_well_formed(secret: str) -> bool:
-    """Whether ``secret`` could have come from ``generate_secret``. That says nothing but that it was copied with care.
-
-    For the command line only; a client gets the same answer for every key that does not work.
-    """
-    body, checksum = secret[:-_CHECKSUM_LENGTH], secret[-_CHECKSUM_LENGTH:]
-    length = len(PREFIX) + _BODY_LENGTH + _CHECKSUM_LENGTH
-    return len(secret) == length and secret.startswith(PREFIX) and secret.isascii() and _checksum(body) == checksum
 
 
 def digest_of(secret: str) -> bytes:

@@ -92,10 +92,7 @@ class Ledger:
         self._batches: set[str] = set()
         self._journal: dict[str, Values] = {}
         self._writing: dict[str, Values] = {}
-        self._noted = 0  # changes taken
-        self._durable = 0  # changes on disk: all up to this one
         self._changed = trio.Event()
-        self._written = trio.Event()
         self._stopping = trio.Event()
         self._scope = trio.CancelScope(shield=True)
         self._thread = trio.CapacityLimiter(1)  # its own: never behind the DNS look-ups of the default one
@@ -160,12 +157,6 @@ class Ledger:
             self._is_accepting,
         )
 
-    async def wait_written(self) -> None:
-        """Wait until every change so far is on disk, however many come meanwhile. Cancelled here: atomic."""
-        noted = self._noted
-        while self._durable < noted:
-            await self._written.wait()
-
     async def run(self) -> None:
         """Write batches until ``stop``, then what is left, and return.
 
@@ -193,7 +184,6 @@ class Ledger:
 
     def _note(self, row: LedgerRow) -> None:
         self._journal[row.request_id] = row_values(row)
-        self._noted += 1
         self._changed.set()
 
     async def _wait_for_batch(self) -> bool:
@@ -230,14 +220,13 @@ class Ledger:
         """
         batch, self._journal = self._journal, {}
         self._writing = batch
-        noted = self._noted
         if not self._stopping.is_set():
             self._changed = trio.Event()
         is_written = False
         try:
             await trio.to_thread.run_sync(self._store.write, list(batch.values()), limiter=self._thread)
             is_written = True
-        except Exception as error:  # no fault of the ledger may end a stream; operators see it here and in statistics
+        except Exception as error:  # no fault of the ledger may end a stream; operators see it logged and counted
             self._failures_total += 1
             reason = str(error) if isinstance(error, StorageError) else f"{plain_name(error)}: {error}"
             before, self._last_error = self._last_error, reason
@@ -249,11 +238,8 @@ class Ledger:
                 self._journal = {**batch, **self._journal}  # what was noted since then is newer
                 self._changed.set()
         if is_written:
-            self._durable = noted
             self._written_total += len(batch)
             self._last_error = ""
-            self._written.set()
-            self._written = trio.Event()
         return is_written
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from relay_trio.ledger.row import LedgerRow
-    from relay_trio.ledger.writer import Ledger
+    from relay_trio.ledger.writer import Ledger, LedgerStatistics
     from relay_trio.outcome import Phase
     from relay_trio.pool.account import Account
     from relay_trio.relay.channel import ResponseChannel
@@ -50,15 +50,9 @@ class LiveRequests:
     def __iter__(self) -> Iterator[LiveRequest]:
         return iter(tuple(self._open.values()))
 
-    @property
-    def open_rows(self) -> int:
-        """Rows that the ledger has open."""
-        return self._ledger.open_rows
-
-    @property
-    def ledger_is_accepting(self) -> bool:
-        """Whether another row would be taken."""
-        return self._ledger.statistics().is_accepting
+    def ledger_statistics(self) -> LedgerStatistics:
+        """The ledger's own counts."""
+        return self._ledger.statistics()
 
     def open(self, request: LiveRequest) -> None:
         """Open the row, or report the request as rejected.

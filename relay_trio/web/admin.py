@@ -19,12 +19,13 @@ from relay_trio.web.router import shown_path
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
+    from relay_trio.keys.ring import KeyRing
     from relay_trio.relay.core import Relay
 
 _OPEN_PATHS = (b"/healthz", b"/readyz")
 
 
-def admin_app(core: Relay) -> QuartTrio:
+def admin_app(core: Relay, ring: KeyRing) -> QuartTrio:
     """The ASGI application for the admin listener. With a token configured, everything but health asks for it."""
     app = bare_app()
     add_health(app, core)
@@ -42,7 +43,7 @@ def admin_app(core: Relay) -> QuartTrio:
 
     @app.route("/debug/invariants")
     async def invariants() -> Response:
-        return as_json(snapshot(core))
+        return as_json(snapshot(core, ring))
 
     @app.route("/debug/tasks")
     async def tasks() -> Response:

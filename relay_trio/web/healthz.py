@@ -19,7 +19,7 @@ def unready_reason(core: Relay) -> str | None:
         return "draining"
     if not core.pool.can_ever_serve():
         return "no_usable_account"
-    if not core.live.ledger_is_accepting:
+    if not core.live.ledger_statistics().is_accepting:
         return "ledger_full"
     return None
 

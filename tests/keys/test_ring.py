@@ -19,7 +19,7 @@ from relay_trio.ledger.writer import open_ledger
 from relay_trio.settings import KeySettings
 from relay_trio.storage.storage_error import StorageError
 from tests.explorer import Run, explore
-from tests.ledger.rows import ended, make_row
+from tests.ledger.rows import ended, make_row, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -282,7 +282,7 @@ async def test_no_secret_is_in_any_file_or_repr(path: Path) -> None:
             found = [await ring.authenticate(secret), await ring.authenticate("canary-0123456789-secret")]
             ledger.open_row(row := make_row(key_id=key.id))
             ledger.close_row(ended(row))
-            await ledger.wait_written()
+            await written(ledger)
             files = b"".join(place.read_bytes() for place in path.parent.iterdir())
             shown = repr((store, ring, found, store.all_keys(), ring.statistics()))
     files += b"".join(place.read_bytes() for place in path.parent.iterdir())

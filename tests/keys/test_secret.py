@@ -1,13 +1,14 @@
-"""Secrets: random enough, one word, and a typo is noticed."""
+"""Secrets: random enough, one word, and a scanner knows them."""
 
 from __future__ import annotations
 
 import string
+import zlib
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.keys.secret import digest_of, generate_secret, is_well_formed
+from relay_trio.keys.secret import digest_of, generate_secret
 
 
 def test_a_secret_is_one_word_with_all_its_bits() -> None:
@@ -17,23 +18,18 @@ def test_a_secret_is_one_word_with_all_its_bits() -> None:
         assert secret.startswith("rt_")
         assert len(secret) == 3 + 43 + 6
         assert set(secret[3:]) <= set(string.ascii_letters + string.digits)
-        assert is_well_formed(secret)
 
 
-@given(at=st.integers(0, 51), letter=st.sampled_from(string.ascii_letters + string.digits))
-def test_any_one_wrong_letter_is_noticed(at: int, letter: str) -> None:
+def test_its_last_letters_are_the_checksum_of_the_others() -> None:
+    """What secret scanners check: CRC-32 in base 62."""
     secret = generate_secret()
-    typo = secret[:at] + letter + secret[at + 1 :]
-    assert is_well_formed(typo) is (typo == secret)
+    checksum = 0
+    for letter in secret[-6:]:
+        checksum = checksum * 62 + (string.digits + string.ascii_letters).index(letter)
+    assert checksum == zlib.crc32(secret[:-6].encode())
 
 
 @given(st.text())
-def test_no_text_breaks_the_check_or_the_digest(text: str) -> None:
-    assert not is_well_formed(text)
+def test_any_text_has_a_digest(text: str) -> None:
     assert len(digest_of(text)) == 32
     assert len(digest_of(text + "\ud800")) == 32
-
-
-def test_a_secret_cut_short_or_with_a_space_is_a_typo() -> None:
-    secret = generate_secret()
-    assert not any(map(is_well_formed, (secret[:-1], secret + "x", f" {secret}", secret[3:], secret.upper(), "")))

@@ -6,6 +6,8 @@ from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from relay_trio.ledger.row import LedgerRow
 from relay_trio.outcome import COMPLETED
 from relay_trio.storage.sqlite import open_read_only
@@ -13,6 +15,7 @@ from relay_trio.storage.sqlite import open_read_only
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from relay_trio.ledger.writer import Ledger
     from relay_trio.outcome import Outcome
 
 _numbers = count(1)
@@ -44,3 +47,9 @@ def sole_row(path: Path) -> dict[str, Any]:
         names = [name for (name,) in database.query("SELECT name FROM pragma_table_info('requests')")]
         (row,) = database.query("SELECT * FROM requests")
         return dict(zip(names, row, strict=True))
+
+
+async def written(ledger: Ledger) -> None:
+    """Return once every row is on disk as it is. Cancelled here: atomic."""
+    while ledger.statistics().pending:  # noqa: ASYNC110 -- the product announces none of what is waited for here
+        await trio.sleep(0.005)

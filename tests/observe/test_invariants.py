@@ -11,6 +11,7 @@ import trio.testing
 
 from relay_trio.observe import invariants
 from relay_trio.observe.invariants import LARGEST_READ_BYTES, fd_count, snapshot
+from relay_trio.observe.log import LOST_LINES
 from relay_trio.relay.channel import CHANNEL_BYTES
 from tests.support import scripts
 from tests.support.memory_harness import Harness, open_harness
@@ -28,14 +29,22 @@ def broken(shown: dict[str, Any]) -> set[str]:
 
 async def test_at_rest_everything_holds_and_nothing_is_held(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams, accounts=2) as harness:
-        shown: dict[str, Any] = snapshot(harness.core)
+        shown: dict[str, Any] = snapshot(harness.core, harness.ring)
         assert shown["ok"] is True
         assert broken(shown) == set()
         assert list(shown["accounts"]) == ["a", "b"]
         assert shown["requests"] == {"live": 0, "by_phase": {}, "rejected": {}}
-        assert shown["observer_failures"] == 0
+        assert (shown["observer_failures"], shown["unpriced"]) == (0, {})
         assert shown["queue"] == {"waiting": 0, "entered": 0, "granted": 0, "left": 0}
-        assert shown["ledger"] == {"open_rows": 0}
+        ledger = {"open_rows": 0, "pending": 0, "written": 0, "failures": 0, "last_error": ""}
+        assert shown["ledger"] == ledger
+        assert shown["keys"] == {
+            "working": len(harness.core.settings.key),
+            "reads": 0,
+            "failures": 0,
+            "is_stale": False,
+        }
+        assert shown["log"] == {"lost_lines": LOST_LINES.count}
         assert shown["buffered_bytes"] == {"total": 0, "fullest_stream": 0}
         assert shown["upstream"] == {"calls": 0, "open_connections": 0, "idle_connections": 0}
         assert shown["tasks"] > 0
@@ -45,7 +54,7 @@ async def test_at_rest_everything_holds_and_nothing_is_held(autojump_clock: Mock
 async def test_a_disabled_account_and_an_endless_wait_are_still_json(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
         harness.account("a").health.disable("401")
-        shown: dict[str, Any] = snapshot(harness.core)
+        shown: dict[str, Any] = snapshot(harness.core, harness.ring)
         assert shown["accounts"]["a"]["state"] == "auth_failed"
         json.dumps(shown, allow_nan=False)
 
@@ -62,7 +71,7 @@ async def test_it_holds_at_every_step_of_a_request_with_a_fail_over(autojump_clo
         def after_task_step(self, task: trio.lowlevel.Task) -> None:
             if self.is_on:
                 self.steps += 1
-                shown: dict[str, Any] = snapshot(harness.core)
+                shown: dict[str, Any] = snapshot(harness.core, harness.ring)
                 if not shown["ok"]:
                     wrong.append(broken(shown))
 
@@ -135,9 +144,9 @@ async def test_a_count_that_is_tampered_with_is_found(
         client = harness.request()
         nursery.start_soon(client.run)
         await trio.sleep(2.5)
-        assert snapshot(harness.core)["ok"] is True
+        assert snapshot(harness.core, harness.ring)["ok"] is True
         tamper(harness)
-        shown: dict[str, Any] = snapshot(harness.core)
+        shown: dict[str, Any] = snapshot(harness.core, harness.ring)
         assert shown["ok"] is False
         assert broken(shown) == numbers
         nursery.cancel_scope.cancel()
@@ -151,7 +160,7 @@ async def test_a_full_stream_is_within_its_limit(autojump_clock: MockClock) -> N
         client.reads = trio.Event()
         nursery.start_soon(client.run)
         await trio.testing.wait_all_tasks_blocked()
-        shown: dict[str, Any] = snapshot(harness.core)
+        shown: dict[str, Any] = snapshot(harness.core, harness.ring)
         assert shown["ok"] is True
         assert CHANNEL_BYTES <= shown["buffered_bytes"]["fullest_stream"] <= CHANNEL_BYTES + LARGEST_READ_BYTES
         client.leave()

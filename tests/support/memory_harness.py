@@ -260,7 +260,8 @@ class Harness:
         self.ledger = ledger
         self.upstream = client
         self.sides: list[UpstreamSide] = []
-        self.app = client_app(core, KeyRing(None, core.settings.key))
+        self.ring = KeyRing(None, core.settings.key)
+        self.app = client_app(core, self.ring)
 
     def request(self, *body_parts: bytes, stream: bool = True, model: str = "m", **changes: Any) -> Client:
         """A client with a message request, its body in one part unless given."""
@@ -292,7 +293,7 @@ class Harness:
         statistics = self.upstream.statistics()
         assert statistics.calls == 0, "an upstream call is still open"
         assert statistics.open_connections == statistics.idle_connections, "a connection is neither closed nor pooled"
-        assert snapshot(self.core)["ok"], snapshot(self.core)["invariants"]
+        assert snapshot(self.core, self.ring)["ok"], snapshot(self.core, self.ring)["invariants"]
 
     def assert_healthy(self, *, strikes: dict[str, int] | None = None) -> None:
         """No account was blamed beyond ``strikes``."""

@@ -70,7 +70,7 @@ class Harness:
         Cancelled here: atomic.
         """
         await self.relay.core.live.wait_idle()
-        await self.relay.ledger.wait_written()
+        await until(lambda: not self.relay.ledger.statistics().pending)
         return await trio.to_thread.run_sync(self._read)
 
     async def row(self, request_id: str | None = None) -> Row:
@@ -87,11 +87,11 @@ class Harness:
     async def assert_at_rest(self) -> None:
         """Nothing is held, every row is closed, every invariant holds. Cancelled here: atomic."""
         rows = await self.rows()
-        now = snapshot(self.relay.core)
+        now = snapshot(self.relay.core, self.relay.ring)
         with trio.move_on_after(2):  # a connection may be a step behind its request's row
             while now["upstream"]["calls"] or now["requests"]["live"]:  # type: ignore[index]
                 await trio.sleep(0.005)
-                now = snapshot(self.relay.core)
+                now = snapshot(self.relay.core, self.relay.ring)
         assert now["ok"], now
         held = {
             "slots": sum(account["slots"] for account in now["accounts"].values()),  # type: ignore[attr-defined]

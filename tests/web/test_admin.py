@@ -20,7 +20,7 @@ TOKEN = "admin-canary-token"
 
 
 async def page(harness: Harness, path: str, *headers: tuple[bytes, bytes]) -> Client:
-    return await fetch(admin_app(harness.core), path, headers=headers)
+    return await fetch(admin_app(harness.core, harness.ring), path, headers=headers)
 
 
 def with_token(**changes: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ async def test_without_a_token_configured_they_answer_anyone(autojump_clock: Moc
 async def test_no_relayed_route_is_on_the_admin_listener(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
         client = harness.request()
-        client.app = admin_app(harness.core)
+        client.app = admin_app(harness.core, harness.ring)
         await client.run()
         assert client.status == 404
         assert not harness.rows

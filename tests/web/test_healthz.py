@@ -37,7 +37,7 @@ def fill_the_ledger(harness: Harness) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_both_listeners_say_alive_and_ready(autojump_clock: MockClock, method: str) -> None:
     async with open_harness(scripts.streams) as harness:
-        for app in (harness.app, admin_app(harness.core)):
+        for app in (harness.app, admin_app(harness.core, harness.ring)):
             for path in ("/healthz", "/readyz"):
                 assert (await fetch(app, path, method)).status == 200
         assert unready_reason(harness.core) is None
