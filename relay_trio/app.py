@@ -33,6 +33,7 @@ from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
 from relay_trio.relay.events import BAD_HEAD, Events, Rejection
 from relay_trio.relay.live import LiveRequests
+from relay_trio.relay.model_catalog import ModelCatalog
 from relay_trio.relay.retry import RetryBudget
 from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
@@ -41,7 +42,7 @@ from relay_trio.server.listen import serve
 from relay_trio.storage.storage_error import StorageError
 from relay_trio.upstream.client import open_client
 from relay_trio.upstream.egress import Egress, egress_of
-from relay_trio.vendors.registry import provider_named
+from relay_trio.vendors.registry import LISTINGS, provider_named
 from relay_trio.web.admin import admin_app
 from relay_trio.web.quart_app import client_app
 
@@ -131,7 +132,8 @@ async def open_relay(settings: Settings, *, observers: Iterable[Observer] = ()) 
         admission = Admission(pool, LeastLoaded(), max_waiting=settings.queue.max_waiting)
         events = Events(observers, log_defect)
         live = LiveRequests(ledger, events)
-        core = Relay(CurrentSettings(settings), pool, admission, client, live, events, RetryBudget())
+        catalog = ModelCatalog(pool, client, LISTINGS)
+        core = Relay(CurrentSettings(settings), pool, admission, client, live, events, catalog, RetryBudget())
         clients = ServerState(
             client_app(core, ring),
             connection_limits(settings),

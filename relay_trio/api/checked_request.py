@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from relay_trio.http import Headers
 
 
@@ -16,8 +14,7 @@ class CheckedRequest:
     """A client's request after authentication and the checks of its shape.
 
     ``operation`` is the operation's name, such as ``claude.messages``: one path has many spellings. ``raw_path`` and
-    ``query`` are the bytes of the request line, with their escapes. ``is_listed`` says of a model's name whether the
-    client can use it; None for an operation that does not list models.
+    ``query`` are the bytes of the request line, with their escapes.
     """
 
     operation: str
@@ -28,4 +25,3 @@ class CheckedRequest:
     body: bytes
     model: str | None = None
     is_stream: bool = False
-    is_listed: Callable[[str], bool] | None = None

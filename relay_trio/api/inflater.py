@@ -56,7 +56,7 @@ def inflater_for(head: ResponseHead, checked: CheckedRequest) -> Inflater | None
     if encoding == b"identity":
         return None
     accepted = (header(checked.headers, b"accept-encoding") or b"").lower()
-    if encoding == b"gzip" and b"gzip" in accepted and checked.is_listed is None:
+    if encoding == b"gzip" and b"gzip" in accepted:
         return Inflater()
     name = encoding[:40].decode("ascii", "replace")
     raise UpstreamProtocolError(f'the upstream used content-encoding "{name}", which the request did not accept')

@@ -1,87 +1,101 @@
-"""The list of models that an upstream answers with, shortened to the models that the client can use here.
+"""How services list their models: read where an upstream lists those of its account, written where a client asks for
+those of the pool.
 
-An upstream lists everything that its account may use. A client that chose from that list could get a model that no
-account of the pool serves, or that its own key may not use. So the list, which is short, is held until it is whole, and
-is passed on without those models.
+An upstream lists everything that its account may use, and a pool has several accounts. So a client's list is not an
+upstream's: it is made here, of what all accounts serve to that client's key.
 """
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
-from relay_trio.api.position import WHOLE
-from relay_trio.errors import UpstreamProtocolError
-from relay_trio.usage import NO_USAGE, UsageStats
-from relay_trio.wire.json_members import JsonLimitError, MemberScanner
+from relay_trio.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
-    from relay_trio.errors import UpstreamError
+    from relay_trio.http import Headers
 
-_LARGEST_BYTES = 4 * 1024 * 1024
-"""The longest list that is accepted. The longest known ones have a tenth of a megabyte."""
+    Item = dict[str, Any]
+    """One model as a service describes it."""
 
 
-class ModelListFilter:
-    """Passes one document on as it came, unless it lists models for which ``is_listed`` is false.
+@dataclass(frozen=True, slots=True)
+class ModelListing:
+    """The list of one service, whose models are for the operation ``of``.
 
-    ``lists`` maps the member of the document that is a list to the member of its items that is a model's name, such as
-    ``{"data": "id"}``. Of a name with slashes, only what follows the last one counts.
+    An upstream is asked for it at ``path``, with ``query`` and ``headers``; ``next_query`` is that of the page after
+    ``page``, None after the last. ``member`` of a page has the items. ``names_of`` are an item's names, the one that a
+    request uses first; ``new_item`` describes a model of which only the name is known. ``page`` is what a client gets
+    that requests a list with a query: a part of the items.
     """
 
-    is_error_forwarded = False
-    position = WHOLE
+    of: str
+    path: bytes
+    query: bytes
+    member: str
+    names_of: Callable[[Item], Sequence[str]]
+    new_item: Callable[[str], Item]
+    next_query: Callable[[Item], bytes | None]
+    page: Callable[[Sequence[Item], bytes], Item]
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
-    def __init__(self, lists: Mapping[str, str], is_listed: Callable[[str], bool]) -> None:
-        self.error: UpstreamError | None = None
-        self._lists = lists
-        self._is_listed = is_listed
-        self._held = bytearray()
-        self._is_altered = True
-        self._scanner = MemberScanner(frozenset(), max_tokens=None)
+    def items_of(self, document: object) -> list[Item]:
+        """The items of a page; empty where it has none."""
+        items = document.get(self.member) if isinstance(document, dict) else None
+        if not isinstance(items, list):
+            return []
+        return [
+            item for item in items if isinstance(item, dict) and all(isinstance(n, str) for n in self.names_of(item))
+        ]
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the document is whole."""
-        return self._scanner.is_whole
+    def request_headers(self) -> Headers:
+        """The header fields of a request for a page."""
+        return list(self.headers)
 
-    def feed(self, data: bytes) -> bytes:
-        """Nothing until the document is whole; then the document, shortened or as it came."""
-        if self._scanner.is_whole or self.error is not None:
-            return b"" if self._is_altered else data
-        self._held += data
-        try:
-            self._scanner.feed(data)
-        except JsonLimitError:
-            self.error = UpstreamProtocolError("the upstream's list of models is not acceptable JSON")
-        if len(self._held) > _LARGEST_BYTES:
-            self.error = UpstreamProtocolError("the upstream's list of models is too long")
-        if not self._scanner.is_whole or self.error is not None:
-            return b""
-        return self._shortened(bytes(self._held))
 
-    def finish(self) -> UsageStats:
-        """No usage: a list costs nothing."""
-        return NO_USAGE
+def parameter(query: bytes, name: str) -> str | None:
+    """The first value of a parameter of ``query``; None where it has none, or an empty one."""
+    return next(iter(parse_qs(query.decode("latin-1")).get(name, ())), None) if query else None
 
-    def _shortened(self, whole: bytes) -> bytes:
-        try:
-            document = json.loads(whole)
-        except (ValueError, RecursionError):
-            self.error = UpstreamProtocolError("the upstream's list of models is not JSON")
-            return b""
-        is_short = False
-        for member, name in self._lists.items():
-            items = document.get(member)
-            if isinstance(items, list):
-                kept = [item for item in items if self._is_kept(item, name)]
-                is_short = is_short or len(kept) < len(items)
-                document[member] = kept
-        self._is_altered = is_short
-        return json.dumps(document, indent=2, ensure_ascii=False).encode() if is_short else whole
 
-    def _is_kept(self, item: object, name: str) -> bool:
-        model = item.get(name) if isinstance(item, dict) else None
-        return isinstance(model, str) and self._is_listed(model.rpartition("/")[2])
+def page_size(query: bytes, name: str, *, usual: int, largest: int = 1000) -> int:
+    """How many items a client wants at once.
+
+    Raises:
+        BadRequest: it is no number from 1 to ``largest``.
+    """
+    text = parameter(query, name)
+    if text is None:
+        return usual
+    if not (text.isascii() and text.isdecimal() and len(text) < 10) or not 1 <= int(text) <= largest:
+        raise BadRequest(f"{name}: must be a number from 1 to {largest}")
+    return int(text)
+
+
+def place_of(names: Sequence[str], token: str, name: str) -> int:
+    """Where in ``names`` the one is that the parameter ``name`` has as its value.
+
+    Raises:
+        BadRequest: nowhere.
+    """
+    if token not in names:
+        raise BadRequest(f"{name}: is none of this list")
+    return names.index(token)
+
+
+def token_page(
+    items: Sequence[Item], names: Sequence[str], query: bytes, *, size: str, token: str, usual: int
+) -> tuple[list[Item], str | None]:
+    """The items of one page, and the token of the next; None: it is the last. ``size`` and ``token`` are the parameters
+    by which a client says how many it wants, and from where on.
+
+    Raises:
+        BadRequest: they have no such values.
+    """
+    count, last_seen = page_size(query, size, usual=usual), parameter(query, token)
+    start = 0 if last_seen is None else place_of(names, last_seen, token) + 1
+    end = start + count
+    return list(items[start:end]), names[end - 1] if end < len(items) else None

@@ -20,6 +20,7 @@ from relay_trio.errors import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from relay_trio.api.model_list import ModelListing
     from relay_trio.http import ClientHead
 
     Parameters = Mapping[str, str]
@@ -65,6 +66,15 @@ def model_of_path(head: ClientHead, parameters: Parameters, document: dict[str, 
     return Reading(checked_model(parameters.get("model")), document=document)
 
 
+def one_or_all(head: ClientHead, parameters: Parameters, document: dict[str, Any]) -> Reading:
+    """A request for one model, or for the list of them.
+
+    Raises:
+        BadRequest: the path has something else than a model's name in its place.
+    """
+    return (model_of_path if "model" in parameters else nothing)(head, parameters, document)
+
+
 def stream_of_path(head: ClientHead, parameters: Parameters, document: dict[str, Any]) -> Reading:
     """As ``model_of_path``, of an operation whose answer is a stream.
 
@@ -92,8 +102,8 @@ class Operation:
     ``name`` is that of the ledger, and of the call that serves it at a provider. ``routes`` are pairs of method and
     template. ``read`` finds what a request is for in its head, the parameters of its path and its document, and
     raises BadRequest where it cannot be said. ``is_json``: the body must be one JSON object, which is parsed for
-    ``read``; else it is not looked at. ``lists`` is the name of another operation: the answer lists models, of which
-    the client is shown those that it can use for that one.
+    ``read``; else it is not looked at. ``lists``: the answer lists models, and how; one that names no model is answered
+    here, with those that the client can use.
     """
 
     name: str
@@ -101,4 +111,4 @@ class Operation:
     read: Read = nothing
     is_json: bool = False
     affinity: Affinity = Affinity.NONE
-    lists: str | None = None
+    lists: ModelListing | None = None

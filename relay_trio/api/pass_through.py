@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.inflater import InflatedReader, inflater_for
-from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.http import header, is_event_stream
 from relay_trio.settings.account import AccountSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
@@ -54,11 +53,8 @@ class PassThrough(Generic[_Settings]):
         return ("*",)
 
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
-        """By allow-list; without the length of a list that may be shortened."""
-        headers = self.allowed.of(head.headers)
-        if checked.is_listed is not None:
-            return [field for field in headers if field[0] != b"content-length"]
-        return headers
+        """By allow-list."""
+        return self.allowed.of(head.headers)
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         """None: the client knows the upstream's errors."""
@@ -68,8 +64,7 @@ class PassThrough(Generic[_Settings]):
 def accept_encoding(checked: CheckedRequest) -> tuple[bytes, bytes]:
     """The header field for a request whose answer passes: gzip where the client takes it, and nobody alters it."""
     accepted = header(checked.headers, b"accept-encoding") or b""
-    is_compressible = b"gzip" in accepted.lower() and checked.is_listed is None
-    return b"accept-encoding", b"gzip" if is_compressible else b"identity"
+    return b"accept-encoding", b"gzip" if b"gzip" in accepted.lower() else b"identity"
 
 
 def reader_for(
@@ -77,12 +72,10 @@ def reader_for(
     checked: CheckedRequest,
     *,
     new_fold: Callable[[], SseFold],
-    model_lists: Mapping[str, str],
     new_reader: Callable[[], AnswerReader] | None,
 ) -> AnswerReader:
-    """The reader of an answer that passes: of server-sent events, which ``new_fold`` adds up; of a list of models, as
-    ``model_lists`` describes it to a ``ModelListFilter``; or of anything else, which ``new_reader`` makes. None: such
-    an answer has no tokens.
+    """The reader of an answer that passes: of server-sent events, which ``new_fold`` adds up; or of anything else,
+    which ``new_reader`` makes. None: such an answer has no tokens.
 
     Raises:
         UpstreamProtocolError: the answer has an encoding that the request did not accept.
@@ -90,8 +83,6 @@ def reader_for(
     inflater = inflater_for(head, checked)
     if is_event_stream(head):
         reader: AnswerReader = SseReader(new_fold())
-    elif checked.is_listed is not None:
-        return ModelListFilter(model_lists, checked.is_listed)
     elif new_reader is None:
         return NullReader()
     else:

@@ -137,10 +137,6 @@ class Admission:
         self._orders += 1
         return SlotRequest(model, operation, self._orders, is_pinned)
 
-    def serves(self, model: str, operation: str) -> bool:
-        """Whether any account can serve it, now or later."""
-        return bool(self._serving(model, operation))
-
     def has_candidate(self, slot_request: SlotRequest) -> bool:
         """Whether an account that was not tried yet could still serve ``slot_request``, now or after a cool-down."""
         return any(not account.health.is_disabled for account in self._candidates(slot_request))

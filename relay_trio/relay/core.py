@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from relay_trio.pool.pool import Pool
     from relay_trio.relay.events import Events
     from relay_trio.relay.live import LiveRequests
+    from relay_trio.relay.model_catalog import ModelCatalog
     from relay_trio.relay.retry import RetryBudget
     from relay_trio.upstream.client import UpstreamClient
 
@@ -26,6 +27,7 @@ class Relay:
     client: UpstreamClient
     live: LiveRequests
     events: Events
+    catalog: ModelCatalog
     retry_budget: RetryBudget
 
     @property

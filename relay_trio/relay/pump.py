@@ -26,9 +26,9 @@ in that block, and nowhere else.
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
@@ -42,10 +42,10 @@ from relay_trio.relay.attempt import Attempt, Failure, client_stalled
 from relay_trio.relay.chunks import StreamDone, StreamFailed
 from relay_trio.relay.read_request import read_request
 from relay_trio.relay.record import RequestRecord
-from relay_trio.settings.patterns import is_match
 
 if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
+    from relay_trio.api.model_list import ModelListing
     from relay_trio.http import Headers
     from relay_trio.pool.admission import Lease, SlotRequest
     from relay_trio.relay.authenticated_request import AuthenticatedRequest
@@ -99,7 +99,8 @@ async def pump(
         stages = _Stages(relay, request, record, task_status)
         try:
             checked, slot_request = await stages.read()
-            await stages.try_accounts(checked, slot_request)
+            if slot_request is not None:
+                await stages.try_accounts(checked, slot_request)
             await stages.flush()
         except trio.BrokenResourceError as error:
             record.ended(record.judge(error))
@@ -134,8 +135,8 @@ class _Stages:
 
     # --- R ---------------------------------------------------------------------------------------------------------
 
-    async def read(self) -> tuple[CheckedRequest, SlotRequest]:
-        """The request, and the slot that it needs.
+    async def read(self) -> tuple[CheckedRequest, SlotRequest | None]:
+        """The request, and the slot that it needs; None where it was for models, and is answered.
 
         Whatever is to be decided by what a request asks for, before it waits for a slot, has ``reading`` for it. The
         parsed document in it, which can be much larger than its bytes, is let go here.
@@ -146,17 +147,37 @@ class _Stages:
             self._request, record.clock, settings.timeouts, settings.server.max_body_bytes
         )
         record.row.model, record.row.is_stream = reading.model or "", reading.is_stream
-        if operation.lists is not None and reading.model is None and checked.method == "GET":  # HEAD has no list
-            checked = replace(checked, is_listed=partial(self._is_listed, operation.lists))
+        if operation.lists is not None and await self._list(operation.lists, reading.model, checked.query):
+            return checked, None
         is_pinned = operation.affinity is Affinity.PINNED
         allowed = self._request.key.models
         return checked, self._relay.admission.new_request(
             reading.model, operation.name, is_pinned=is_pinned, allowed=allowed
         )
 
-    def _is_listed(self, operation: str, model: str) -> bool:
-        """Whether the client can use a model: some account serves it, and its key allows it."""
-        return is_match(model, self._request.key.models) and self._relay.admission.serves(model, operation)
+    async def _list(self, listing: ModelListing, model: str | None, query: bytes) -> bool:
+        """Answer with the models that the client can use, or with the one that it names. False: no list has that, and
+        an upstream may still know it by another name.
+
+        Raises:
+            NotFound: no account serves any.
+            BadRequest: the query requests no page of the list.
+
+        Cancelled here: as ``pump``.
+        """
+        allowed, operation = self._request.key.models, self._request.operation.name
+        self._relay.admission.new_request(None, listing.of)
+        if model is not None:
+            document = await self._relay.catalog.item(operation, model, allowed)
+        else:
+            document = listing.page(await self._relay.catalog.items(operation, allowed), query)
+        if document is None:
+            return False
+        body = json.dumps(document, separators=(",", ":")).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        self._begin(ResponseHead(200, headers), headers)
+        self._sender.write(body)
+        return True
 
     # --- Q C H D ---------------------------------------------------------------------------------------------------
 

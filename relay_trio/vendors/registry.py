@@ -18,6 +18,7 @@ from relay_trio.vendors.vertex.provider import Vertex
 
 if TYPE_CHECKING:
     from relay_trio.api.dialect import Dialect
+    from relay_trio.api.model_list import ModelListing
     from relay_trio.api.provider import Provider
     from relay_trio.http import ClientHead
 
@@ -32,6 +33,11 @@ PROVIDERS: dict[str, Provider[Any]] = {vendor.provider.name: vendor.provider for
 
 DIALECTS: tuple[Dialect, ...] = tuple(vendor.dialect for vendor in reversed(VENDORS) if vendor.dialect is not None)
 """In the order in which they are tried for a request: the first vendor's comes last, and claims everything."""
+
+LISTINGS: dict[str, ModelListing] = {
+    operation.name: operation.lists for dialect in DIALECTS for operation in dialect.operations if operation.lists
+}
+"""How models are listed, by the names of the operations that do."""
 
 
 def provider_named(name: str) -> Provider[Any]:

@@ -478,13 +478,16 @@ async def test_an_empty_answer_is_an_answer_and_a_stream_without_an_event_was_cu
         assert codes(harness) == ["SD"]
 
 
-async def test_the_model_list_by_head_has_no_body_and_is_completed(autojump_clock: MockClock) -> None:
+async def test_a_model_by_head_has_no_body_and_is_completed(autojump_clock: MockClock) -> None:
     async def answers_head(side: UpstreamSide) -> None:
-        assert (await side.request()).startswith(b"HEAD /v1/models ")
+        if len(harness.sides) == 1:  # the list, which the relay looks into first
+            await refuses(404, b"")(side)
+            return
+        assert (await side.request()).startswith(b"HEAD /v1/models/c ")
         await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n")
 
     async with open_harness(answers_head) as harness:
-        client = harness.request(path="/v1/models", method="HEAD")
+        client = harness.request(path="/v1/models/c", method="HEAD")
         client.body_parts = [b""]
         await harness.serve(client)
         assert (client.status, client.body, client.is_finished) == (200, b"", True)

@@ -30,11 +30,12 @@ from relay_trio.pool.slots import SlotTable
 from relay_trio.relay.core import Relay
 from relay_trio.relay.events import Events
 from relay_trio.relay.live import LiveRequests
+from relay_trio.relay.model_catalog import ModelCatalog
 from relay_trio.relay.retry import RetryBudget
 from relay_trio.server.context import asgi_scope
 from relay_trio.upstream.client import UpstreamClient, open_upstream_client
 from relay_trio.vendors.bedrock.stream import InvokeStreamReader
-from relay_trio.vendors.registry import provider_named
+from relay_trio.vendors.registry import LISTINGS, provider_named
 from relay_trio.web.quart_app import client_app
 from tests.support.client_requests import MemoryStream, make_request
 
@@ -369,7 +370,8 @@ async def open_harness(script: Script, *, accounts: int = 1, slots: int = 1, **s
                 admission = Admission(pool, LeastLoaded(), max_waiting=loaded.queue.max_waiting)
                 events = Events(on_error=_raise)
                 live = LiveRequests(ledger, events)
-                core = Relay(CurrentSettings(loaded), pool, admission, client, live, events, RetryBudget())
+                catalog = ModelCatalog(pool, client, LISTINGS)
+                core = Relay(CurrentSettings(loaded), pool, admission, client, live, events, catalog, RetryBudget())
                 harness = Harness(core, table, ledger, client)
                 try:
                     yield harness

@@ -18,7 +18,7 @@ from relay_trio.vendors.registry import DIALECTS, PROVIDERS
 from relay_trio.web.router import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from relay_trio.api.dialect import Dialect
     from relay_trio.api.provider import Provider
@@ -107,16 +107,15 @@ class ClientCall:
     def dialect(self) -> Dialect:
         return self.match.dialect
 
-    def checked(self, *more: tuple[bytes, bytes], is_listed: Callable[[str], bool] | None = None) -> CheckedRequest:
+    def checked(self, *more: tuple[bytes, bytes]) -> CheckedRequest:
         """As the relay hands it to a provider, with ``more`` headers."""
         match = self.match
         reading = match.operation.read(self._head, match.parameters, json.loads(self.body) if self.body else {})
         head = self._head
-        listed = (is_listed or (lambda name: True)) if match.operation.lists else None
         headers = [*head.headers, *more]
         return CheckedRequest(
             match.operation.name, head.method, head.raw_path, head.query, headers, self.body,
-            reading.model, reading.is_stream, listed,
+            reading.model, reading.is_stream,
         )  # fmt: skip
 
     @property

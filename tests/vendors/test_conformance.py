@@ -29,7 +29,7 @@ from tests.support.recordings import foreign, ours, ours_of, tokens
 from tests.support.vendor_samples import call_of, samples_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from relay_trio.api.answer_reader import AnswerReader
@@ -217,20 +217,6 @@ def test_an_error_inside_a_stream_is_forwarded_or_followed_by_our_event(recordin
         closing = recording.call.dialect.closing_event(reader.error, OUR_ID, reader.position)
         fed(client, [closing])
         assert client.error is not None
-
-
-@every(each for each in GOOD if each.call.match.operation.lists)
-def test_a_list_shows_a_client_what_it_can_use(recording: Recording) -> None:
-    def read(is_listed: Callable[[str], bool]) -> bytes:
-        checked = recording.call.checked(is_listed=is_listed)
-        assert b"content-length" not in dict(call_for(recording).client_headers(recording.head, checked))
-        reader = call_for(recording).answer(recording.head, checked)
-        return fed(reader, (recording.body[at : at + 1] for at in range(len(recording.body))))
-
-    assert read(lambda name: True) == recording.body
-    shortened = json.loads(read(lambda name: False))
-    if not recording.call.match.parameters:  # the list, and not one model of it
-        assert [] in shortened.values()
 
 
 # --- compressed answers -------------------------------------------------------------------------------------------

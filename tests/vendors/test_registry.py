@@ -9,7 +9,7 @@ import pytest
 from relay_trio.pool.account import Account
 from relay_trio.pool.health import Health
 from relay_trio.settings import AccountSettings, BreakerSettings, TimeoutSettings
-from relay_trio.vendors.registry import DIALECTS, PROVIDERS, provider_named
+from relay_trio.vendors.registry import DIALECTS, LISTINGS, PROVIDERS, provider_named
 from tests.support.accounts import account_settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_an_unknown_name_is_a_key_error() -> None:
 def test_operations_of_all_dialects_have_names_of_their_own() -> None:
     names = [operation.name for dialect in DIALECTS for operation in dialect.operations]
     assert len(set(names)) == len(names)
-    assert all(operation.lists in {None, *names} for dialect in DIALECTS for operation in dialect.operations)
+    assert {listing.of for listing in LISTINGS.values()} <= set(names)
 
 
 def test_what_a_provider_serves_is_an_operation_that_some_client_can_ask_for() -> None:

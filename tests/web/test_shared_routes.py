@@ -35,24 +35,24 @@ BOTH: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("headers", "query", "provider"),
+    ("headers", "query", "dialect"),
     [
         ((GOOGLE,), "", "gemini"),
         ((GOOGLE, VERSION), "", "gemini"),
         ((), f"key={KEY}", "gemini"),
-        ((CLAUDE, VERSION), "", "anthropic"),
-        ((BEARER, VERSION), "", "anthropic"),
-        ((BEARER,), "", "anthropic"),
+        ((CLAUDE, VERSION), "", "claude"),
+        ((BEARER, VERSION), "", "claude"),
+        ((BEARER,), "", "claude"),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/x-1"])
 async def test_the_clients_own_headers_choose(
-    autojump_clock: MockClock, headers: tuple[tuple[bytes, bytes], ...], query: str, provider: str, path: str
+    autojump_clock: MockClock, headers: tuple[tuple[bytes, bytes], ...], query: str, dialect: str, path: str
 ) -> None:
     async with open_harness(lists({}), **BOTH) as harness:
         client = await send(harness, path, method="GET", headers=headers, query=query)
         assert client.status == 200
-        assert [row.provider for row in harness.rows] == [provider]
+        assert [row.route.partition(".")[0] for row in harness.rows] == [dialect]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,8 @@ async def test_claudes_list_holds_what_the_pool_serves_too(autojump_clock: MockC
     pool = {"account": [BOTH["account"][1] | {"models": ["*-a"]}]}
     async with open_harness(lists(document), **pool) as harness:
         client = await send(harness, "/v1/models", method="GET", headers=(CLAUDE,))
-        assert json.loads(client.body) == {"data": [{"id": "claude-a"}], "has_more": False}
+        ids = {"first_id": "claude-a", "last_id": "claude-a"}
+        assert json.loads(client.body) == {"data": [{"id": "claude-a"}], "has_more": False, **ids}
 
 
 async def test_a_path_that_climbs_is_not_relayed_in_either(autojump_clock: MockClock) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay_trio.api.operation import Affinity, Operation, Reading, checked_model
+from relay_trio.api.operation import Affinity, Operation, Reading, checked_model, one_or_all
 from relay_trio.errors import BadRequest
+from relay_trio.vendors.claude.model_list import listing_of
 
 if TYPE_CHECKING:
     from relay_trio.api.operation import Parameters
@@ -29,7 +30,12 @@ def model_of_body(head: ClientHead, parameters: Parameters, document: dict[str, 
 
 MESSAGES = Operation("claude.messages", (("POST", "/v1/messages"),), model_of_body, is_json=True)
 COUNT_TOKENS = Operation("claude.count_tokens", (("POST", "/v1/messages/count_tokens"),), model_of_body, is_json=True)
-MODELS = Operation("claude.models", (("GET", "/v1/models"), ("GET", "/v1/models/{id...}")), lists=MESSAGES.name)
+MODELS = Operation(
+    "claude.models",
+    (("GET", "/v1/models"), ("GET", "/v1/models/{model...}")),
+    one_or_all,
+    lists=listing_of(MESSAGES.name),
+)
 BATCHES = Operation(
     "claude.batches",
     (

@@ -62,7 +62,7 @@ def _passed(account: ClaudeSettings, checked: CheckedRequest, credential: Creden
 
 def _pass_through(new_reader: Callable[[], AnswerReader] | None = None) -> PassThrough[ClaudeSettings]:
     """A call whose answer, when it is no stream, ``new_reader`` reads; None: it has no tokens."""
-    reader = partial(reader_for, new_fold=ClaudeFold, model_lists={"data": "id"}, new_reader=new_reader)
+    reader = partial(reader_for, new_fold=ClaudeFold, new_reader=new_reader)
     return PassThrough(_passed, reader, _RESPONSE_HEADERS)
 
 
@@ -70,7 +70,7 @@ def _batch_reader(head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
     """Of the answers about batches, only the results have tokens."""
     batch_id = batch_of(checked.raw_path)
     new_reader = None if batch_id is None else partial(BatchResults, batch_id)
-    return reader_for(head, checked, new_fold=ClaudeFold, model_lists={}, new_reader=new_reader)
+    return reader_for(head, checked, new_fold=ClaudeFold, new_reader=new_reader)
 
 
 class Claude:

@@ -39,7 +39,6 @@ PROBE_REFUSALS = frozenset({400, 401, 403})
 
 _REQUEST_HEADERS = AllowList(frozenset({b"content-type", b"accept", b"x-server-timeout"}))
 _RESPONSE_HEADERS = AllowList(frozenset({b"content-type", b"content-encoding", b"content-length", b"cache-control"}))
-_MODEL_LISTS = {"models": "name", "publisherModels": "name"}
 
 _ABOUT_THE_KEY = "API_KEY"
 _VERDICTS = VerdictTable(
@@ -98,7 +97,7 @@ def _reader_of(operation: Operation, head: ResponseHead, checked: CheckedRequest
     if operation is STREAM and not is_event_stream(head) and not _is_json(head):
         raise UpstreamProtocolError("the upstream answered with neither an event stream nor JSON")
     new_reader = _READERS.get(operation.name)
-    return reader_for(head, checked, new_fold=GeminiFold, model_lists=_MODEL_LISTS, new_reader=new_reader)
+    return reader_for(head, checked, new_fold=GeminiFold, new_reader=new_reader)
 
 
 def _is_json(head: ResponseHead) -> bool:

@@ -35,7 +35,7 @@ def exception(client: Client) -> str:
         ("POST", "/model/x.m/invoke", "bedrock.invoke", "x.m"),
         ("POST", "/model/x.m/converse", "bedrock.converse", "x.m"),
         ("POST", "/model/x.m/count-tokens", "bedrock.count_tokens", "x.m"),
-        ("GET", "/inference-profiles", "bedrock.inference_profiles", ""),
+        ("GET", "/inference-profiles/x.m", "bedrock.inference_profiles", "x.m"),
     ],
 )
 async def test_each_route_is_relayed_under_its_name(
@@ -45,7 +45,7 @@ async def test_each_route_is_relayed_under_its_name(
     async with open_harness(recording(heads), **BEDROCK) as harness:
         client = await send(harness, method, path)
         assert client.status == 200
-        assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
+        assert heads[-1].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
         assert b"\r\nauthorization: AWS4-HMAC-SHA256 Credential=AKIAFIXED/" in heads[0]
         (row,) = harness.rows
         assert (row.route, row.model, row.is_stream) == (route, model, False)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay_trio.api.checked_request import CheckedRequest
-from relay_trio.api.model_list import ModelListFilter
 from relay_trio.api.probe_answer import ProbeAnswer
 from relay_trio.api.sse_reader import SseReader
 from relay_trio.errors import BadRequest, UpstreamProtocolError, UpstreamRateLimited, UpstreamRefused, UpstreamRejected
@@ -106,11 +105,6 @@ def test_only_an_encoding_that_can_be_looked_into_is_asked_for(accepted: bytes |
     assert header(build(account(), incoming(*headers)).headers, b"accept-encoding") == sent
 
 
-def test_a_list_comes_as_it_is_so_that_it_can_be_shortened() -> None:
-    checked = incoming((b"accept-encoding", b"gzip"), operation=gemini.MODELS.name, path=b"/v1/models", is_listed=bool)
-    assert header(build(account(), checked).headers, b"accept-encoding") == b"identity"
-
-
 def test_the_probe_costs_nothing_and_says_whether_the_key_is_good() -> None:
     settings = account()
     sent = GEMINI.probe_request(settings, GEMINI.credential(settings))
@@ -140,8 +134,6 @@ def test_response_headers_pass_by_allow_list() -> None:
     )  # fmt: skip
     names = [name for name, _ in client_headers(GEMINI, head, incoming())]
     assert names == [b"content-type", b"content-length", b"content-encoding"]
-    listing = incoming(operation=gemini.MODELS.name, is_listed=bool)
-    assert b"content-length" not in dict(client_headers(GEMINI, head, listing))
 
 
 @pytest.mark.parametrize(
@@ -150,12 +142,10 @@ def test_response_headers_pass_by_allow_list() -> None:
         (SSE, gemini.STREAM.name, SseReader),
         (JSON, gemini.STREAM.name, ArrayReader),
         (SSE, gemini.GENERATE.name, SseReader),
-        (JSON, gemini.MODELS.name, ModelListFilter),
     ],
 )
 def test_each_form_has_its_reader(head: ResponseHead, operation: str, kind: type[object]) -> None:
-    listed = bool if operation == gemini.MODELS.name else None
-    assert isinstance(new_reader(GEMINI, head, incoming(operation=operation, is_listed=listed)), kind)
+    assert isinstance(new_reader(GEMINI, head, incoming(operation=operation)), kind)
 
 
 def test_a_stream_in_no_known_form_is_refused_before_it_begins() -> None:

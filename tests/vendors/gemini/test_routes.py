@@ -73,8 +73,6 @@ def told(client: Client) -> tuple[int | None, str]:
         ("POST", "/v1/models/g:embedContent", "gemini.embed", "g", False),
         ("POST", "/v1beta/models/g:batchEmbedContents", "gemini.batch_embed", "g", False),
         ("POST", "/v1/models/g:1,x=y:generateContent", "gemini.generate", "g:1,x=y", False),
-        ("GET", "/v1beta/models", "gemini.models", "", False),
-        ("GET", "/v1/models", "gemini.models", "", False),
         ("GET", "/v1beta/models/g", "gemini.models", "g", False),
         ("GET", "/v1/models/g", "gemini.models", "g", False),
     ],
@@ -86,7 +84,7 @@ async def test_each_route_is_relayed_under_its_name(
     async with open_harness(recording(heads), **GEMINI) as harness:
         client = await send(harness, path, method=method)
         assert (client.status, client.body) == (200, MESSAGE)
-        assert heads[0].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
+        assert heads[-1].startswith(f"{method} {path} HTTP/1.1\r\n".encode())
         assert b"\r\nx-goog-api-key: AIza-account\r\n" in heads[0] + b"\r\n"
         (row,) = harness.rows
         assert (row.route, row.model, row.is_stream, row.provider) == (route, model, is_stream, "gemini")
@@ -120,7 +118,7 @@ async def test_a_stream_is_one_by_its_path_in_either_form(autojump_clock: MockCl
             f"/v1beta1/{PROJECT}publishers/google/models/g:countTokens",
             "/v1beta1/projects/mine/locations/global/publishers/google/models/g:countTokens",
         ),
-        (VERTEX, "/v1beta1/publishers/google/models", "/v1beta1/publishers/google/models"),
+        (VERTEX, "/v1beta1/publishers/google/models", "/v1beta1/publishers/google/models?pageSize=1000"),
     ],
 )
 async def test_either_service_answers_what_means_the_same(accounts_: dict[str, Any], path: str, goes_to: str) -> None:
@@ -315,17 +313,4 @@ async def test_a_list_holds_what_the_pool_serves_and_the_key_may_use(
         client = await send(harness, "/v1beta/models", method="GET", headers=headers)
         assert client.is_finished
         assert [model["name"] for model in json.loads(client.body)["models"]] == [f"models/{name}" for name in listed]
-        assert json.loads(client.body)["nextPageToken"] == "x"
-
-
-async def test_a_list_that_cannot_be_read_is_not_sent(autojump_clock: MockClock) -> None:
-    async def script(side: UpstreamSide) -> None:
-        await side.request()
-        await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\r\n<html>}")
-
-    async with open_harness(script, **GEMINI) as harness:
-        client = await send(harness, "/v1beta/models", method="GET")
-        assert not client.is_finished
-        assert client.body == b""
-        assert harness.rows[0].outcome is not None
-        assert harness.rows[0].outcome.word == "upstream_error"
+        assert "nextPageToken" not in json.loads(client.body)

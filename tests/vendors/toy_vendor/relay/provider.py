@@ -78,9 +78,7 @@ def _request(account: ToySettings, checked: CheckedRequest, credential: Credenti
     return account.address.request("POST", checked.raw_path, headers, checked.body)
 
 
-_answer = partial(
-    reader_for, new_fold=_Fold, model_lists={}, new_reader=partial(WholeReader, "usage", partial(UsageFold, _FIELDS))
-)
+_answer = partial(reader_for, new_fold=_Fold, new_reader=partial(WholeReader, "usage", partial(UsageFold, _FIELDS)))
 
 
 class Toy:
