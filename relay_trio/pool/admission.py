@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from relay_trio.pool.account import Account
+    from relay_trio.pool.health import Health
     from relay_trio.pool.policy import LeastLoaded
     from relay_trio.pool.pool import Pool
 
@@ -46,7 +47,8 @@ _LISTED_NAMES = 20
 class SlotRequest:
     """What one request needs of the pool.
 
-    ``order`` is its place in the queue, kept over all its attempts; ``tried`` names the accounts that it was sent to.
+    ``order`` is its place in the queue, kept over all its attempts. ``tried`` has the health of each account that it
+    was sent to: another upstream under the name of one of them may be tried, the same one may not.
     ``is_pinned``: the request is about something that lives in one account (a batch), so it always goes to the same.
     """
 
@@ -54,7 +56,7 @@ class SlotRequest:
     operation: str | None
     order: int
     is_pinned: bool = False
-    tried: set[str] = field(default_factory=set)
+    tried: set[Health] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,7 @@ class Admission:
 
     def _accounts_changed(self) -> None:
         self._by_model.clear()
+        self._policy.keep({account.name for account in self._pool.accounts})
         self._dispatch()
 
     def _dispatch(self) -> None:
@@ -204,7 +207,7 @@ class Admission:
         starved: set[tuple[object, ...]] = set()  # what found no slot in this round; reserving only makes it scarcer
         for waiter in tuple(self._waiters):
             slot_request = waiter.slot_request
-            kind = (slot_request.model, slot_request.operation, slot_request.is_pinned, *sorted(slot_request.tried))
+            kind = (slot_request.model, slot_request.operation, slot_request.is_pinned, frozenset(slot_request.tried))
             if kind in starved:
                 continue
             account = self._best(slot_request)
@@ -273,10 +276,11 @@ class Admission:
         accounts = self._serving(slot_request.model, slot_request.operation)
         if slot_request.is_pinned:
             accounts = accounts[:1]
-        return [account for account in accounts if account.name not in slot_request.tried]
+        return [account for account in accounts if account.health not in slot_request.tried]
 
     def _available_at(self, candidates: list[Account]) -> list[tuple[float, Account]]:
-        """When each candidate may be used. The last ones standing are never kept out by our own guess."""
+        """When each candidate may be used. If no candidate is available now, ejections (our guess) are ignored;
+        cool-downs are not."""
         times = [(account.health.available_at(), account) for account in candidates]
         if any(time <= trio.current_time() for time, _ in times):
             return times

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from relay_trio.pool.account import Account
 
@@ -27,6 +27,10 @@ class LeastLoaded:
             if best_rank is None or rank < best_rank:
                 best, best_rank = account, rank
         return best
+
+    def keep(self, names: Container[str]) -> None:
+        """Forget the accounts of all other names."""
+        self._last_used = {name: use for name, use in self._last_used.items() if name in names}
 
     def used(self, account: Account) -> None:
         """A slot of ``account`` was taken."""

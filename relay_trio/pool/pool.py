@@ -5,8 +5,13 @@
     add ──► accounts ── replace ──► accounts      new leases are of the new one, old leases end with the old one
                └── retire ──► retiring ──► gone   no new leases; gone with its last one
 
-An account is known by its name, also in the counts of its slots: an account that comes back under a name whose leases
-still live shares its slots with them, for it is the same upstream that serves both.
+An account is known by its name, also in the counts of its slots: an account that comes under a name whose leases still
+live shares its slots with them, also where it is another upstream. So no name is granted more than ``max_concurrency``
+slots, and another upstream has all of them to itself once the leases of before have ended.
+
+What is known of an account is its ``health``, which one account takes over from another only if it is the same upstream
+with the same credential. So by their health two accounts of one name are told apart: in what a request has tried, and
+in what is announced.
 """
 
 from __future__ import annotations
@@ -39,6 +44,12 @@ class Pool:
     def retiring(self) -> tuple[Account, ...]:
         """The accounts that take none any more, and still have some."""
         return tuple(self._retiring.values())
+
+    def has(self, account: Account) -> bool:
+        """Whether what happens at ``account`` says something of an account that takes new leases: of itself, or of one
+        that took its place with the same upstream and credential."""
+        current = self._accounts.get(account.name)
+        return current is not None and current.health is account.health
 
     def can_ever_serve(self) -> bool:
         """Whether any account is in rotation or will be."""

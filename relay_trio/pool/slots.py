@@ -44,7 +44,7 @@ class SlotTable:
         return 0 if slots is None else slots.in_use + slots.reserved
 
     def is_within_capacity(self, account: str) -> bool:
-        """Whether no slot was ever granted beyond the capacity of that moment, as far as it is still held."""
+        """False if slots held now exceed the capacity that applied when they were granted."""
         slots = self._slots.get(account)
         return slots is None or 0 <= slots.in_use + slots.reserved <= slots.ceiling
 

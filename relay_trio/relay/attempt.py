@@ -210,7 +210,7 @@ class Attempt:
         self._announce(self._account.note(verdict))
 
     def _announce(self, change: AccountChange | None) -> None:
-        if change is not None:
+        if change is not None and self._relay.pool.has(self._account):
             self._relay.events.account_changed(change)
 
     def _ended(self, reason: Word) -> None:

@@ -19,9 +19,9 @@ because raising it would cancel the client's body before the client has it.
 
 **A client that disconnects** ends its request in one of two ways: its nursery is cancelled, which comes through here as
 ``Cancelled`` wherever the pump waits; or its response body is given up, and the channel raises ``BrokenResourceError``.
-``RequestRecord.judge`` alone says what they mean, and the block in ``_attempt`` is the one place where they end an
-attempt: everything inside of it only lets them through. So an attempt that is to outlive its client would be shielded
-in that block, and nowhere else.
+``RequestRecord.judge`` alone says what they mean. The cancellation ends an attempt in the block in ``_attempt``, the
+error in the sender that ``Attempt.run`` writes to; everything else only lets them through. So an attempt that is to
+outlive its client would need that block shielded, and a sender that discards.
 """
 
 from __future__ import annotations
@@ -195,11 +195,12 @@ class _Stages:
             self._give_up(failure, checked)
 
     async def _attempt(self, checked: CheckedRequest, slot_request: SlotRequest) -> Failure | None:
-        """Wait for a slot and make one attempt with it. A disconnect ends the attempt in this block (see above)."""
+        """Wait for a slot and make one attempt with it. A disconnect ends the attempt in this block or through the
+        sender (see above)."""
         record = self._record
         record.phase, record.end_seen_at = Phase.QUEUED, None
         with record.holding(await self._acquire(slot_request)) as account:
-            slot_request.tried.add(account.name)
+            slot_request.tried.add(account.health)
             return await Attempt(self._relay, account, checked, record, self._sender, self._begin).run()
 
     async def _acquire(self, slot_request: SlotRequest) -> Lease:

@@ -313,6 +313,29 @@ async def test_another_key_of_an_account_that_was_refused_brings_it_back(folder:
         assert ACCOUNT_KEYS[1].encode() in upstream.requests[-1][0]
 
 
+async def test_what_happens_at_an_account_that_was_replaced_is_not_its_successors(folder: Path) -> None:
+    """The request that the former upstream refuses is tried at the successor, which is not said to be disabled."""
+    async with (
+        open_holding() as old,
+        open_scripted() as new,
+        open_harness(folder, [account("one", old.base_url)]) as harness,
+    ):
+        old.play = sized([b"{}"], status=401, headers=[("content-type", "application/json")])
+        new.play = ANSWER
+        async with open_raw(harness.port) as client:
+            await client.send(request(message(stream=False)))
+            await until(lambda: len(old.requests) == 1)
+            await harness.relay.replace(with_accounts(harness, account("one", new.base_url, number=1)))
+            old.let_go.set()
+            answer = await client.read_answer()
+            assert answer is not None
+            assert answer.status == 200
+        row = await harness.row()
+        assert (row["attempts"], row["account"]) == (2, "one")
+        assert "disabled" not in harness.log.getvalue()
+        assert not harness.relay.core.pool.accounts[0].health.is_disabled
+
+
 async def test_the_breaker_of_an_account_follows_and_its_strikes_are_kept(folder: Path) -> None:
     async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         upstream.play = sized([b"{}"], status=500, headers=[("content-type", "application/json")])

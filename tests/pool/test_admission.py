@@ -120,12 +120,13 @@ async def test_a_pinned_request_always_goes_to_the_same_account() -> None:
 
 
 async def test_an_account_that_was_tried_is_not_tried_again() -> None:
-    admission, _ = make_pool(make_account("a"), make_account("b"))
+    accounts = make_account("a"), make_account("b")
+    admission, _ = make_pool(*accounts)
     wanted = admission.new_request("m")
-    wanted.tried.add("a")
+    wanted.tried.add(accounts[0].health)
     with await admission.acquire(wanted) as account:
         assert account.name == "b"
-    wanted.tried.add("b")
+    wanted.tried.add(accounts[1].health)
     with pytest.raises(NoUsableAccount):
         await admission.acquire(wanted)
 
@@ -150,10 +151,11 @@ async def test_waiters_are_served_in_the_order_of_their_arrival(autojump_clock: 
 
 
 async def test_a_request_that_fails_over_keeps_its_place_in_the_queue() -> None:
-    admission, _ = make_pool(make_account("a"), make_account("b"))
+    accounts = make_account("a"), make_account("b")
+    admission, _ = make_pool(*accounts)
     log: list[object] = []
     early, late = admission.new_request("m"), admission.new_request("m")
-    early.tried.add("a")
+    early.tried.add(accounts[0].health)
     release = trio.Event()
     async with trio.open_nursery() as nursery:
         with await admission.acquire(admission.new_request("m")), await admission.acquire(admission.new_request("m")):

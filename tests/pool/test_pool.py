@@ -277,6 +277,33 @@ async def test_what_the_old_ones_leases_find_out_counts_for_the_new_one_which_ha
     end(held)
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_same"), [({"weight": 2}, True), ({"base_url": "https://other.example"}, False)]
+)
+async def test_only_another_upstream_under_the_same_name_may_be_tried_and_speaks_for_itself(
+    changes: dict[str, Any], is_same: bool
+) -> None:
+    pool, admission = open_pool(make_account("a"))
+    request, (before,) = admission.new_request("m"), pool.accounts
+    request.tried.add(before.health)
+    assert pool.has(before)
+    pool.replace(make_account("a", **changes))
+    assert admission.has_candidate(request) is not is_same
+    assert pool.has(before) is is_same
+    pool.retire("a")
+    assert not pool.has(before)
+
+
+async def test_names_that_have_gone_are_not_remembered() -> None:
+    policy, pool = LeastLoaded(), Pool([make_account("a")], SlotTable())
+    admission = Admission(pool, policy, max_waiting=100)
+    for number in range(50):
+        pool.adopt([make_account(f"a{number}"), make_account("b")])
+        end(leased(admission))
+        end(leased(admission))
+    assert set(policy._last_used) == {"a49", "b"}
+
+
 # --- all changes in any order, while leases and waiters live ------------------------------------------------------
 
 NAMES = "ab"
