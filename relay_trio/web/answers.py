@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from quart import Response
 
+from relay_trio.api.secrets import query_without
 from relay_trio.errors import RelayError
 from relay_trio.relay.authenticated_request import AuthenticatedRequest
 from relay_trio.relay.channel import ResponseChannel
@@ -41,7 +42,7 @@ async def relay(core: Relay, ring: KeyRing, request: ClientRequest, match: Match
     channel = ResponseChannel(request.stream.send_nowait)
     try:
         dialect.check_path(match.parameters)
-        query = dialect.forwarded_query(request.query)
+        query = query_without(dialect.forwarded_query(request.query), dialect.secrets_in(request))
         key, body_check = await authenticate(ring, dialect, request, core.settings)
     except RelayError as error:
         core.events.request_rejected(Rejection(error.kind.value, request.id))

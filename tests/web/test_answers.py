@@ -16,11 +16,13 @@ from relay_trio.vendors.claude.dialect import ClaudeDialect
 from relay_trio.web.answers import error_answer, server_timing
 from tests.support import scripts
 from tests.support.client_requests import MemoryStream, make_request
-from tests.support.memory_harness import open_harness
+from tests.support.memory_harness import KEY, open_harness
 
 if TYPE_CHECKING:
     from quart import Response
     from trio.testing import MockClock
+
+    from tests.support.memory_harness import UpstreamSide
 
 
 def told(response: Response) -> dict[str, str]:
@@ -67,6 +69,27 @@ async def test_a_request_without_a_key_is_401_and_opens_no_row(autojump_clock: M
         assert headers[b"server-timing"].startswith(b"total;dur=")
         assert not harness.ledger.opened
         harness.assert_at_rest()
+
+
+@pytest.mark.parametrize("name", ["key", "api_key", "anything", ""])
+@pytest.mark.parametrize("secret", [KEY, "%72" + KEY[1:]])
+async def test_the_clients_secret_in_its_query_reaches_no_upstream(
+    autojump_clock: MockClock, name: str, secret: str
+) -> None:
+    heads: list[bytes] = []
+
+    async def script(side: UpstreamSide) -> None:
+        heads.append(await side.request())
+        raise trio.BrokenResourceError
+
+    async with open_harness(script) as harness:
+        client = harness.request(query=f"beta=true&{name}{'=' if name else ''}{secret}&limit=%c3+".encode())
+        await client.run()
+        assert client.status == 502
+    assert heads
+    for head in heads:
+        assert head.startswith(b"POST /v1/messages?beta=true&limit=%c3+ HTTP/1.1\r\n")
+        assert KEY.encode() not in head
 
 
 async def test_an_error_after_the_last_attempt_has_all_that_an_answer_has(autojump_clock: MockClock) -> None:

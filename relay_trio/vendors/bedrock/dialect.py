@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from relay_trio.api.error_answers import merged_headers, plain_body
 from relay_trio.api.position import Form
 from relay_trio.api.retry_after import client_retry_after
-from relay_trio.api.secrets import secrets_of_headers
+from relay_trio.api.secrets import query_without_credentials, secrets_of_headers
 from relay_trio.errors import ErrorKind
 from relay_trio.vendors.bedrock.authenticator import SigV4Authenticator
 from relay_trio.vendors.bedrock.client_lines import secret_lines
@@ -77,8 +77,8 @@ class BedrockDialect:
         """Nothing to check: an ARN has slashes, and two dots are refused in every model's name."""
 
     def forwarded_query(self, query: bytes) -> bytes:
-        """As it came."""
-        return query
+        """As it came, without a key."""
+        return query_without_credentials(query)
 
     def secrets_in(self, head: ClientHead) -> list[str]:
         """A client key in place of a Bedrock API key, where AWS's SDKs send that, or Claude's."""

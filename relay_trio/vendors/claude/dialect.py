@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from relay_trio.api.error_answers import merged_headers, plain_body
 from relay_trio.api.position import Form
 from relay_trio.api.retry_after import client_retry_after
-from relay_trio.api.secrets import secrets_of_headers
+from relay_trio.api.secrets import query_without_credentials, secrets_of_headers
 from relay_trio.errors import ErrorKind, NotFound
 from relay_trio.vendors.claude.operations import OPERATIONS
 
@@ -60,8 +60,8 @@ class ClaudeDialect:
             raise NotFound("no such route: an id must not hold a path")
 
     def forwarded_query(self, query: bytes) -> bytes:
-        """As it came."""
-        return query
+        """As it came, without a key."""
+        return query_without_credentials(query)
 
     def secrets_in(self, head: ClientHead) -> list[str]:
         """``x-api-key`` of older SDKs, ``Authorization: Bearer`` of newer ones."""

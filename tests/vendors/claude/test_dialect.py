@@ -84,7 +84,14 @@ def test_any_other_id_is_for_the_upstream_to_judge(value: str) -> None:
     DIALECT.check_path({"id": value})
 
 
-def test_the_query_is_not_looked_at() -> None:
+@pytest.mark.parametrize("name", ["key", "api_key", "API-Key", "x-api-key", "access_token", "k%65y"])
+def test_a_secret_in_the_query_goes_no_further(name: str) -> None:
+    query = f"limit=1&{name}=s&after_id=%C3%A4+&".encode()
+    assert DIALECT.forwarded_query(query) == b"limit=1&after_id=%C3%A4+&"
+
+
+def test_the_rest_of_the_query_is_not_looked_at() -> None:
+    assert DIALECT.forwarded_query(b"") == b""
     assert DIALECT.forwarded_query(b"limit=1&after_id=%C3%A4+") == b"limit=1&after_id=%C3%A4+"
 
 
