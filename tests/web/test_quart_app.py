@@ -59,7 +59,7 @@ async def test_a_host_that_is_no_name_is_nothing_that_a_probe_needs(
     autojump_clock: MockClock, log: io.StringIO, host: bytes, path: str
 ) -> None:
     async with open_harness(scripts.streams) as harness:
-        for app in (harness.app, admin_app(harness.core)):
+        for app in (harness.app, admin_app(harness.core, harness.ring)):
             client = Client(app, [b""], path=path, method="GET", host=host)
             await client.run()
             assert client.status == (404 if app is not harness.app and path == "/" else 200)
@@ -69,7 +69,7 @@ async def test_a_host_that_is_no_name_is_nothing_that_a_probe_needs(
 @pytest.mark.parametrize("path", ["/%68ealthz", "/healthz%2F", "/api%2fhello", "/%72eadyz", "//healthz"])
 async def test_another_spelling_of_an_own_path_is_no_route(autojump_clock: MockClock, path: str) -> None:
     async with open_harness(scripts.streams) as harness:
-        for app in (harness.app, admin_app(harness.core)):
+        for app in (harness.app, admin_app(harness.core, harness.ring)):
             client = await fetch(app, path)
             assert client.status == 404
             assert path in json.loads(client.body)["error"]["message"]
