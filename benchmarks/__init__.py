@@ -17,7 +17,7 @@ A guided tour, in the order in which things happen:
 
 ================  ======================================================================================================
 ``__main__``      the command line
-``order``         what the upstream is told to serve, written into the prompt: it survives every proxy unchanged
+``order``         what the upstream has to serve, written into the prompt: it survives every proxy unchanged
 ``dialects``      the same words in Bedrock's and Gemini's forms, and what each client asks
 ``upstream``      the paced upstream: one epoll loop, chunks encoded beforehand; knows when it saw each close
 ``generator``     the load generator: one epoll loop in its own process; one job in, one result out
@@ -25,7 +25,7 @@ A guided tour, in the order in which things happen:
 ``meter``         CPU, memory and sockets of process trees, and the CPU of everybody else, from /proc
 ``systems/``      relay, nginx, LiteLLM, Portkey and no proxy at all: install, configure, start, stop, one file each
 ``correctness``   is the stream that arrives the stream that was sent? before anything is measured
-``cells``         the performance cells: what is asked of the generator, and what figure is made of its answer
+``cells``         the performance cells: what the generator has to do, and what figure is made of its answer
 ``storms``        the disconnect scenarios, likewise
 ``rounds``        interleaving: within each round, each cell runs on every system in turn; raw rows are kept
 ``report``        medians, spreads and ratios of the raw rows, as Markdown

@@ -77,13 +77,13 @@ class Bench:
 
     def held_sockets(self, running: Running, log: dict[str, Any]) -> int:
         """Sockets of a system that are not idle connections to the upstream: those it holds for clients or answers."""
-        idle = log["connections"] - len(log["open"]) - 1  # the one that asked for the log
+        idle = log["connections"] - len(log["open"]) - 1  # the one that requested the log
         return sockets(running.pids) - idle
 
     def _ask(self, what: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.upstream_port}/bench/{what}", timeout=30) as answer:
-            told: dict[str, Any] = json.load(answer)
-            return told
+            content: dict[str, Any] = json.load(answer)
+            return content
 
 
 @contextmanager

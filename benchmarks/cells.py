@@ -1,4 +1,4 @@
-"""The performance cells: what is asked of the generator, and the one or two figures made of its answer.
+"""The performance cells: what the generator has to do, and the one or two figures made of its answer.
 
 Chunk means event: each is one ``send`` of the upstream, about 120 bytes. The pace of 50 a second for each stream is
 that of a fast model. Figures are of the proxy's process tree on its one core.

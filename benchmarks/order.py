@@ -1,4 +1,4 @@
-"""What the paced upstream is told to serve, and the bytes it serves.
+"""What the paced upstream has to serve, and the bytes it serves.
 
 An order is written into the user's prompt, because that is the one part of a request that every proxy passes on as it
 came: headers are filtered, bodies re-serialised, paths rewritten. It carries an id, by which a client's hang-up is

@@ -2,8 +2,8 @@
 
 A hundred clients, 25 a second, which no system here is too slow for; each hangs up at the same moment of its own
 request's life. What counts is seen from both ends only: the client's clock when it left, the upstream's clock when it
-saw the connection close, and what the upstream had sent by then. No system is asked for its own opinion, except the
-relay for its slots.
+saw the connection close, and what the upstream had sent by then. No system's own opinion counts, except
+the relay's of its slots.
 
 Limits: loopback, so no packet is lost and a close is one FIN; the upstream stops at a close, while real providers may
 go on and bill; one worker each; no HTTP/2. A half-close is a hang-up here because all of these treat it so or not at

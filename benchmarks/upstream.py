@@ -1,7 +1,7 @@
 """The paced upstream: one thread, one epoll loop, no parsing beyond the end of a request.
 
 It must not be what is measured, so chunks are framed beforehand, each event is one ``send``, and timers are one heap.
-It is also the witness: it knows when each answer was asked for, when each event was sent, and when it saw the close.
+It is also the witness: it knows when each answer was requested, when each event was sent, and when it saw the close.
 
 ``GET /bench/log`` hands over what ended since the last time and what is still open; ``GET /bench/reset`` closes every
 connection on which an answer is under way; everything else is an order.

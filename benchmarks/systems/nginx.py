@@ -56,8 +56,8 @@ class Nginx(System):
                 raise NotMeasuredError("nginx is not installed, and installing it needs root and apt-get")
             run_setup(["apt-get", "update"])
             run_setup(["apt-get", "install", "-y", "nginx-light"])
-        told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
-        return told.strip().rpartition("/")[2]
+        printed = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
+        return printed.strip().rpartition("/")[2]
 
     def start(self, upstream_port: int, variant: Variant) -> Running:
         directory, port = self.fresh_directory(), free_port()

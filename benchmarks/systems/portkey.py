@@ -1,4 +1,4 @@
-"""Portkey's open-source gateway on Node, told by headers where to send a request, as its documentation does it.
+"""Portkey's open-source gateway on Node, to which headers say where to send a request, as its documentation does it.
 
 It keeps no records and checks no client key, which is less work than the relay does.
 

@@ -30,7 +30,7 @@ class AnswerReader(Protocol):
         """
 
     def finish(self) -> UsageStats:
-        """The usage in what was read so far. It may be asked for at any time, more than once."""
+        """The usage in what was read so far. It may be called at any time, more than once."""
 
     @property
     def is_complete(self) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class ModelListing:
     """The list of one service, whose models are for the operation ``of``.
 
-    An upstream is asked for it at ``path``, with ``query`` and ``headers``; ``next_query`` is that of the page after
+    An upstream has it at ``path``, with ``query`` and ``headers``; ``next_query`` is that of the page after
     ``page``, None after the last. ``member`` of a page has the items. ``names_of`` are an item's names, the one that a
     request uses first; ``new_item`` describes a model of which only the name is known. ``page`` is what a client gets
     that requests a list with a query: a part of the items.
@@ -62,7 +62,7 @@ def parameter(query: bytes, name: str) -> str | None:
 
 
 def page_size(query: bytes, name: str, *, usual: int, largest: int = 1000) -> int:
-    """How many items a client wants at once.
+    """How many items a client requests at once.
 
     Raises:
         BadRequest: it is no number from 1 to ``largest``.
@@ -90,7 +90,7 @@ def token_page(
     items: Sequence[Item], names: Sequence[str], query: bytes, *, size: str, token: str, usual: int
 ) -> tuple[list[Item], str | None]:
     """The items of one page, and the token of the next; None: it is the last. ``size`` and ``token`` are the parameters
-    by which a client says how many it wants, and from where on.
+    by which a client says how many it gets, and from where on.
 
     Raises:
         BadRequest: they have no such values.

@@ -8,7 +8,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 CLIENT_WAIT_MAX_SECONDS = 60.0
-"""The longest time that a client is asked to wait. Current SDKs sleep for any time that they are given; older ones
+"""The longest time that a client is given to wait. Current SDKs sleep for any time that they are given; older ones
 ignore times above 60 s."""
 
 

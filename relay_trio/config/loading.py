@@ -231,7 +231,8 @@ class _Reading:
 
 
 def _own_settings() -> dict[str, str]:
-    """Where a setting belongs that not all accounts have: for ``region`` it is ``provider = "bedrock"``."""
+    """For a setting that only some providers have, the provider it belongs to: for ``region``, ``provider =
+    "bedrock"``."""
     owners: dict[str, list[str]] = {}
     for name, provider in PROVIDERS.items():
         for key in provider.settings_class.model_fields.keys() - AccountSettings.model_fields.keys():

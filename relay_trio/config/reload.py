@@ -1,4 +1,4 @@
-"""What differs between the settings that count now and those that shall count next: values, no action."""
+"""Finds settings that differ and cannot change without a restart. Applies nothing."""
 
 from __future__ import annotations
 

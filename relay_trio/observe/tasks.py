@@ -47,5 +47,5 @@ def _place(coroutine: Any) -> str:
 
 
 def _shown(path: str) -> str:
-    """The folder and the name of a file: names alone stand twice."""
+    """Folder and file name, because file names repeat."""
     return "/".join(path.split(os.sep)[-2:])

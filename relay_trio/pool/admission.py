@@ -248,7 +248,7 @@ class Admission:
     # --- which models there are -----------------------------------------------------------------------------------
 
     def _not_served(self, model: str | None, operation: str | None, allowed: Sequence[str]) -> str:
-        """The message for a client that asked for what no account serves; ``model`` and ``operation`` are names that it
+        """The message for a client that requested what no account serves; ``model`` and ``operation`` are names that it
         sent itself."""
         if model is None:
             return f"no account of this relay serves {operation}"

@@ -35,7 +35,7 @@ CLIENT_LEFT_STATUS = 499
 
 
 _CANCELLED_BY = {Who.CLIENT: "client", Who.CLIENT_TIMEOUT: "client", Who.DRAIN: "shutdown"}
-"""What the row says of a cancellation; of any other, ``relay``."""
+"""``cancelled_by`` for each who ends a request; ``relay`` for all others."""
 
 
 class RequestRecord:

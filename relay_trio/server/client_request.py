@@ -1,7 +1,8 @@
 """One client's request: one object from the moment its head is read until it is settled.
 
-The server makes it, once; routing, authentication, the pump, the log and the ledger hold it. Nothing above the server
-keeps a copy of what it says.
+The server makes it, once; routing, authentication, the pump, the log and the ledger hold it. The vendors, which know no
+server, are given what they need of it as a ``CheckedRequest``: the same objects, not copied. Nothing else repeats what
+it says.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class ClientRequest:
     async def receive_body_some(self) -> bytes:
         """What arrived of the body since the last call, ``b""`` at its end. The caller bounds size and time.
 
-        A client that waits with ``Expect: 100-continue`` is asked for its body now. The bytes that are taken make room
-        for more; those that nobody takes wait at the client, but for ``ConnectionLimits.max_body_buffer_bytes``.
+        A client that waits with ``Expect: 100-continue`` is sent it now. The bytes that are taken make room for
+        more; those that nobody takes wait at the client, but for ``ConnectionLimits.max_body_buffer_bytes``.
 
         Never returns once the client is lost, whose request is cancelled then. Cancelled here: safe to retry.
         """

@@ -77,7 +77,7 @@ class ServerSettings(Section):
 
 
 class AdminSettings(Section):
-    """Where operators connect: metrics and health, never on the listeners for clients."""
+    """Where operators connect: health, invariants and the task tree, never on the listeners for clients."""
 
     listener: ListenerSetting = Field(
         default=Listener("127.0.0.1", 8401),

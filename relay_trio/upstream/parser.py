@@ -82,7 +82,7 @@ class ResponseParser:
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail("the upstream switched protocols, which it was not asked to do")
+            self._fail("the upstream switched protocols, which the relay does not request")
         except httptools.HttpParserError as error:
             self._fail(f"the upstream's answer is not valid HTTP/1.1: {error}")
         pieces = self._pieces
@@ -197,7 +197,7 @@ class ResponseParser:
 
     def _skip_interim(self, status: int) -> None:
         if status == 101:
-            self._refuse("the upstream switched protocols, which it was not asked to do")
+            self._refuse("the upstream switched protocols, which the relay does not request")
         self._interim += 1
         if self._interim > MAX_INTERIM:
             self._refuse(f"the upstream sent more than {MAX_INTERIM} interim answers")

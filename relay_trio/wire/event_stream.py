@@ -97,8 +97,8 @@ class RawFrames:
     """
 
     def __init__(self, is_needed: Callable[[bytes], bool] | None = None, *, large_bytes: int = LARGE_BYTES) -> None:
-        """``is_needed`` says by the beginning of a frame of more than ``large_bytes``, its headers and some of its
-        payload, whether anybody wants it; None: always."""
+        """``is_needed``: called with the beginning of a frame of more than ``large_bytes``, its headers and some of its
+        payload; False drops the frame. None keeps all."""
         self.damage: str | None = None
         """What is wrong with the stream, or None while nothing is."""
         self._is_needed = is_needed
@@ -178,7 +178,7 @@ class RawFrames:
         return position + taken
 
     def _decide(self) -> None:
-        """Drop the large frame, but for its checksum, if nobody wants it."""
+        """Drop the large frame, but for its checksum, if nobody needs it."""
         kept = self._kept
         beginning, self._undecided = bytes(kept[: self._undecided]), 0
         if self._is_needed is not None and not self._is_needed(beginning):

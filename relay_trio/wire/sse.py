@@ -5,7 +5,7 @@ lines, ``parse_block`` reads one block's fields. Lines end with LF, CR LF or CR 
 on two LFs finds nothing in them).
 
 A block that grows beyond ``long_runs.LARGE_BYTES`` goes on without its long runs, or is dropped if it is one that
-``is_needed`` does not want. One that is larger than ``max_block_bytes`` all the same is dropped and counted in
+``is_needed`` refuses. One that is larger than ``max_block_bytes`` all the same is dropped and counted in
 ``oversized``; the next blank line ends the damage. Nothing here raises: a stream is bytes to pass on first, and events
 to look at second.
 """
@@ -38,7 +38,7 @@ class EventBlocks:
     """Cuts a stream into blocks: the lines of one event, ends of line normalised to LF, without the blank line."""
 
     def __init__(self, is_needed: Callable[[bytes], bool] | None = None, *, max_block_bytes: int = MAX_BYTES) -> None:
-        """``is_needed`` says by the beginning of a large block whether anybody wants it; None: always."""
+        """``is_needed``: called with a large block's beginning; False drops the block. None keeps all."""
         self.oversized = 0
         """How many blocks were dropped for their size."""
         self._is_needed = is_needed

@@ -120,7 +120,7 @@ def check_form(head: ResponseHead, *, is_stream: bool) -> None:
         UpstreamProtocolError: the answer is compressed, or is no event stream where one was requested.
     """
     if header(head.headers, b"content-encoding") not in (None, b"identity"):
-        raise UpstreamProtocolError("the upstream used a content-encoding, and none was asked for")
+        raise UpstreamProtocolError("the upstream used a content-encoding, and none was requested")
     if is_stream and not (header(head.headers, b"content-type") or b"").lower().startswith(_EVENT_STREAM):
         raise UpstreamProtocolError("the upstream answered with something else than an event stream")
 

@@ -126,7 +126,7 @@ def _within(parts: dict[str, int], whole: int) -> dict[str, int]:
 
 def _is_grounded(answer: Mapping[str, Any]) -> bool:
     """Whether Google looked something up for the answer, which it bills by prompt or by query: in the web, or in maps.
-    What it was asked to read (files, the client's own index) costs no more than its tokens. In a stream this stands in
+    What the client names itself (files, an index of its own) costs no more than its tokens. In a stream this stands in
     the event with the finish reason, as recorded."""
     candidates = answer.get("candidates")
     for candidate in candidates if isinstance(candidates, list) else ():
