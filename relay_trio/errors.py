@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 from relay_trio.outcome import Outcome, Who, Word
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from relay_trio.outcome import Phase
 
 
@@ -84,9 +86,13 @@ class NotFound(ClientError):
 
 
 class MethodNotAllowed(ClientError):
-    """The route exists, the method does not."""
+    """The route exists, the method does not; ``allowed`` are those that do."""
 
     kind = ErrorKind.METHOD_NOT_ALLOWED
+
+    def __init__(self, message: str, allowed: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.allowed = tuple(sorted(allowed))
 
 
 class BodyTooLarge(ClientError):

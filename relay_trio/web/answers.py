@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from quart import Response
 
 from relay_trio.api.secrets import query_without
-from relay_trio.errors import RelayError
+from relay_trio.errors import MethodNotAllowed, RelayError
 from relay_trio.relay.authenticated_request import AuthenticatedRequest
 from relay_trio.relay.channel import ResponseChannel
 from relay_trio.relay.events import Rejection
@@ -77,6 +77,8 @@ def error_answer(dialect: Dialect, error: RelayError, request: ClientRequest, ro
     """
     status, headers, body = dialect.error_response(error, request.id)
     headers = [*headers, *_own_headers(dialect, request, row), (b"content-length", str(len(body)).encode())]
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     if not request.body_has_arrived:
         headers.append((b"connection", b"close"))
     return _response(status, headers, body)

@@ -71,7 +71,8 @@ def bare_app(on_rejected: Callable[[Rejection], None] = lambda rejection: None) 
         """Quart's own refusals, in dialect."""
         if error.code == 405:
             request = client_request()
-            return reject(MethodNotAllowed(f"{shown_path(request)} does not answer {request.method}"))
+            allowed = getattr(error, "valid_methods", None) or ()
+            return reject(MethodNotAllowed(f"{shown_path(request)} does not answer {request.method}", allowed))
         return reject(BadRequest("the request cannot be read"))
 
     @app.errorhandler(Exception)

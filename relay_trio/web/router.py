@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 from relay_trio.errors import MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from relay_trio.api.dialect import Dialect
     from relay_trio.api.operation import Operation, Parameters
@@ -30,6 +30,9 @@ _PART = re.compile(rb"[A-Za-z0-9._~:%@=,+!-]{1,4096}")
 
 _CALLED = re.compile(rb"(?P<parameter>.+)(?::|%3[Aa])(?P<verb>[A-Za-z]+)", re.DOTALL)
 _ENDS_IN_VERB = re.compile(rb"(?::|%3[Aa])[A-Za-z]+$")
+_VERSIONS = frozenset({b"v1", b"v1beta", b"v1beta1", b"v1alpha"})
+_SLASHES = re.compile(rb"//+")
+_LONGEST_MISTAKE_BYTES = 1024
 _NO_VALUES: tuple[bytes, ...] = ()
 _PATH_SHOWN_CHARACTERS = 100
 
@@ -86,17 +89,15 @@ class Router:
         Raises:
             NotFound, MethodNotAllowed: nothing.
         """
-        targets, values = self._exact.get(head.raw_path), _NO_VALUES
-        if targets is None:
-            parts = head.raw_path.split(b"/")
-            targets, values = _find(self._root, parts, 1) or (None, _NO_VALUES)
+        targets, values = self._targets(head.raw_path)
         if targets is None:
             raise NotFound(self._no_route(head))
         found = targets.get("GET" if head.method == "HEAD" else head.method)
         if found is None:
             if values and _ENDS_IN_VERB.search(values[-1]):
                 raise NotFound(self._no_route(head))
-            raise MethodNotAllowed(f"{shown_path(head)} does not answer {head.method}")
+            allowed = {*targets, "HEAD"} if "GET" in targets else targets
+            raise MethodNotAllowed(f"{shown_path(head)} does not answer {head.method}", allowed)
         target = found[0]
         if len(found) > 1:
             target = next((each for each in found if each.dialect.claims(head)), target)
@@ -111,7 +112,18 @@ class Router:
         for child in (*node.literals.values(), *filter(None, (node.part,))):
             self._share(child)
 
+    def _targets(self, raw_path: bytes) -> tuple[Targets | None, tuple[bytes, ...]]:
+        """Those of the route that has this path, and the values of its parameters."""
+        targets = self._exact.get(raw_path)
+        if targets is not None:
+            return targets, _NO_VALUES
+        return _find(self._root, raw_path.split(b"/"), 1) or (None, _NO_VALUES)
+
     def _no_route(self, head: ClientHead) -> str:
+        for meant, mistake in _meant_by(head.raw_path):
+            if self._targets(meant)[0] is not None:
+                shown = meant[:_PATH_SHOWN_CHARACTERS].decode("latin-1")
+                return f"no such route: {head.method} {shown_path(head)}; {shown} is one: {mistake}"
         dialect = next((dialect for dialect in self._dialects if dialect.claims(head)), None)
         hint = f" ({dialect.path_hint})" if dialect is not None and dialect.path_hint else ""
         return f"no such route: {head.method} {shown_path(head)}{hint}"
@@ -157,6 +169,23 @@ def _find(node: _Node, parts: list[bytes], at: int) -> tuple[Targets, tuple[byte
     if node.rest is not None and all(map(_PART.fullmatch, parts[at:])):
         return node.rest.targets, (b"/".join(parts[at:]),)
     return None
+
+
+def _meant_by(raw_path: bytes) -> Iterator[tuple[bytes, str]]:
+    """Paths that a client may have meant whose base URL has too much or too little, and what is wrong with it."""
+    if len(raw_path) > _LONGEST_MISTAKE_BYTES or not raw_path.startswith(b"/"):
+        return
+    path = _SLASHES.sub(b"/", raw_path)
+    path = path.rstrip(b"/") or b"/"
+    if path != raw_path:
+        yield path, "there is a slash too many"
+    parts = path.split(b"/", 3)
+    if len(parts) > 3 and parts[1] in _VERSIONS and parts[2] in _VERSIONS:
+        yield b"/%b/%b" % (parts[2], parts[3]), f"the base URL has one /{parts[1].decode()} too many"
+        yield b"/%b/%b" % (parts[1], parts[3]), f"the base URL has one /{parts[2].decode()} too many"
+    if parts[1] not in _VERSIONS:
+        for version in (b"v1beta", b"v1") if _ENDS_IN_VERB.search(path) else (b"v1", b"v1beta"):
+            yield b"/" + version + path, f"/{version.decode()} is missing"
 
 
 def _decoded(value: bytes) -> str:

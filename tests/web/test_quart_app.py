@@ -84,6 +84,25 @@ async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock
         assert header(client.sent[0]["headers"], b"content-length") == str(len(client.body)).encode()
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "allow"), [("/v1/messages", "PUT", b"POST"), ("/healthz", "POST", b"GET, HEAD, OPTIONS")]
+)
+async def test_a_method_that_a_path_does_not_have_is_405_with_those_that_it_has(
+    autojump_clock: MockClock, path: str, method: str, allow: bytes
+) -> None:
+    async with open_harness(scripts.streams) as harness:
+        client = await fetch(harness.app, path, method)
+        assert (client.status, header(client.sent[0]["headers"], b"allow")) == (405, allow)
+        assert json.loads(client.body)["type"] == "error"
+
+
+@pytest.mark.parametrize("path", ["//", "//v1/messages", "/v1/messages/", "/healthz/", "/v1/../v1/messages", "/v1//"])
+async def test_no_path_is_redirected(autojump_clock: MockClock, path: str) -> None:
+    async with open_harness(scripts.streams) as harness:
+        client = await fetch(harness.app, path, "POST")
+        assert (client.status, json.loads(client.body)["type"]) == (404, "error")
+
+
 async def test_a_long_path_is_told_shortened(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
         client = await fetch(harness.app, "/" + "x" * 10_000)

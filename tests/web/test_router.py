@@ -112,6 +112,34 @@ def test_another_spelling_of_a_path_is_no_route(request_: str) -> None:
         found(ONE, request_)
 
 
+ALL = Router(DIALECTS)
+
+
+@pytest.mark.parametrize(
+    ("request_", "meant"),
+    [
+        ("POST /v1/v1/messages", "/v1/messages is one: the base URL has one /v1 too many"),
+        ("POST /messages", "/v1/messages is one: /v1 is missing"),
+        ("POST /v1/messages/", "/v1/messages is one: there is a slash too many"),
+        ("POST //v1/messages", "/v1/messages is one: there is a slash too many"),
+        ("POST /v1//messages/count_tokens", "/v1/messages/count_tokens is one"),
+        ("POST /models/g:generateContent", "/v1beta/models/g:generateContent is one: /v1beta is missing"),
+        ("POST /v1beta/v1/models/g:generateContent", "the base URL has one /v1beta too many"),
+        ("GET /models", "/v1/models is one: /v1 is missing"),
+    ],
+)
+def test_a_mistake_in_a_base_url_is_named(request_: str, meant: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        found(ALL, request_)
+    assert meant in caught.value.message
+
+
+def test_a_method_that_is_none_names_those_that_are() -> None:
+    with pytest.raises(MethodNotAllowed) as caught:
+        found(ALL, "PUT /v1/models")
+    assert caught.value.allowed == ("GET", "HEAD")
+
+
 @pytest.mark.parametrize(
     "request_",
     [
