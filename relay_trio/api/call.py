@@ -25,6 +25,11 @@ class Call(Protocol[_Settings]):
     def hashes_body(self) -> bool:
         """Whether ``request`` goes through the whole body, so that the request for a large one is built in a thread."""
 
+    @property
+    def ping(self) -> bytes:
+        """An event without a meaning, for the client of a stream whose upstream is silent and has no such event. Empty:
+        its streams pass as they come. It may stand wherever the answer's reader has come to."""
+
     def request(self, account: _Settings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         """The request for ``account``. It has the account's credential in place of the client's; everything else
         passes by allow-list.

@@ -48,6 +48,11 @@ class PassThrough(Generic[_Settings]):
     allowed: AllowList
     hashes_body: bool = False
 
+    @property
+    def ping(self) -> bytes:
+        """None: nothing is added to what passes."""
+        return b""
+
     def models(self, account: _Settings) -> Sequence[str]:
         """Any: the upstream reads the name itself."""
         return ("*",)

@@ -24,6 +24,7 @@ from relay_trio.errors import (
 from relay_trio.http import ResponseHead
 from relay_trio.ledger.row import AttemptRecord
 from relay_trio.outcome import Phase, Word
+from relay_trio.relay.pings import Pings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,19 +185,20 @@ class Attempt:
         def went_idle() -> UpstreamIdle:
             return UpstreamIdle(f"the upstream sent nothing for {idle_seconds:g} seconds")
 
-        while data:
-            data = reader.feed(data)
-            row.sent_bytes += len(data)
-            row.chunks += 1
-            while not sender.has_room:
-                limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
-                await sender.progress()
-            if data:
-                sender.write(data)
-            if not reader.is_error_forwarded and reader.error is not None:
-                break  # nothing more comes out of it: the client gets the error now, whatever the upstream goes on with
-            limit.rearm(idle_seconds, went_idle)
-            data = await response.receive_some()
+        with Pings(call.ping if self._checked.is_stream else b"", record.nursery, reader, sender, row):
+            while data:
+                data = reader.feed(data)
+                row.sent_bytes += len(data)
+                row.chunks += 1
+                while not sender.has_room:
+                    limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
+                    await sender.progress()
+                if data:
+                    sender.write(data)
+                if not reader.is_error_forwarded and reader.error is not None:
+                    break  # nothing more comes out: the client gets the error now, whatever the upstream goes on with
+                limit.rearm(idle_seconds, went_idle)
+                data = await response.receive_some()
         record.end_is_seen()
         if reader.error is not None:
             self._note(verdict_in_stream(reader.error))

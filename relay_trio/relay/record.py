@@ -63,6 +63,11 @@ class RequestRecord:
         self._outcome: Outcome | None = None
         self._is_usage_settled = False
 
+    @property
+    def nursery(self) -> trio.Nursery | None:
+        """The request's own nursery, which is cancelled when its client disconnects."""
+        return self._request.nursery
+
     def __enter__(self) -> Self:
         self._live.open(self)
         return self

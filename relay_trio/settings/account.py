@@ -50,7 +50,7 @@ class AccountSettings(Section):
     first_byte_timeout_seconds: Seconds | None = Field(
         default=None, description="overrides [timeouts]", examples=[120.0]
     )
-    idle_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[90.0])
+    idle_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[300.0])
     total_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[3600.0])
 
     @cached_property

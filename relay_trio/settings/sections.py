@@ -104,7 +104,7 @@ class TimeoutSettings(Section):
 
     connect_timeout_seconds: Seconds = Field(default=5.0, description="to an upstream: DNS, TCP and TLS")
     first_byte_timeout_seconds: Seconds = Field(default=120.0, description="from request sent to the answer's head")
-    idle_timeout_seconds: Seconds = Field(default=90.0, description="between two chunks of an upstream")
+    idle_timeout_seconds: Seconds = Field(default=300.0, description="between two chunks of an upstream")
     total_timeout_seconds: Seconds = Field(default=3600.0, description="of one request to an upstream")
     head_timeout_seconds: Seconds = Field(default=10.0, description="for a client's request head")
     body_idle_timeout_seconds: Seconds = Field(default=30.0, description="between two parts of a client's body")

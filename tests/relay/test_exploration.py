@@ -111,6 +111,8 @@ PATHS = {
     "upstream dies midway, by the channel alone": Path(scripts.dies_midway, forwards=False),
     "stalled client, by the channel alone": Path(scripts.floods, around=to_a_client_that_stalls, forwards=False),
     "translated stream": Path(bedrock_scripts.streams, settings=BEDROCK),
+    "translated stream with pings": Path(bedrock_scripts.pauses, settings=BEDROCK),
+    "translated stream falls silent": Path(bedrock_scripts.falls_silent, settings=BEDROCK, strikes={"a": 1}),
     "translated stream dies midway": Path(bedrock_scripts.dies_midway, settings=BEDROCK),
     "translated stream ends between frames": Path(bedrock_scripts.ends_between_frames, settings=BEDROCK),
     "translated stream reports an exception": Path(

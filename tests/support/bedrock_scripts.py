@@ -39,6 +39,21 @@ async def streams(side: UpstreamSide) -> None:
     await side.send(HEAD, *(chunk(frame) for frame in CLAUDE), LAST_CHUNK)
 
 
+async def pauses(side: UpstreamSide) -> None:
+    """A whole stream with 40 seconds of silence in it."""
+    await side.request()
+    await side.send(HEAD, *(chunk(frame) for frame in CLAUDE[:2]))
+    await trio.sleep(40)
+    await side.send(*(chunk(frame) for frame in CLAUDE[2:]), LAST_CHUNK)
+
+
+async def falls_silent(side: UpstreamSide) -> None:
+    """In the middle of a frame, for ever."""
+    await side.request()
+    await side.send(HEAD, chunk(CLAUDE[0]), chunk(CLAUDE[1][:20]))
+    await side.wait_closed()
+
+
 async def dies_midway(side: UpstreamSide) -> None:
     """Inside a frame."""
     await side.request()

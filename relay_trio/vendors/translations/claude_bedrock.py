@@ -76,6 +76,7 @@ class ClaudeOnBedrock:
     """``claude.messages`` at a Bedrock account."""
 
     hashes_body = True
+    ping = b'event: ping\ndata: {"type": "ping"}\n\n'
 
     def request(self, account: BedrockSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         """

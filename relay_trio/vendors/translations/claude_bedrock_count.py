@@ -42,6 +42,7 @@ class ClaudeCountOnBedrock:
     """``claude.count_tokens`` at a Bedrock account."""
 
     hashes_body = True
+    ping = b""
 
     def request(self, account: BedrockSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
         """
