@@ -18,10 +18,9 @@ from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings as Sim
 from relay_trio.vendors.bedrock.provider import Bedrock
 from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.claude.provider import Claude
-from relay_trio.vendors.claude.settings import ClaudeSettings
 from relay_trio.vendors.gemini.provider import Gemini
 from relay_trio.vendors.vertex.provider import Vertex
-from tests.support.canned_upstream import API_KEY
+from tests.support.accounts import claude_settings
 
 if TYPE_CHECKING:
     from tests.support.canned_upstream import Served
@@ -61,21 +60,21 @@ def test_google_says_400_to_a_wrong_key() -> None:
 
 async def test_a_probe_sends_the_credential_and_costs_no_tokens(serve_upstream: Served) -> None:
     with serve_upstream(200) as upstream:
-        [result] = await probe_accounts(Settings(account=(account(upstream.base_url),)))
+        [result] = await probe_accounts(Settings(account=(claude_settings(base_url=upstream.base_url),)))
     assert result.is_ok
     assert result.text.endswith("ms   key accepted")
     [(request_line, headers)] = upstream.requests
     assert request_line.startswith("GET /v1/models")
-    assert headers["x-api-key"] == API_KEY
+    assert headers["x-api-key"] == "sk-account"
 
 
 async def test_an_upstream_that_is_not_there_is_not_reachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    [result] = await probe_accounts(Settings(account=(account(f"http://127.0.0.1:{port}"),)))
+    [result] = await probe_accounts(Settings(account=(claude_settings(base_url=f"http://127.0.0.1:{port}"),)))
     assert not result.is_ok
     assert result.text.startswith("not reachable: ")
-    assert API_KEY not in result.text
+    assert "sk-account" not in result.text
 
 
 async def test_an_upstream_that_never_answers_is_given_up_at_its_deadline_and_holds_up_no_other(
@@ -83,8 +82,8 @@ async def test_an_upstream_that_never_answers_is_given_up_at_its_deadline_and_ho
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, serve_upstream(200) as upstream, trio.fail_after(5):
         port = silent.getsockname()[1]
-        stalled = account(f"http://127.0.0.1:{port}", name="stalled", first_byte_timeout_seconds=0.05)
-        results = await probe_accounts(Settings(account=(stalled, account(upstream.base_url))))
+        stalled = claude_settings(base_url=f"http://127.0.0.1:{port}", name="stalled", first_byte_timeout_seconds=0.05)
+        results = await probe_accounts(Settings(account=(stalled, claude_settings(base_url=upstream.base_url))))
     assert results[0].text == (
         f"not reachable: no answer from 127.0.0.1:{port} within first_byte_timeout_seconds (0.05 s)"
     )
@@ -98,7 +97,7 @@ async def test_an_upstream_that_does_not_speak_http_is_not_reachable() -> None:
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, nonsense, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
-        [result] = await probe_accounts(Settings(account=(account(f"http://127.0.0.1:{port}"),)))
+        [result] = await probe_accounts(Settings(account=(claude_settings(base_url=f"http://127.0.0.1:{port}"),)))
         nursery.cancel_scope.cancel()
     assert not result.is_ok
     assert result.text.startswith("not reachable: ")
@@ -125,9 +124,3 @@ async def test_a_signed_probe_arrives_as_it_was_signed(secret: str, text: str) -
         )
         [result] = await probe_accounts(Settings(account=(signing,)))
     assert result.text.endswith(f"ms   {text}")
-
-
-def account(base_url: str, name: str = "claude-a", **extra: float) -> ClaudeSettings:
-    return ClaudeSettings(
-        name=name, provider="anthropic", api_key=SecretStr(API_KEY), max_concurrency=1, base_url=base_url, **extra
-    )

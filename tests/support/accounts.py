@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay_trio.vendors.registry import PROVIDERS
+
+if TYPE_CHECKING:
+    from relay_trio.vendors.bedrock.settings import BedrockSettings
+    from relay_trio.vendors.claude.settings import ClaudeSettings
+    from relay_trio.vendors.gemini.settings import GeminiSettings
+    from relay_trio.vendors.vertex.settings import VertexSettings
 
 ACCOUNT_KEYS = ("sk-canary-account-one", "sk-canary-account-two")
 REGION = "eu-central-1"
@@ -16,6 +22,31 @@ def account_settings(provider: str, **settings: Any) -> Any:
     """An account of ``provider``, of that provider's class of settings. It is called ``a`` and has one slot."""
     plain = {"name": "a", "provider": provider, "max_concurrency": 1}
     return PROVIDERS[provider].settings_class.model_validate(plain | settings)
+
+
+def claude_settings(**settings: Any) -> ClaudeSettings:
+    """An account with an API key at Anthropic."""
+    made: ClaudeSettings = account_settings("anthropic", **{"api_key": "sk-account"} | settings)
+    return made
+
+
+def bedrock_settings(**settings: Any) -> BedrockSettings:
+    """An account that has its credential from the environment, unless ``settings`` hold one."""
+    made: BedrockSettings = account_settings("bedrock", **{"region": REGION} | settings)
+    return made
+
+
+def gemini_settings(**settings: Any) -> GeminiSettings:
+    """An account with an API key at the Gemini API."""
+    made: GeminiSettings = account_settings("gemini", **{"api_key": "AIza-account"} | settings)
+    return made
+
+
+def vertex_settings(**settings: Any) -> VertexSettings:
+    """An account that has its token from the environment, unless ``settings`` hold a credential."""
+    where = {} if "api_key" in settings else {"project": "mine", "location": "europe-west4"}
+    made: VertexSettings = account_settings("vertex", **where | settings)
+    return made
 
 
 def account(name: str, base_url: str, *, number: int = 0, **settings: object) -> dict[str, object]:

@@ -9,28 +9,22 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from relay_trio.errors import UpstreamRefused
 from relay_trio.vendors.bedrock.credentials import chained_credential, fixed_credential
 from relay_trio.vendors.bedrock.signing import AwsKeys
-from tests.support.accounts import account_settings
+from tests.support.accounts import bedrock_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from relay_trio.vendors.bedrock.settings import BedrockSettings
 
 PAIR = {"access_key_id": "AKIAFIXED", "secret_access_key": "fixed"}
 ROLE = {"assume_role_arn": "arn:aws:iam::123456789012:role/relay"}
-
-
-def account(**changes: Any) -> BedrockSettings:
-    settings: BedrockSettings = account_settings("bedrock", **{"region": "eu-central-1", **changes})
-    return settings
 
 
 @pytest.fixture
@@ -45,13 +39,13 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_stands_in_the_configuration_needs_nobody() -> None:
-    key = fixed_credential(account(api_key="ABSK-key"))
+    key = fixed_credential(bedrock_settings(api_key="ABSK-key"))
     assert key is not None
     assert (key.value, key.expires_at) == ("ABSK-key", math.inf)
-    pair = fixed_credential(account(**PAIR, session_token="t"))
+    pair = fixed_credential(bedrock_settings(**PAIR, session_token="t"))
     assert pair is not None
     assert pair.value == AwsKeys("AKIAFIXED", "fixed", "t")
-    assert fixed_credential(account()) is fixed_credential(account(**PAIR, **ROLE)) is None
+    assert fixed_credential(bedrock_settings()) is fixed_credential(bedrock_settings(**PAIR, **ROLE)) is None
 
 
 def test_a_profile_is_read_from_its_file(aws: Path) -> None:
@@ -59,19 +53,19 @@ def test_a_profile_is_read_from_its_file(aws: Path) -> None:
         "[default]\naws_access_key_id = AKIADEFAULT\naws_secret_access_key = d\n"
         "[team]\naws_access_key_id = AKIATEAM\naws_secret_access_key = t\naws_session_token = k\n"
     )
-    assert chained_credential(account(profile="team")).value == AwsKeys("AKIATEAM", "t", "k")
-    assert chained_credential(account()).value == AwsKeys("AKIADEFAULT", "d", None)
+    assert chained_credential(bedrock_settings(profile="team")).value == AwsKeys("AKIATEAM", "t", "k")
+    assert chained_credential(bedrock_settings()).value == AwsKeys("AKIADEFAULT", "d", None)
 
 
 def test_keys_in_a_file_are_read_again_so_that_they_can_be_rotated(aws: Path) -> None:
     (aws / "credentials").write_text("[default]\naws_access_key_id = AKIA\naws_secret_access_key = d\n")
-    assert 0 < chained_credential(account()).expires_at - time.time() <= 3600
+    assert 0 < chained_credential(bedrock_settings()).expires_at - time.time() <= 3600
 
 
 def test_the_environment_is_asked_first(aws: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "e")
-    assert chained_credential(account()).value == AwsKeys("AKIAENV", "e", None)
+    assert chained_credential(bedrock_settings()).value == AwsKeys("AKIAENV", "e", None)
 
 
 def test_a_program_that_a_profile_names_tells_when_its_keys_run_out(aws: Path) -> None:
@@ -82,7 +76,7 @@ def test_a_program_that_a_profile_names_tells_when_its_keys_run_out(aws: Path) -
     }  # fmt: skip
     (aws / "answer.json").write_text(json.dumps(answer))
     (aws / "config").write_text(f"[profile program]\ncredential_process = cat {aws / 'answer.json'}\n")
-    found = chained_credential(account(profile="program"))
+    found = chained_credential(bedrock_settings(profile="program"))
     assert found.value == AwsKeys("ASIAPROGRAM", "p", "t")
     assert found.expires_at == moment.timestamp()
 
@@ -132,7 +126,7 @@ def test_a_containers_role_is_asked_of_its_service(
     aws: Path, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", service[0] + "/role")
-    found = chained_credential(account())
+    found = chained_credential(bedrock_settings())
     assert found.value == AwsKeys("ASIACONTAINER", "c", "ct")
     assert 3500 < found.expires_at - time.time() <= 3600
 
@@ -141,7 +135,7 @@ def test_a_role_is_assumed_with_the_accounts_own_keys(
     aws: Path, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", service[0])
-    found = chained_credential(account(**PAIR, **ROLE))
+    found = chained_credential(bedrock_settings(**PAIR, **ROLE))
     assert found.value == AwsKeys("ASIAROLE", "r", "rt")
     assert 3500 < found.expires_at - time.time() <= 3600
     [(body, authorization)] = service[1]
@@ -162,7 +156,7 @@ def test_a_role_is_assumed_with_the_accounts_own_keys(
 def test_what_cannot_be_had_is_told_without_a_secret(aws: Path, changes: dict[str, str], word: str) -> None:
     (aws / "credentials").write_text("[half]\naws_access_key_id = AKIACANARY\n")
     with pytest.raises(UpstreamRefused, match=word) as caught:
-        chained_credential(account(**changes))
+        chained_credential(bedrock_settings(**changes))
     assert "CANARY" not in str(caught.value)
 
 
@@ -171,4 +165,4 @@ def test_a_role_that_is_denied_is_told_by_its_code(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
     with pytest.raises(UpstreamRefused, match="endpoint connection error"):
-        chained_credential(account(**PAIR, **ROLE))
+        chained_credential(bedrock_settings(**PAIR, **ROLE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,7 +20,7 @@ from relay_trio.vendors.bedrock.provider import exception_of
 from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.registry import PROVIDERS
 from relay_trio.wire.sigv4 import is_signature_of, parse_claim
-from tests.support.accounts import account_settings
+from tests.support.accounts import AWS_PAIR, bedrock_settings
 from tests.support.bedrock_frames import CLAUDE
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 
@@ -33,12 +33,6 @@ STREAM = ResponseHead(200, [(b"content-type", b"application/vnd.amazon.eventstre
 JSON = ResponseHead(200, [(b"content-type", b"application/json")])
 HOST = "bedrock-runtime.eu-central-1.amazonaws.com"
 PATH = b"/model/eu.anthropic.m-v1%3A0/invoke"
-
-
-def account(**changes: Any) -> BedrockSettings:
-    pair = {} if "api_key" in changes else {"access_key_id": "AKIAFIXED", "secret_access_key": "fixed"}
-    settings: BedrockSettings = account_settings("bedrock", **{"region": "eu-central-1", **pair, **changes})
-    return settings
 
 
 def incoming(
@@ -80,7 +74,7 @@ def test_the_clients_own_proof_stays_and_the_accounts_goes() -> None:
         (b"x-amzn-bedrock-accept", b"application/json"),
         (b"x-amzn-bedrock-guardrailidentifier", b"g"),
     )
-    built = build(account(), incoming(*sent))
+    built = build(bedrock_settings(**AWS_PAIR), incoming(*sent))
     assert [name for name, _ in built.headers] == [
         b"content-type", b"accept", b"x-amzn-bedrock-accept", b"x-amzn-bedrock-guardrailidentifier",
         b"x-amz-date", b"authorization", b"accept-encoding",
@@ -91,15 +85,17 @@ def test_the_clients_own_proof_stays_and_the_accounts_goes() -> None:
 
 @pytest.mark.parametrize("path", [PATH, b"/model/a:b%2Fc/converse", b"/model/arn%3aaws%3Ab/invoke"])
 def test_the_path_goes_up_with_the_escapes_it_came_with_and_is_signed_so(path: bytes) -> None:
-    built = build(account(), incoming(path=path, body=b'{"a":1}'))
+    built = build(bedrock_settings(**AWS_PAIR), incoming(path=path, body=b'{"a":1}'))
     assert (built.scheme, built.host, built.port, built.target) == ("https", HOST, 443, path)
     arriving = [(b"host", HOST.encode()), *built.headers]
     digest = hashlib.sha256(b'{"a":1}').hexdigest()
-    assert is_signature_of(parse_claim(arriving), "fixed", "POST", path, b"", arriving, body_hash=digest)
+    assert is_signature_of(
+        parse_claim(arriving), AWS_PAIR["secret_access_key"], "POST", path, b"", arriving, body_hash=digest
+    )
 
 
 def test_an_api_key_goes_as_bearer_and_nothing_is_signed() -> None:
-    built = build(account(api_key="ABSK-key"), incoming())
+    built = build(bedrock_settings(api_key="ABSK-key"), incoming())
     assert (b"authorization", b"Bearer ABSK-key") in built.headers
     assert not any(name.startswith(b"x-amz-") for name, _ in built.headers)
 
@@ -108,17 +104,19 @@ def test_the_listing_is_asked_of_the_control_plane() -> None:
     checked = incoming(
         operation="bedrock.inference_profiles", path=b"/inference-profiles", query=b"type=SYSTEM_DEFINED", method="GET"
     )
-    built = build(account(), checked)
+    built = build(bedrock_settings(**AWS_PAIR), checked)
     assert (built.method, built.host) == ("GET", "bedrock.eu-central-1.amazonaws.com")
     assert built.target == b"/inference-profiles?type=SYSTEM_DEFINED"
 
 
 def test_a_base_url_of_ones_own_is_signed_with_its_port_and_path() -> None:
-    built = build(account(base_url="http://127.0.0.1:8123/base"), incoming())
+    built = build(bedrock_settings(**AWS_PAIR, base_url="http://127.0.0.1:8123/base"), incoming())
     assert (built.scheme, built.host, built.port, built.target) == ("http", "127.0.0.1", 8123, b"/base" + PATH)
     arriving = [(b"host", b"127.0.0.1:8123"), *built.headers]
     digest = hashlib.sha256(b"{}").hexdigest()
-    assert is_signature_of(parse_claim(arriving), "fixed", "POST", built.target, b"", arriving, body_hash=digest)
+    assert is_signature_of(
+        parse_claim(arriving), AWS_PAIR["secret_access_key"], "POST", built.target, b"", arriving, body_hash=digest
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ def test_a_base_url_of_ones_own_is_signed_with_its_port_and_path() -> None:
 def test_what_aws_might_read_differently_is_the_clients_mistake_and_not_the_accounts(checked: CheckedRequest) -> None:
     """A signature that AWS computes otherwise would be a 403, held against the account."""
     with pytest.raises(BadRequest):
-        build(account(), checked)
+        build(bedrock_settings(**AWS_PAIR), checked)
 
 
 def test_a_message_of_claudes_api_goes_out_as_an_invocation() -> None:
@@ -144,7 +142,7 @@ def test_a_message_of_claudes_api_goes_out_as_an_invocation() -> None:
         operation="claude.messages", path=b"/v1/messages", query=b"beta=true",
         body=b'{"model":"m","top_k":1}', stream=True,
     )  # fmt: skip
-    built = build(account(model_ids={"m": "eu.n"}), checked)
+    built = build(bedrock_settings(**AWS_PAIR, model_ids={"m": "eu.n"}), checked)
     assert built.target == b"/model/eu.n/invoke-with-response-stream"
     assert built.body == b'{"anthropic_version":"bedrock-2023-05-31","top_k":1}'
     assert {name for name, _ in built.headers} == {
@@ -286,16 +284,16 @@ def test_to_claudes_clients_an_error_is_told_as_anthropic_tells_it() -> None:
     ],
 )
 def test_a_credential_is_good_when_only_the_model_is_wrong(head: ResponseHead, accepted: bool) -> None:
-    credential = BEDROCK.credential(account())
+    credential = BEDROCK.credential(bedrock_settings(**AWS_PAIR))
     assert isinstance(credential, Credential)
-    probe = BEDROCK.probe_request(account(), credential)
+    probe = BEDROCK.probe_request(bedrock_settings(**AWS_PAIR), credential)
     assert (probe.method, probe.host, probe.target) == ("POST", HOST, b"/model/relay-trio-check/invoke")
     assert (BEDROCK.judge_probe(head) is ProbeAnswer.ACCEPTED) is accepted
 
 
 def test_what_stands_in_the_configuration_needs_no_resolution_and_the_rest_does() -> None:
-    assert isinstance(BEDROCK.credential(account()), Credential)
-    chained = account(access_key_id=None, secret_access_key=None)
+    assert isinstance(BEDROCK.credential(bedrock_settings(**AWS_PAIR)), Credential)
+    chained = bedrock_settings()
     assert callable(BEDROCK.credential(chained))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,7 +15,7 @@ from relay_trio.errors import (
 )
 from relay_trio.http import ResponseHead, UpstreamRequest
 from relay_trio.vendors.claude.provider import Claude
-from tests.support.accounts import account_settings
+from tests.support.accounts import claude_settings
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 CLAUDE = Claude()
 SSE = ResponseHead(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
 JSON = ResponseHead(200, [(b"content-type", b"application/json")])
-
-
-def account(**changes: Any) -> ClaudeSettings:
-    settings: ClaudeSettings = account_settings("anthropic", **{"api_key": "sk-secret", **changes})
-    return settings
 
 
 def incoming(
@@ -47,7 +42,7 @@ def build(settings: ClaudeSettings, checked: CheckedRequest) -> UpstreamRequest:
 
 def test_a_guardrail_of_bedrocks_is_not_bypassed_at_anthropic() -> None:
     with pytest.raises(BadRequest, match="only Amazon Bedrock"):
-        build(account(), incoming((b"x-amzn-bedrock-guardrailidentifier", b"gr-1")))
+        build(claude_settings(), incoming((b"x-amzn-bedrock-guardrailidentifier", b"gr-1")))
 
 
 def test_the_clients_credential_and_cookies_stay_and_the_accounts_key_goes() -> None:
@@ -65,13 +60,13 @@ def test_the_clients_credential_and_cookies_stay_and_the_accounts_key_goes() -> 
         (b"anthropic-version", b"2026-10-21"),
         (b"anthropic-beta", b"a-2025,b-2026"),
     )
-    built = build(account(), sent)
+    built = build(claude_settings(), sent)
     assert dict(built.headers) == {
         b"content-type": b"application/json",
         b"anthropic-version": b"2026-10-21",
         b"anthropic-beta": b"a-2025,b-2026",
         b"accept-encoding": b"identity",
-        b"x-api-key": b"sk-secret",
+        b"x-api-key": b"sk-account",
     }
 
 
@@ -82,28 +77,29 @@ def test_anthropics_own_fields_are_an_open_list_and_go_as_they_came() -> None:
         (b"anthropic-workspace-id", b"wrkspc_1"),
         (b"anthropic-of-a-later-release", b"yes"),
     ]
-    built = build(account(), incoming(*fields, (b"x-anthropic-api-key", b"rt_client")))
+    built = build(claude_settings(), incoming(*fields, (b"x-anthropic-api-key", b"rt_client")))
     assert built.headers[:4] == fields
     assert b"rt_client" not in str(built.headers).encode()
 
 
 def test_path_and_query_go_upstream_byte_for_byte_below_the_accounts_base() -> None:
     built = build(
-        account(base_url="https://proxy.example:8443/base"), incoming(query=b"beta=true&x=%2F", path=b"/v1/a%2Fb")
+        claude_settings(base_url="https://proxy.example:8443/base"),
+        incoming(query=b"beta=true&x=%2F", path=b"/v1/a%2Fb"),
     )
     assert (built.scheme, built.host, built.port) == ("https", "proxy.example", 8443)
     assert built.target == b"/base/v1/a%2Fb?beta=true&x=%2F"
 
 
 def test_an_oauth_token_goes_as_bearer_with_its_beta_added_once() -> None:
-    built = build(account(api_key="sk-ant-oat-1"), incoming((b"anthropic-beta", b"a")))
+    built = build(claude_settings(api_key="sk-ant-oat-1"), incoming((b"anthropic-beta", b"a")))
     assert (b"authorization", b"Bearer sk-ant-oat-1") in built.headers
     assert (b"anthropic-beta", b"a,oauth-2025-04-20") in built.headers
     assert not any(name == b"x-api-key" for name, _ in built.headers)
 
 
 def test_only_encodings_that_can_be_metered_are_asked_for() -> None:
-    checked = build(account(), incoming((b"accept-encoding", b"gzip, deflate, br, zstd")))
+    checked = build(claude_settings(), incoming((b"accept-encoding", b"gzip, deflate, br, zstd")))
     assert (b"accept-encoding", b"gzip") in checked.headers
 
 
@@ -154,7 +150,7 @@ def test_a_429_cools_the_account_for_what_it_asks(retry_after: bytes | None, coo
 
 
 def test_a_refused_credential_disables_the_account_and_its_text_is_kept_from_the_client() -> None:
-    verdict = CLAUDE.judge(ResponseHead(401, []), b"your key sk-secret", now=0)
+    verdict = CLAUDE.judge(ResponseHead(401, []), b"your key sk-account", now=0)
     assert (verdict.is_credential_refused, verdict.is_retryable, verdict.is_passed_through) == (True, True, False)
     assert isinstance(verdict.error, UpstreamRefused)
 

@@ -18,7 +18,7 @@ from relay_trio.usage import NO_USAGE, UsageStats
 from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.provider import Gemini, retry_delay
 from relay_trio.vendors.gemini.stream import ArrayReader
-from tests.support.accounts import account_settings
+from tests.support.accounts import gemini_settings
 from tests.support.cuts import cuts
 from tests.support.gemini_answers import counts
 from tests.support.vendor_calls import build_request, client_headers, new_reader
@@ -32,11 +32,6 @@ GEMINI = Gemini()
 SSE = ResponseHead(200, [(b"content-type", b"text/event-stream")])
 JSON = ResponseHead(200, [(b"content-type", b"application/json; charset=UTF-8")])
 VERTEX_PATH = b"/v1beta1/projects/theirs/locations/theirs/publishers/google/models/g:streamGenerateContent"
-
-
-def account(**changes: Any) -> GeminiSettings:
-    settings: GeminiSettings = account_settings("gemini", **{"api_key": "AIza-account", **changes})
-    return settings
 
 
 def incoming(
@@ -58,7 +53,7 @@ def build(settings: GeminiSettings, checked: CheckedRequest) -> UpstreamRequest:
 
 def test_the_clients_credentials_and_headers_stay_and_the_accounts_key_goes() -> None:
     sent = build(
-        account(),
+        gemini_settings(),
         incoming(
             (b"x-goog-api-key", b"rt_client"), (b"authorization", b"Bearer rt_client"), (b"cookie", b"a=b"),
             (b"x-goog-user-project", b"theirs"), (b"x-goog-fieldmask", b"candidates"),
@@ -82,18 +77,18 @@ def test_the_clients_credentials_and_headers_stay_and_the_accounts_key_goes() ->
 
 @pytest.mark.parametrize("path", [b"/v1/models/g%3A1:streamGenerateContent", b"/v1/models/g%3astreamGenerateContent"])
 def test_a_path_of_its_own_goes_byte_for_byte(path: bytes) -> None:
-    assert build(account(), incoming(path=path, query=b"x=%20&alt=sse")).target == path + b"?x=%20&alt=sse"
+    assert build(gemini_settings(), incoming(path=path, query=b"x=%20&alt=sse")).target == path + b"?x=%20&alt=sse"
 
 
 def test_a_path_of_vertex_is_rewritten() -> None:
-    sent = build(account(base_url="http://127.0.0.1:9/pre"), incoming(path=VERTEX_PATH, query=b"alt=sse"))
+    sent = build(gemini_settings(base_url="http://127.0.0.1:9/pre"), incoming(path=VERTEX_PATH, query=b"alt=sse"))
     assert (sent.scheme, sent.host, sent.port) == ("http", "127.0.0.1", 9)
     assert sent.target == b"/pre/v1beta/models/g:streamGenerateContent?alt=sse"
 
 
 def test_a_query_that_is_not_relayed_never_goes_out() -> None:
     with pytest.raises(BadRequest):
-        build(account(), incoming(query=b"alt=proto"))
+        build(gemini_settings(), incoming(query=b"alt=proto"))
 
 
 @pytest.mark.parametrize(
@@ -102,11 +97,11 @@ def test_a_query_that_is_not_relayed_never_goes_out() -> None:
 )
 def test_only_an_encoding_that_can_be_looked_into_is_asked_for(accepted: bytes | None, sent: bytes) -> None:
     headers = [] if accepted is None else [(b"accept-encoding", accepted)]
-    assert header(build(account(), incoming(*headers)).headers, b"accept-encoding") == sent
+    assert header(build(gemini_settings(), incoming(*headers)).headers, b"accept-encoding") == sent
 
 
 def test_the_probe_costs_nothing_and_says_whether_the_key_is_good() -> None:
-    settings = account()
+    settings = gemini_settings()
     sent = GEMINI.probe_request(settings, GEMINI.credential(settings))
     assert (sent.method, sent.target) == ("GET", b"/v1beta/models?pageSize=1")
     assert header(sent.headers, b"x-goog-api-key") == b"AIza-account"
@@ -115,7 +110,7 @@ def test_the_probe_costs_nothing_and_says_whether_the_key_is_good() -> None:
 
 
 def test_a_credential_is_the_key_and_is_never_shown() -> None:
-    credential = GEMINI.credential(account())
+    credential = GEMINI.credential(gemini_settings())
     assert credential.value == "AIza-account"
     assert "AIza" not in repr(credential)
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from relay_trio.errors import UpstreamRefused
 from relay_trio.vendors.vertex.credentials import access_token
-from tests.support.accounts import account_settings
+from tests.support.accounts import vertex_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,17 +32,12 @@ CANARY = "canary-secret"
 ANSWER = {"access_token": "ya29.minted", "expires_in": 3600, "token_type": "Bearer"}
 
 
-def account(**changes: Any) -> VertexSettings:
-    settings: VertexSettings = account_settings("vertex", **{"project": "mine", "location": "global", **changes})
-    return settings
-
-
 def command(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
 def test_a_command_prints_the_token_which_is_good_for_a_while() -> None:
-    credential = access_token(account(token_command=command("print('ya29.printed')")))
+    credential = access_token(vertex_settings(token_command=command("print('ya29.printed')")))
     assert credential.value == "ya29.printed"
     assert 120 < credential.expires_at - time.time() < 600
 
@@ -60,16 +55,16 @@ def test_a_command_prints_the_token_which_is_good_for_a_while() -> None:
 )
 def test_a_command_that_prints_no_token_is_refused_without_its_words(code: str, word: str) -> None:
     with pytest.raises(UpstreamRefused, match=word) as caught:
-        access_token(account(token_command=command(code)))
+        access_token(vertex_settings(token_command=command(code)))
     assert CANARY not in str(caught.value)
 
 
 def test_a_command_that_is_not_there_or_hangs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UpstreamRefused, match="cannot be run"):
-        access_token(account(token_command=["/nowhere/at/all"]))
+        access_token(vertex_settings(token_command=["/nowhere/at/all"]))
     monkeypatch.setattr("relay_trio.vendors.vertex.credentials._COMMAND_SECONDS", 0.2)
     with pytest.raises(UpstreamRefused, match="did not end"):
-        access_token(account(token_command=command("import time; time.sleep(60)")))
+        access_token(vertex_settings(token_command=command("import time; time.sleep(60)")))
 
 
 def test_a_file_is_read_each_time(tmp_path: Path) -> None:
@@ -77,12 +72,12 @@ def test_a_file_is_read_each_time(tmp_path: Path) -> None:
     path = tmp_path / "token"
     for token in ("ya29.one", "ya29.two"):
         path.write_text(f"{token}\n")
-        assert access_token(account(token_file=str(path))).value == token
+        assert access_token(vertex_settings(token_file=str(path))).value == token
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UpstreamRefused, match="cannot be read"):
-        access_token(account(token_file=str(tmp_path / "absent")))
+        access_token(vertex_settings(token_file=str(tmp_path / "absent")))
 
 
 # --- Google's library ---------------------------------------------------------------------------------------------
@@ -132,7 +127,7 @@ def service_account(url: str, private_key: str, **changes: object) -> VertexSett
         "token_uri": url,
         **changes,
     }
-    return account(credentials=SecretStr(json.dumps(described)))
+    return vertex_settings(credentials=SecretStr(json.dumps(described)))
 
 
 def test_a_service_account_signs_for_a_token(private_key: str) -> None:
@@ -171,7 +166,7 @@ def test_a_token_service_that_is_not_there_is_an_error(private_key: str) -> None
 )
 def test_a_description_that_google_does_not_know_is_an_error_without_its_words(described: dict[str, Any]) -> None:
     with pytest.raises(UpstreamRefused) as caught:
-        access_token(account(credentials=SecretStr(json.dumps(described))))
+        access_token(vertex_settings(credentials=SecretStr(json.dumps(described))))
     assert CANARY not in str(caught.value)
 
 
@@ -187,7 +182,7 @@ def test_workload_identity_exchanges_its_own_token_for_googles(tmp_path: Path) -
             "token_url": url,
             "credential_source": {"file": str(tmp_path / "token")},
         }
-        credential = access_token(account(credentials=SecretStr(json.dumps(described))))
+        credential = access_token(vertex_settings(credentials=SecretStr(json.dumps(described))))
     assert credential.value == "ya29.minted"
     assert forms[0]["subject_token"] == ["eyJ.workload"]
 
@@ -210,13 +205,13 @@ def test_without_any_the_machines_own_are_used(monkeypatch: pytest.MonkeyPatch) 
         return Found(), "project"
 
     monkeypatch.setattr(google.auth, "default", default)
-    credential = access_token(account())
+    credential = access_token(vertex_settings())
     assert credential.value == "ya29.machine"
     assert 990 < credential.expires_at - time.time() <= 1000
 
 
 def test_without_googles_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = account()
+    settings = vertex_settings()
     monkeypatch.setitem(sys.modules, "google.auth", None)
     with pytest.raises(UpstreamRefused, match=r"relay-trio\[vertex\]"):
         access_token(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +13,7 @@ from relay_trio.vendors.gemini import operations as gemini
 from relay_trio.vendors.gemini.stream import ArrayReader
 from relay_trio.vendors.vertex.provider import Vertex
 from relay_trio.vendors.vertex.settings import VertexSettings
-from tests.support.accounts import account_settings
+from tests.support.accounts import vertex_settings
 from tests.support.vendor_calls import build_request, client_headers, new_reader
 from tests.vendors.gemini.test_provider import JSON, VERTEX_PATH, incoming
 
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from relay_trio.api.checked_request import CheckedRequest
 
 VERTEX = Vertex()
-
-
-def account(**changes: Any) -> VertexSettings:
-    where = {} if "api_key" in changes else {"project": "mine", "location": "europe-west4", "token_command": ["true"]}
-    settings: VertexSettings = account_settings("vertex", **{**where, **changes})
-    return settings
 
 
 def build(settings: VertexSettings, checked: CheckedRequest) -> UpstreamRequest:
@@ -46,7 +40,8 @@ def build(settings: VertexSettings, checked: CheckedRequest) -> UpstreamRequest:
 )
 def test_whatever_the_client_believes_the_accounts_place_is_asked(path: bytes, version: bytes) -> None:
     """Project and location in a client's path are never looked at."""
-    sent = build(account(), incoming((b"x-goog-api-key", b"rt_client"), path=path, query=b"alt=sse&key=rt_client"))
+    checked = incoming((b"x-goog-api-key", b"rt_client"), path=path, query=b"alt=sse&key=rt_client")
+    sent = build(vertex_settings(), checked)
     place = b"/projects/mine/locations/europe-west4/publishers/google/models/g:streamGenerateContent?alt=sse"
     assert sent.target == b"/" + version + place
     assert (sent.scheme, sent.host, sent.port) == ("https", "europe-west4-aiplatform.googleapis.com", 443)
@@ -64,35 +59,35 @@ def test_whatever_the_client_believes_the_accounts_place_is_asked(path: bytes, v
     ],
 )
 def test_each_location_has_its_host(location: str, host: str) -> None:
-    assert build(account(location=location), incoming()).host == host
+    assert build(vertex_settings(location=location), incoming()).host == host
 
 
 def test_a_location_that_makes_no_host_name_sends_nothing() -> None:
     """Configuration refuses it; this is the second lock."""
-    settings = account().model_copy(update={"location": "x.evil/"})
+    settings = vertex_settings().model_copy(update={"location": "x.evil/"})
     with pytest.raises(ValueError, match="no host name"):
         build(settings, incoming())
 
 
 def test_a_base_url_is_the_host() -> None:
-    sent = build(account(base_url="http://127.0.0.1:9"), incoming())
+    sent = build(vertex_settings(base_url="http://127.0.0.1:9"), incoming())
     assert (sent.scheme, sent.host, sent.port) == ("http", "127.0.0.1", 9)
 
 
 def test_express_mode_has_a_key_and_neither_project_nor_location() -> None:
-    sent = build(account(api_key="AQ.key"), incoming(path=VERTEX_PATH))
+    sent = build(vertex_settings(api_key="AQ.key"), incoming(path=VERTEX_PATH))
     assert sent.target == b"/v1beta1/publishers/google/models/g:streamGenerateContent"
     assert sent.host == "aiplatform.googleapis.com"
     assert header(sent.headers, b"x-goog-api-key") == b"AQ.key"
     assert header(sent.headers, b"authorization") is None
-    assert VERTEX.credential(account(api_key="AQ.key")) == Credential("AQ.key")
+    assert VERTEX.credential(vertex_settings(api_key="AQ.key")) == Credential("AQ.key")
 
 
 def test_the_catalogue_is_nobodys_project() -> None:
     checked = incoming(
         operation=gemini.PUBLISHER_MODELS.name, path=VERTEX_PATH.removesuffix(b"/g:streamGenerateContent")
     )
-    assert build(account(), checked).target == b"/v1beta1/publishers/google/models"
+    assert build(vertex_settings(), checked).target == b"/v1beta1/publishers/google/models"
 
 
 def test_it_serves_what_means_the_same_and_nothing_else() -> None:
@@ -101,7 +96,7 @@ def test_it_serves_what_means_the_same_and_nothing_else() -> None:
 
 
 def test_the_probe_counts_a_token_with_a_model_that_there_is_not() -> None:
-    sent = VERTEX.probe_request(account(), Credential("ya29.token"))
+    sent = VERTEX.probe_request(vertex_settings(), Credential("ya29.token"))
     place = b"/v1/projects/mine/locations/europe-west4/publishers/google/models/relay-trio-check:countTokens"
     assert (sent.method, sent.target) == ("POST", place)
     assert header(sent.headers, b"authorization") == b"Bearer ya29.token"
@@ -121,7 +116,7 @@ def test_answers_are_read_as_the_gemini_apis() -> None:
 
 
 def test_a_token_is_not_in_the_configuration() -> None:
-    assert not isinstance(VERTEX.credential(account()), Credential)
+    assert not isinstance(VERTEX.credential(vertex_settings()), Credential)
 
 
 @pytest.mark.parametrize(
