@@ -36,6 +36,7 @@ class ErrorKind(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     BODY_TIMEOUT = "body_timeout"
     TOO_LARGE = "too_large"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
     RATE_LIMIT = "rate_limit"
     OVERLOADED = "overloaded"
     UPSTREAM_FAILED = "upstream_failed"
@@ -99,6 +100,12 @@ class BodyTooLarge(ClientError):
     """More body bytes than ``max_body_bytes``."""
 
     kind = ErrorKind.TOO_LARGE
+
+
+class UnsupportedEncoding(ClientError):
+    """The body is compressed in a way that is not accepted."""
+
+    kind = ErrorKind.UNSUPPORTED_ENCODING
 
 
 class BodyTooSlow(ClientError):

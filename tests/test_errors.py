@@ -19,6 +19,7 @@ EXPECTED = {
     "NotFound": ("client", "not_found", "rejected_request", "P"),
     "MethodNotAllowed": ("client", "method_not_allowed", "rejected_request", "P"),
     "BodyTooLarge": ("client", "too_large", "rejected_request", "P"),
+    "UnsupportedEncoding": ("client", "unsupported_encoding", "rejected_request", "P"),
     "BodyTooSlow": ("client", "body_timeout", "client_timeout", "c"),
     "ClientStalled": ("client", "body_timeout", "client_timeout", "c"),
     "AuthenticationFailed": ("client", "authentication", "rejected_auth", "P"),

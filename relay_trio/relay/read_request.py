@@ -15,6 +15,8 @@ from pydantic_core import from_json
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.api.operation import Affinity
 from relay_trio.errors import BadRequest, BodyTooLarge, BodyTooSlow, PermissionDenied
+from relay_trio.http import header
+from relay_trio.relay.request_encoding import check_encoding, inflated
 from relay_trio.settings.patterns import is_match
 from relay_trio.wire.json_members import MAX_DEPTH, JsonLimitError, MemberScanner
 
@@ -38,18 +40,22 @@ async def read_request(
     """The client's request, whole and checked, and what its operation reads out of it.
 
     Raises:
-        BodyTooLarge, BodyTooSlow, BadRequest, AuthenticationFailed, PermissionDenied: why it is refused.
+        BodyTooLarge, BodyTooSlow, UnsupportedEncoding, BadRequest, AuthenticationFailed, PermissionDenied: why it is
+            refused.
 
     Cancelled here: destroys; a body read by half cannot be read again.
     """
     client_request, operation = request.client_request, request.operation
+    is_compressed = check_encoding(header(client_request.headers, b"content-encoding"))
     if client_request.body_has_arrived:
         body = await _read_body(client_request, None, timeouts, max_body_bytes)
     else:
         with clock.limit(timeouts.body_idle_timeout_seconds, lambda: _too_slow("stopped arriving", timeouts)) as limit:
             body = await _read_body(client_request, limit, timeouts, max_body_bytes)
     if request.body_check is not None:
-        await _check(request.body_check, body)
+        await _check(request.body_check, body)  # a signature is over what was sent
+    if is_compressed:
+        body = await inflated(body, max_body_bytes)
     reading = operation.read(client_request, request.parameters, await _parse(body) if operation.is_json else {})
     model = reading.model
     if operation.affinity is Affinity.PINNED and "*" not in request.key.models:

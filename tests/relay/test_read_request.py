@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from relay_trio.errors import (
     BodyTooSlow,
     PermissionDenied,
     RelayError,
+    UnsupportedEncoding,
     UpstreamTimeout,
 )
 from relay_trio.keys.client_key import ClientKey
@@ -35,6 +37,7 @@ from tests.support.client_requests import MemoryStream, make_request
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+    from relay_trio.api.authenticator import BodyCheck
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.operation import Operation
 
@@ -70,10 +73,13 @@ def authenticated(
     models: tuple[str, ...] = ("*",),
     parameters: dict[str, str] | None = None,
     declared_bytes: int | None = None,
+    encoding: bytes | None = None,
+    body_check: BodyCheck | None = None,
 ) -> AuthenticatedRequest:
     key = ClientKey("k_01", "test", b"", "", models)
-    request = make_request(headers=[(b"a", b"b")], declared_bytes=declared_bytes, stream=body)
-    return AuthenticatedRequest(request, ClaudeDialect(), operation, parameters or {}, key, b"beta=true")
+    headers = [(b"a", b"b"), *([] if encoding is None else [(b"content-encoding", encoding)])]
+    request = make_request(headers=headers, declared_bytes=declared_bytes, stream=body)
+    return AuthenticatedRequest(request, ClaudeDialect(), operation, parameters or {}, key, b"beta=true", body_check)
 
 
 async def read(
@@ -93,6 +99,27 @@ async def test_a_request_comes_out_byte_for_byte_with_its_model_and_stream() -> 
     assert (incoming.body, incoming.model, incoming.is_stream) == (body, "claude-x", True)
     assert (incoming.method, incoming.raw_path, incoming.query) == ("POST", b"/v1/messages", b"beta=true")
     assert incoming.headers == [(b"a", b"b")]
+
+
+class Seen:
+    """A body check that keeps what it was given."""
+
+    body = b""
+
+    def check(self, body: bytes) -> None:
+        self.body = body
+
+
+async def test_a_compressed_body_goes_on_without_its_compression_and_its_signature_is_over_what_came() -> None:
+    body, seen = b'{"model": "claude-x"}', Seen()
+    sent = gzip.compress(body)
+    incoming = await read(sent[:9], sent[9:], encoding=b"gzip", body_check=seen)
+    assert (incoming.body, incoming.model, seen.body) == (body, "claude-x", sent)
+
+
+async def test_a_body_in_another_encoding_is_refused_before_it_is_read() -> None:
+    with pytest.raises(UnsupportedEncoding):
+        await read(None, encoding=b"br")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ _STATUS_AND_EXCEPTION = {
     ErrorKind.METHOD_NOT_ALLOWED: (405, "ValidationException"),
     ErrorKind.BODY_TIMEOUT: (408, "RequestTimeoutException"),
     ErrorKind.TOO_LARGE: (413, "ValidationException"),
+    ErrorKind.UNSUPPORTED_ENCODING: (415, "ValidationException"),
     ErrorKind.RATE_LIMIT: (429, "ThrottlingException"),
     ErrorKind.OVERLOADED: (503, "ServiceUnavailableException"),
     ErrorKind.UPSTREAM_FAILED: (502, "InternalServerException"),

@@ -31,6 +31,7 @@ _STATUS_AND_TYPE = {
     ErrorKind.METHOD_NOT_ALLOWED: (405, "invalid_request_error"),
     ErrorKind.BODY_TIMEOUT: (408, "invalid_request_error"),
     ErrorKind.TOO_LARGE: (413, "request_too_large"),
+    ErrorKind.UNSUPPORTED_ENCODING: (415, "invalid_request_error"),
     ErrorKind.RATE_LIMIT: (429, "rate_limit_error"),
     ErrorKind.OVERLOADED: (529, "overloaded_error"),
     ErrorKind.UPSTREAM_FAILED: (502, "api_error"),
