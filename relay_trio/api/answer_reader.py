@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from relay_trio.api.position import WHOLE
+from relay_trio.errors import UpstreamProtocolError
 from relay_trio.usage import NO_USAGE
 
 if TYPE_CHECKING:
     from relay_trio.api.position import Position
     from relay_trio.errors import UpstreamError
     from relay_trio.usage import UsageStats
+
+
+class Ending(Enum):
+    """Whether an answer has come to the end of its dialect, which may be before the end of its body."""
+
+    OPEN = auto()  # more is to come
+    DUE = auto()  # it may end here, and more may follow: the end of the body is awaited, for a moment
+    FINAL = auto()  # its last event was read, and nothing can follow
 
 
 class AnswerReader(Protocol):
@@ -33,12 +43,27 @@ class AnswerReader(Protocol):
         """The usage in what was read so far. It may be called at any time, more than once."""
 
     @property
+    def has_begun(self) -> bool:
+        """Whether more was read than pings and comments: at least a part of an event, or of a document."""
+
+    @property
+    def has_substance(self) -> bool:
+        """Whether what was read shows that the upstream answers: an event that is neither a ping nor an error, or more
+        of a document than an error would have. A document that is small shows it only when it is whole
+        (``is_complete``)."""
+
+    @property
+    def ending(self) -> Ending:
+        """Whether the answer has come to its end. This is asked after every read: it costs little."""
+
+    @property
     def is_complete(self) -> bool:
-        """Whether the dialect's own last event was read. An answer without such an event is always complete."""
+        """Whether an answer that ends here is a whole one: the dialect's own last event was read, or the whole of a
+        document."""
 
     @property
     def error(self) -> UpstreamError | None:
-        """The error that the upstream reported inside its stream, or None."""
+        """The error that the upstream reported inside its answer, or None."""
 
     @property
     def position(self) -> Position:
@@ -46,15 +71,25 @@ class AnswerReader(Protocol):
 
 
 class NullReader:
-    """The reader of answers without tokens: model lists, token counts, batch records."""
+    """The reader of answers without tokens that are not one JSON document: the results of a batch, or no body."""
 
     is_error_forwarded = True
-    is_complete = True
+    ending = Ending.OPEN
     error: UpstreamError | None = None
     position = WHOLE
 
+    def __init__(self, *, may_be_empty: bool = False) -> None:
+        """``may_be_empty``: an answer without a body is whole."""
+        self.has_begun = self.has_substance = self.is_complete = may_be_empty
+
     def feed(self, data: bytes) -> bytes:
-        """``data``, which is not looked at."""
+        """``data``, of which only the first byte is looked at: a page in HTML is no answer of an API."""
+        if not self.has_begun and (beginning := data.lstrip()[:1]):
+            self.has_begun = True
+            if beginning == b"<":
+                self.error = UpstreamProtocolError("the upstream answered with a page, and not as an API does")
+            else:
+                self.has_substance = self.is_complete = True
         return data
 
     def finish(self) -> UsageStats:

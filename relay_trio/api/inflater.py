@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.position import WHOLE
 from relay_trio.errors import UpstreamProtocolError
 from relay_trio.http import ResponseHead, header
@@ -74,6 +75,21 @@ class InflatedReader:
     def __init__(self, reader: AnswerReader, inflater: Inflater) -> None:
         self._reader = reader
         self._inflater = inflater
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether ``reader`` has begun, or cannot see it."""
+        return not self._inflater.is_readable or self._reader.has_begun
+
+    @property
+    def has_substance(self) -> bool:
+        """Whether ``reader`` has seen something of substance, or cannot see it."""
+        return not self._inflater.is_readable or self._reader.has_substance
+
+    @property
+    def ending(self) -> Ending:
+        """Never final: behind the last event, the compressed body has an end of its own."""
+        return Ending.OPEN if self._reader.ending is Ending.OPEN else Ending.DUE
 
     @property
     def is_complete(self) -> bool:

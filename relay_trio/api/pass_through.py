@@ -58,8 +58,11 @@ class PassThrough(Generic[_Settings]):
         return ("*",)
 
     def client_headers(self, head: ResponseHead, checked: CheckedRequest) -> Headers:
-        """By allow-list."""
-        return self.allowed.of(head.headers)
+        """By allow-list; without the length of a stream, which is complete with its last event."""
+        headers = self.allowed.of(head.headers)
+        if checked.is_stream:
+            return [field for field in headers if field[0] != b"content-length"]
+        return headers
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         """None: the client knows the upstream's errors."""
@@ -80,16 +83,16 @@ def reader_for(
     new_reader: Callable[[], AnswerReader] | None,
 ) -> AnswerReader:
     """The reader of an answer that passes: of server-sent events, which ``new_fold`` adds up; or of anything else,
-    which ``new_reader`` makes. None: such an answer has no tokens.
+    which ``new_reader`` makes. None: such an answer has no tokens, and need not be one document.
 
     Raises:
         UpstreamProtocolError: the answer has an encoding that the request did not accept.
     """
+    if checked.method == "HEAD" or head.status == 204:
+        return NullReader(may_be_empty=True)
     inflater = inflater_for(head, checked)
     if is_event_stream(head):
         reader: AnswerReader = SseReader(new_fold())
-    elif new_reader is None:
-        return NullReader()
     else:
-        reader = new_reader()
+        reader = NullReader() if new_reader is None else new_reader()
     return reader if inflater is None else InflatedReader(reader, inflater)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.position import Form, Position
-from relay_trio.wire.sse import EventBlocks
+from relay_trio.wire.sse import EventBlocks, parse_block
 
 if TYPE_CHECKING:
     from relay_trio.errors import UpstreamError
     from relay_trio.usage import UsageStats
+
+
+_SHORT_BYTES = 4096
+"""An event whose blank line is missing at the end of a stream is looked for among events up to this size."""
 
 
 class SseFold(Protocol):
@@ -22,6 +27,10 @@ class SseFold(Protocol):
     @property
     def error(self) -> UpstreamError | None:
         """The error that the upstream reported in one of the events, or None."""
+
+    @property
+    def ending(self) -> Ending:
+        """Whether the events so far come to an end. This is asked after every read."""
 
     def observe_block(self, block: bytes) -> None:
         """Add one event. This is called for every event of a stream: most must cost no more than a search."""
@@ -51,14 +60,30 @@ class SseReader:
     def __init__(self, fold: SseFold) -> None:
         self._blocks = EventBlocks(fold.is_needed)
         self._fold = fold
-        self._observe = fold.observe_block
+        self._observe = self._observe_first
         self._oversized = 0
+        self.has_substance = False
 
     @property
     def error(self) -> UpstreamError | None:
         """The error that an event reports, which need not have its blank line."""
         self._fold.observe_tail(self._tail)
         return self._fold.error
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an event other than a ping was read, or the beginning of one."""
+        return self.has_substance or self._blocks.is_mid_block
+
+    @property
+    def ending(self) -> Ending:
+        """What the fold says; due while nothing but the blank line of the last event is missing."""
+        ending = self._fold.ending
+        if ending is Ending.OPEN and self._blocks.is_mid_block:
+            tail = self._blocks.tail if self._blocks.tail_bytes <= _SHORT_BYTES else b""
+            if tail.endswith((b"}", b"}\n")) and self._fold.is_complete_with(tail):
+                return Ending.DUE
+        return ending
 
     @property
     def is_complete(self) -> bool:
@@ -81,8 +106,17 @@ class SseReader:
             self._observe(block)
         if blocks.oversized != self._oversized:  # it counts while the event grows, so after the events before it
             self._oversized = blocks.oversized
+            self.has_substance = True
             self._fold.spoil()
         return data
+
+    def _observe_first(self, block: bytes) -> None:
+        """Observe a block while there was no event of substance yet."""
+        self._fold.observe_block(block)
+        event = parse_block(block)
+        if event is not None and event.event != "ping" and self._fold.error is None:
+            self.has_substance = True
+            self._observe = self._fold.observe_block
 
     def finish(self) -> UsageStats:
         """The usage in the events so far, and in the unfinished one."""

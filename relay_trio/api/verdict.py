@@ -7,7 +7,7 @@ outcome that the ledger books when the answer is passed on to the client.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -60,15 +60,15 @@ class Verdict:
 
 def verdict_without_answer(error: UpstreamError) -> Verdict:
     """The verdict on a call that failed before its answer began: no credential, no connection, no head, or none that
-    can be understood."""
-    return Verdict(error, is_retryable=True, is_strike=True)
+    can be understood; or an error in the answer's place."""
+    return replace(verdict_in_stream(error), is_retryable=not isinstance(error, UpstreamRejected))
 
 
 def verdict_in_stream(error: UpstreamError) -> Verdict:
     """The verdict on an error that the upstream reported inside its stream. The answer has begun, so it is final."""
     if isinstance(error, UpstreamRateLimited):
         return Verdict(error, cooldown_seconds=_IN_STREAM_COOLDOWN_SECONDS)
-    return Verdict(error, is_strike=True)
+    return Verdict(error, is_strike=not isinstance(error, UpstreamRejected))
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ def _upstream_timeouts(timeouts: TimeoutSettings) -> tuple[str, ...]:
     return (
         f"connect {timeouts.connect_timeout_seconds:g} s",
         f"first byte {timeouts.first_byte_timeout_seconds:g} s",
+        f"whole answer {timeouts.whole_answer_timeout_seconds:g} s",
         f"idle {timeouts.idle_timeout_seconds:g} s",
         f"total {timeouts.total_timeout_seconds:g} s",
     )

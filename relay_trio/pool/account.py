@@ -27,7 +27,8 @@ _BUILT_INLINE_BYTES = 128 * 1024
 
 _TUNING = {
     *("models", "max_concurrency", "weight", "priority"),
-    *("connect_timeout_seconds", "first_byte_timeout_seconds", "idle_timeout_seconds", "total_timeout_seconds"),
+    *("connect_timeout_seconds", "first_byte_timeout_seconds", "whole_answer_timeout_seconds"),
+    *("idle_timeout_seconds", "total_timeout_seconds"),
 }
 """Settings that say how an account is used. All others say which upstream it is, and how it authenticates there."""
 
@@ -37,7 +38,7 @@ _RENEWAL_SECONDS = 10.0
 
 @dataclass(eq=False, slots=True)
 class Account:
-    """One account. ``timeouts`` are the general ones, with the account's own in place of the four it may set."""
+    """One account. ``timeouts`` are the general ones, with the account's own in place of those it may set."""
 
     settings: AccountSettings
     provider: Provider[Any]

@@ -7,21 +7,24 @@ it ends, ``run`` reports it. Only here are verdicts passed on an account, and on
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.verdict import verdict_in_stream, verdict_without_answer
 from relay_trio.errors import (
     ClientStalled,
     UpstreamError,
     UpstreamIdle,
+    UpstreamRejected,
     UpstreamTimeout,
     UpstreamTruncated,
 )
-from relay_trio.http import ResponseHead
+from relay_trio.http import ResponseHead, header
 from relay_trio.ledger.row import AttemptRecord
 from relay_trio.outcome import Phase, Word
 from relay_trio.relay.pings import Pings
@@ -29,6 +32,7 @@ from relay_trio.relay.pings import Pings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relay_trio.api.answer_reader import AnswerReader
     from relay_trio.api.checked_request import CheckedRequest
     from relay_trio.api.verdict import Verdict
     from relay_trio.http import Headers
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     from relay_trio.relay.core import Relay
     from relay_trio.relay.deadline import Limit
     from relay_trio.relay.record import RequestRecord
-    from relay_trio.upstream.client import UpstreamResponse
+    from relay_trio.upstream.client import UpstreamCall, UpstreamResponse
 
     Begin = Callable[[ResponseHead, Headers], None]
     """Send the client the head of its answer: the upstream's, with the headers that the client may see."""
@@ -48,6 +52,16 @@ _REQUEST_ID_CHARACTERS = 128
 
 _ERROR_BODY_BYTES = 64 * 1024
 """What is read of an upstream's error body; the rest is closed away."""
+
+_BEGINNING_SECONDS = 2.0
+"""How long after the head of an answer its first event may be awaited, once a part of it has come. An answer that has
+shown nothing but pings goes on waiting, by the limit for the first byte."""
+
+_BEGINNING_BYTES = 64 * 1024
+"""What is held of an answer while its first event is awaited."""
+
+_END_SECONDS = 1.0
+"""How long more is awaited of an answer that is complete, where its dialect has no last event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,7 @@ class Failure:
 class Attempt:
     """One attempt at ``account``, whose slot the caller holds: made for one ``run``.
 
-    ``begin`` is called once, when the first byte of the answer is there.
+    ``begin`` is called once, when the first event of the answer is there.
     """
 
     def __init__(
@@ -88,7 +102,9 @@ class Attempt:
         self._begin = begin
         self._began_at = trio.current_time()
         self._connecting_at: float | None = None
+        self._call_made: UpstreamCall | None = None
         self._status: int | None = None
+        self._may_end_here = False
 
     async def run(self) -> Failure | None:
         """Make the attempt. None: the answer was streamed to its end.
@@ -117,7 +133,8 @@ class Attempt:
                 def on_phase(phase: Phase) -> None:
                     self._enter(phase, limit)
 
-                async with self._relay.client.open(request, on_phase) as response:
+                self._call_made = self._relay.client.open(request, on_phase)
+                async with self._call_made as response:
                     self._status = response.head.status
                     row.upstream_request_id = account.provider.request_id(response.head)[:_REQUEST_ID_CHARACTERS]
                     if response.head.status < 300:
@@ -126,11 +143,13 @@ class Attempt:
                         failure = await self._refused(response)
         except UpstreamError as error:
             record.end_is_seen()
-            if record.has_begun:
-                self._ended(error.word)
-                raise
-            self._note(verdict_without_answer(error))
-            failure = Failure(error, account, record.phase, is_retryable=True)
+            if not record.has_begun:
+                verdict = verdict_without_answer(error)
+                self._note(verdict)
+                failure = Failure(error, account, record.phase, verdict.is_retryable and not self._is_accepted(error))
+            elif (fault := self._fault_midway(error)) is not None:
+                self._ended(fault.word)
+                raise fault from None
         except BaseException as error:
             self._ended(record.judge(error).word)
             raise
@@ -138,6 +157,27 @@ class Attempt:
             record.upstream_closed()
         self._ended(Word.COMPLETED if failure is None else failure.error.word)
         return failure
+
+    def _fault_midway(self, error: UpstreamError) -> UpstreamError | None:
+        """What was wrong with an answer that had begun and ended with ``error``: an error that the upstream reported
+        before that; or nothing, where it was complete already."""
+        reader = self._record.reader
+        assert reader is not None
+        if reader.error is not None:
+            self._note(verdict_in_stream(reader.error))
+            return reader.error
+        return None if reader.is_complete and self._may_end_here else error
+
+    def _is_accepted(self, error: UpstreamError) -> bool:
+        """Whether the upstream may still be working at a whole answer, which it has not sent in time. Another account
+        would be paid a second time. The work for a stream ends with its connection."""
+        return (
+            isinstance(error, UpstreamTimeout)
+            and not self._checked.is_stream
+            and self._call_made is not None
+            and self._call_made.is_sent
+            and not self._relay.settings.retry.after_timeout
+        )
 
     def _enter(self, phase: Phase, limit: Limit) -> None:
         record, timeouts = self._record, self._account.timeouts
@@ -148,7 +188,8 @@ class Attempt:
             limit.arm(seconds, lambda: UpstreamTimeout(f"no connection to the upstream within {seconds:g} seconds"))
         else:
             record.row.connect_ms = 0.0 if self._connecting_at is None else record.ms_since(self._connecting_at)
-            wait = timeouts.first_byte_timeout_seconds
+            is_whole = not self._checked.is_stream and self._checked.method == "POST"
+            wait = timeouts.whole_answer_timeout_seconds if is_whole else timeouts.first_byte_timeout_seconds
             limit.arm(wait, lambda: UpstreamTimeout(f"no answer from the upstream within {wait:g} seconds"))
 
     async def _refused(self, response: UpstreamResponse) -> Failure:
@@ -169,39 +210,80 @@ class Attempt:
             return Failure(error, account, Phase.HEAD, is_retryable, ResponseHead(status, head.headers), body)
         return Failure(error, account, Phase.HEAD, is_retryable, head, bytes(received[:_ERROR_BODY_BYTES]))
 
+    async def _beginning(self, response: UpstreamResponse, reader: AnswerReader) -> bytes:
+        """Read until the upstream shows that it answers, which is the first event of substance; what came till then is
+        for the client. Up to here another account may be tried, because the client has seen nothing.
+
+        Raises:
+            UpstreamError: the answer ended before that, is an error, or is none.
+
+        Cancelled here: as ``run``.
+        """
+        held = b""
+        due_at = trio.current_time() + _BEGINNING_SECONDS
+        while not reader.has_substance:
+            is_due = not held or trio.current_time() >= due_at
+            if is_due and (len(held) > _BEGINNING_BYTES or (held and reader.has_begun)):
+                break
+            with trio.CancelScope(deadline=math.inf if is_due else due_at) as waiting:
+                data = await response.receive_some()
+            if waiting.cancelled_caught:
+                continue
+            if data:
+                held += reader.feed(data)
+                self._record.row.chunks += 1
+            error = None if reader.has_substance else reader.error
+            if error is not None:
+                if isinstance(error, UpstreamRejected) and reader.is_error_forwarded:
+                    break  # the client's own error, in the upstream's words
+                raise error
+            if not data and not reader.is_complete:
+                raise UpstreamTruncated("the upstream ended its answer before the first event")
+            if not data:
+                break
+        return held
+
     async def _stream(self, response: UpstreamResponse, limit: Limit) -> None:
         """Copy the answer to the response channel, to its end. Cancelled here: as ``run``."""
         account, record, sender, row = self._account, self._record, self._sender, self._record.row
         call = account.call_for(self._checked)
         reader = call.answer(response.head, self._checked)
-        data = await response.receive_some()  # the answer begins with its first byte: up to here another may be tried
+        data = await self._beginning(response, reader)
         record.reader, record.answered_by = reader, account
         record.phase = Phase.DATA
         record.first_byte()
         self._announce(account.note_success())
-        self._begin(response.head, call.client_headers(response.head, self._checked))
+        headers = call.client_headers(response.head, self._checked)
+        self._may_end_here = header(headers, b"content-length") is None
+        self._begin(response.head, headers)
         idle_seconds = account.timeouts.idle_timeout_seconds
 
         def went_idle() -> UpstreamIdle:
             return UpstreamIdle(f"the upstream sent nothing for {idle_seconds:g} seconds")
 
         with Pings(call.ping if self._checked.is_stream else b"", record.nursery, reader, sender, row):
-            while data:
-                data = reader.feed(data)
+            while True:
                 row.sent_bytes += len(data)
-                row.chunks += 1
                 while not sender.has_room:
                     limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
                     await sender.progress()
                 if data:
                     sender.write(data)
-                if not reader.is_error_forwarded and reader.error is not None:
-                    break  # nothing more comes out: the client gets the error now, whatever the upstream goes on with
-                limit.rearm(idle_seconds, went_idle)
+                ending = reader.ending
+                if ending is Ending.OPEN:
+                    limit.rearm(idle_seconds, went_idle)
+                elif ending is Ending.DUE:
+                    limit.rearm(_END_SECONDS, did_not_end)
+                else:
+                    response.end_early()  # nothing more comes, whatever the upstream goes on with
+                    break
                 data = await response.receive_some()
+                if not data:
+                    break
+                row.chunks += 1
+                data = reader.feed(data)
         record.end_is_seen()
         if reader.error is not None:
-            self._note(verdict_in_stream(reader.error))
             raise reader.error
         if not reader.is_complete:
             raise UpstreamTruncated("the upstream ended its stream without the last event of its dialect")
@@ -222,6 +304,11 @@ class Attempt:
         if ended.has_failed:
             record.row.attempt_log += (ended,)
         self._relay.events.attempt_ended(record.row.request_id, ended)
+
+
+def did_not_end() -> UpstreamIdle:
+    """What a limit on the end of a body ends a request with whose content is not complete."""
+    return UpstreamIdle("the upstream did not end its answer")
 
 
 def client_stalled() -> ClientStalled:

@@ -50,6 +50,9 @@ class AccountSettings(Section):
     first_byte_timeout_seconds: Seconds | None = Field(
         default=None, description="overrides [timeouts]", examples=[120.0]
     )
+    whole_answer_timeout_seconds: Seconds | None = Field(
+        default=None, description="overrides [timeouts]", examples=[600.0]
+    )
     idle_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[300.0])
     total_timeout_seconds: Seconds | None = Field(default=None, description="overrides [timeouts]", examples=[3600.0])
 
@@ -89,6 +92,6 @@ class AccountSettings(Section):
         yield from ()
 
     def timeouts_over(self, timeouts: TimeoutSettings) -> TimeoutSettings:
-        """``timeouts`` with this account's own values in place of the four it may set."""
+        """``timeouts`` with this account's own values in place of those it may set."""
         own = {name: value for name in TimeoutSettings.model_fields if (value := getattr(self, name, None)) is not None}
         return timeouts.model_copy(update=own)

@@ -103,7 +103,10 @@ class TimeoutSettings(Section):
     """Every limit on time; each has its own outcome code."""
 
     connect_timeout_seconds: Seconds = Field(default=5.0, description="to an upstream: DNS, TCP and TLS")
-    first_byte_timeout_seconds: Seconds = Field(default=120.0, description="from request sent to the answer's head")
+    first_byte_timeout_seconds: Seconds = Field(default=120.0, description="from request sent to the first event")
+    whole_answer_timeout_seconds: Seconds = Field(
+        default=600.0, description="from request sent to the beginning of an answer that is no stream"
+    )
     idle_timeout_seconds: Seconds = Field(default=300.0, description="between two chunks of an upstream")
     total_timeout_seconds: Seconds = Field(default=3600.0, description="of one request to an upstream")
     head_timeout_seconds: Seconds = Field(default=10.0, description="for a client's request head")
@@ -149,6 +152,10 @@ class RetrySettings(Section):
     )
     budget_min_concurrent: Count = Field(
         default=3, ge=0, le=1_000_000, description="retries that are always allowed at one time"
+    )
+    after_timeout: bool = Field(
+        default=False,
+        description="true: also for an answer that is no stream and did not come in time, which may then be paid twice",
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -48,11 +49,13 @@ __all__ = ["UpstreamClient", "UpstreamResponse", "UpstreamStatistics", "open_ups
 
 @dataclass(frozen=True, slots=True)
 class UpstreamStatistics:
-    """``open_connections`` counts those in use and idle ones; ``calls`` are in flight now. The rest only grows:
+    """``open_connections`` counts those in use, idle ones, and those that await the end of an answer that is complete
+    (``ending_connections``); ``calls`` are in flight now. The rest only grows:
     ``stale_retries_total`` are requests that went out a second time because an idle connection had died."""
 
     open_connections: int
     idle_connections: int
+    ending_connections: int
     calls: int
     opened_total: int
     reused_total: int
@@ -62,8 +65,10 @@ class UpstreamStatistics:
 class UpstreamClient:
     """All connections of one process to all upstreams. Made by ``open_upstream_client``."""
 
-    def __init__(self, pool: ConnectionPool, egress: Egress, open_stream: OpenStream) -> None:
+    def __init__(self, pool: ConnectionPool, egress: Egress, open_stream: OpenStream, nursery: trio.Nursery) -> None:
+        """``nursery``: for connections that await the end of an answer."""
         self._pool = pool
+        self._nursery = nursery
         self._egress = egress
         self._open_stream = open_stream
         self._calls = 0
@@ -74,7 +79,8 @@ class UpstreamClient:
 
         ``on_phase`` is called with CONNECTING when a connection is being opened, and with HEAD when one is in hand and
         the request is about to go out. Leaving the block closes the connection, or keeps it if the block ended without
-        an exception after the whole answer had come; either way at once.
+        an exception after the whole answer had come; either way at once. After ``response.end_early`` the end of the
+        body may come later: then the call is over, and the pool awaits that end.
 
         Raises (on entering):
             UpstreamConnectError: DNS, TCP, TLS or the proxy failed; nothing was sent.
@@ -94,6 +100,7 @@ class UpstreamClient:
         return UpstreamStatistics(
             open_connections=self._pool.open_connections,
             idle_connections=self._pool.idle_connections,
+            ending_connections=self._pool.ending_connections,
             calls=self._calls,
             opened_total=self._pool.opened_total,
             reused_total=self._pool.reused_total,
@@ -158,6 +165,8 @@ class UpstreamCall:
         self._on_phase = on_phase
         self._connection: UpstreamConnection | None = None
         self._response: UpstreamResponse | None = None
+        self.is_sent = False
+        """Whether the whole request went out. Known when the call is over."""
 
     async def __aenter__(self) -> UpstreamResponse:
         """Cancelled here: atomic, except that the upstream may have read the request."""
@@ -205,15 +214,26 @@ class UpstreamCall:
 
     def _end(self, *, is_usable: bool) -> None:
         self._client._calls -= 1
+        is_ending = False
         if self._response is not None:
+            is_ending = is_usable and self._response.is_ending
             self._response.detach()
-        self._release(is_usable=is_usable)
+        self._release(is_usable=is_usable, is_ending=is_ending)
 
-    def _release(self, *, is_usable: bool) -> None:
+    def _release(self, *, is_usable: bool, is_ending: bool = False) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            is_current = self._egress is self._client._egress
-            self._client._pool.release(connection, is_usable=is_usable and is_current)
+        if connection is None:
+            return
+        self.is_sent = connection.is_sent
+        client = self._client
+        if is_ending and not connection.read_end_nowait():
+            client._nursery.start_soon(partial(client._pool.finish, connection, is_usable=self._is_current))
+            return
+        connection.end_answer()
+        client._pool.release(connection, is_usable=is_usable and self._is_current())
+
+    def _is_current(self) -> bool:
+        return self._egress is self._client._egress
 
 
 _DIRECT = Egress()
@@ -240,7 +260,7 @@ async def open_upstream_client(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pool.sweep)
             try:
-                yield UpstreamClient(pool, egress, open_stream)
+                yield UpstreamClient(pool, egress, open_stream, nursery)
             except Exception as error:
                 failure = error
             finally:

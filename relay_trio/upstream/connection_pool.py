@@ -5,7 +5,8 @@ one. Every step is O(1) whatever the number of connections. The most recently us
 surplus ones grow old; the oldest is always the leftmost of its origin.
 
 A connection is in exactly one place: idle here, or with the task that took or opened it, which gives it back with
-``release``. ``release`` never waits, so a cancelled task can always do it.
+``release``. ``release`` never waits, so a cancelled task can always do it. Between a call and the pool stands, for a
+second at most, a connection on which nothing but the end of its last answer is to come: ``finish`` has it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay_trio.upstream.http1 import Origin, UpstreamConnection
 
 MAX_IDLE = 512
@@ -26,11 +29,16 @@ IDLE_EXPIRY_SECONDS = 50.0
 is noticed when the connection is taken."""
 
 
+END_SECONDS = 1.0
+"""How long the end of a body is waited for whose content is complete, so that its connection can be kept."""
+
+
 class ConnectionPool:
     """All connections of one client."""
 
     def __init__(self, max_idle: int = MAX_IDLE, idle_expiry_seconds: float = IDLE_EXPIRY_SECONDS) -> None:
         self.open_connections = 0
+        self.ending_connections = 0
         self.opened_total = 0
         self.reused_total = 0
         self._max_idle = max_idle
@@ -77,6 +85,21 @@ class ConnectionPool:
             self._close_oldest()
         self._close_expired()
         self._has_idle.set()
+
+    async def finish(self, connection: UpstreamConnection, *, is_usable: Callable[[], bool]) -> None:
+        """Take ``connection`` back once the end of its last answer has come; close it if that takes too long, or if
+        it is no longer usable by then.
+
+        Cancelled here: destroys; the connection is closed.
+        """
+        self.ending_connections += 1
+        try:
+            with trio.move_on_after(END_SECONDS):
+                await connection.read_end()
+        finally:
+            connection.end_answer()
+            self.ending_connections -= 1
+            self.release(connection, is_usable=is_usable())
 
     def close(self) -> None:
         """Close every idle connection; those in use are closed as they are released."""

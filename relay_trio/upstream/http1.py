@@ -41,6 +41,8 @@ class UpstreamResponse:
         self._parser = parser
         self._transport: Transport | None = transport
         self._held = held
+        self.is_ending = False
+        """Whether the answer is complete by its content, and of its body only the end may be missing."""
 
     async def receive_some(self) -> bytes:
         """The body bytes of the next read that has any; ``b""`` at the end of the whole answer.
@@ -65,10 +67,16 @@ class UpstreamResponse:
                 return data
         return b""
 
+    def end_early(self) -> None:
+        """The answer is complete by its content, and nobody needs the rest of its body. When the call is left, its
+        connection is kept if the body comes to its end soon."""
+        self.is_ending = True
+
     def detach(self) -> None:
         """The call is over: from here on nobody can read another call's bytes through this answer."""
         self._transport = None
-        self._parser.discard()
+        if not self.is_ending:
+            self._parser.discard()
 
 
 class UpstreamConnection:
@@ -102,6 +110,42 @@ class UpstreamConnection:
     def is_silent(self) -> bool:
         """Whether an idle connection still is what it should be: open, and without bytes that belong to no call."""
         return self._transport.read_nowait() is None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the whole request went out."""
+        return self._is_sent
+
+    def read_end_nowait(self) -> bool:
+        """Read what has come of the end of an answer that nobody reads any more. Returns whether the end is there, or
+        cannot come."""
+        parser = self._parser
+        assert parser is not None
+        try:
+            if not parser.is_complete and (data := self._transport.read_nowait()) is not None:
+                _parsed(self._transport, parser, data)
+        except UpstreamError:
+            return True
+        return parser.is_complete
+
+    async def read_end(self) -> None:
+        """Read to the end of an answer that nobody reads any more, or until it cannot come.
+
+        Cancelled here: safe to retry (no byte was taken from the connection and lost).
+        """
+        size = 0
+        parser = self._parser
+        assert parser is not None
+        try:
+            while not parser.is_complete and size < HELD_BYTES:
+                size += len(await _read(self._transport, parser))
+        except UpstreamError:
+            return
+
+    def end_answer(self) -> None:
+        """Nothing more is read of the answer."""
+        if self._parser is not None:
+            self._parser.discard()
 
     def close(self) -> None:
         """Close now; may be called twice."""
@@ -189,11 +233,16 @@ async def _read(transport: Transport, parser: ResponseParser, connection: Upstre
     while data is None:
         await transport.wait_readable()
         data = transport.read_nowait()
+    if data and connection is not None:
+        connection.has_answered = True
+    return _parsed(transport, parser, data)
+
+
+def _parsed(transport: Transport, parser: ResponseParser, data: bytes) -> bytes:
+    """The body bytes in ``data``, the bytes of one read, or none at the end of the connection."""
     if not data:
         if transport.failure is not None:
             raise UpstreamClosed(f"the connection to the upstream broke in the middle of a call: {transport.failure}")
         parser.feed_eof()
         return b""
-    if connection is not None:
-        connection.has_answered = True
     return parser.feed(data)

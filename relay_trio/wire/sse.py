@@ -56,6 +56,11 @@ class EventBlocks:
         return self._is_skipping or bool(self._tail.strip(b"\n"))
 
     @property
+    def tail_bytes(self) -> int:
+        """The size of what is held of the unfinished block."""
+        return len(self._tail)
+
+    @property
     def tail(self) -> bytes:
         """The unfinished block."""
         return bytes(self._tail)

@@ -90,7 +90,9 @@ BODY = gzip.compress(b'{"usage": {"in": 3}}')
 
 
 def reader() -> InflatedReader:
-    return InflatedReader(WholeReader("usage", lambda: UsageFold({"in": "input_tokens"})), Inflater())
+    return InflatedReader(
+        WholeReader("usage", lambda: UsageFold({"in": "input_tokens"}), lambda document: None), Inflater()
+    )
 
 
 def test_the_client_gets_the_compressed_bytes_and_the_reader_what_they_hold() -> None:

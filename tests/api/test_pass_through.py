@@ -59,7 +59,7 @@ GZIP = (b"content-encoding", b"gzip")
         (head(b"text/event-stream"), None, SseReader),
         (head(b"text/event-stream", GZIP), None, InflatedReader),
         (head(), None, NullReader),
-        (head(b"application/json", GZIP), None, NullReader),
+        (head(b"application/json", GZIP), None, InflatedReader),
         (head(), lambda: SseReader(Notes()), SseReader),
         (head(b"application/json", GZIP), lambda: SseReader(Notes()), InflatedReader),
     ],

@@ -17,7 +17,9 @@ FOUND = UsageStats(3, 4, source=UsageSource.EXACT)
 
 
 def reader() -> WholeReader:
-    return WholeReader("usage", lambda: UsageFold({"in": "input_tokens", "out": "output_tokens"}))
+    return WholeReader(
+        "usage", lambda: UsageFold({"in": "input_tokens", "out": "output_tokens"}), lambda document: None
+    )
 
 
 def read(*pieces: bytes) -> UsageStats:

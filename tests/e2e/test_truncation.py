@@ -91,18 +91,22 @@ async def test_cut_anywhere_the_raw_stream_ends_with_our_error_and_no_terminator
             with case(at):
                 async with open_raw(harness.port) as client:
                     answer = await client.ask(request(message()))
+                cut[answer.request_id] = at
+                if at < _BOUNDARIES[0]:  # the client has seen no event: it gets a status
+                    assert (answer.status, answer.error["type"]) == (502, "api_error")
+                    continue
                 assert answer.status == 200
                 assert not answer.is_whole, "the body was ended as if it were whole"
                 assert answer.ended is not None
                 assert answer.body.startswith(WHOLE[:at])
                 assert told(answer)["type"] == "api_error"
                 assert answer.body.count(b"event: error") == 1
-            cut[answer.request_id] = at
         rows = await harness.rows()
         assert len(rows) == len(cut)
         for row in rows:
             with case(cut[row["request_id"]]):
-                assert (row["outcome"], row["code"], row["status"]) == ("upstream_error", "SD", 200)
+                ended = ("SH", 502) if cut[row["request_id"]] < _BOUNDARIES[0] else ("SD", 200)
+                assert (row["outcome"], row["code"], row["status"]) == ("upstream_error", *ended)
                 _check_usage(row, cut[row["request_id"]])
 
 
@@ -118,15 +122,15 @@ async def test_cut_anywhere_the_sdk_raises_and_never_returns_a_message(end: End,
 
 
 async def test_cut_in_the_final_blank_line_loses_nothing(folder: Path) -> None:
-    """The end was said, only its blank line is missing: whatever is made of it, tokens are all there and exact."""
+    """The end was said, only its blank line is missing: the answer is complete, and nothing is added to it."""
     async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
         for at in (len(WHOLE) - 2, len(WHOLE) - 1):
             upstream.play = cut_at(at, End.FIN)
             async with open_raw(harness.port) as client:
                 answer = await client.ask(request(message()))
-            assert not answer.is_whole
+            assert (answer.body, answer.is_whole) == (WHOLE[:at], True)
             row = await harness.row(answer.request_id)
-            assert (row["code"], row["usage_source"], row["output_tokens"]) == ("SD", "exact", 9)
+            assert (row["code"], row["usage_source"], row["output_tokens"]) == ("--", "exact", 9)
 
 
 async def test_the_whole_stream_is_complete_so_the_cuts_are_what_fails(folder: Path) -> None:
@@ -140,8 +144,8 @@ async def test_the_whole_stream_is_complete_so_the_cuts_are_what_fails(folder: P
 
 
 @pytest.mark.parametrize("at", [1, len(EVENTS[0]), _BOUNDARIES[3] + 20])
-async def test_a_whole_message_cut_in_its_body_is_broken_off(at: int, folder: Path) -> None:
-    """No dialect has an in-band error for a JSON body: the connection breaks, and the SDK raises."""
+async def test_a_whole_message_cut_in_its_body_is_no_answer(at: int, folder: Path) -> None:
+    """The client has seen nothing of it yet, so it gets a status."""
     body = json.dumps(_START["message"]).encode()
     at = min(at, len(body) - 1)
     async with open_scripted() as upstream, open_harness(folder, [_one(upstream.base_url)], **_BLIND) as harness:
@@ -150,9 +154,8 @@ async def test_a_whole_message_cut_in_its_body_is_broken_off(at: int, folder: Pa
             upstream.play = type(play)(play.head.replace(b"text/event-stream", b"application/json"), play.pieces, end)
             async with open_raw(harness.port) as client:
                 answer = await client.ask(request(message(stream=False)))
-                assert not answer.is_whole
-                assert answer.body == body[:at]
-            assert (await harness.row(answer.request_id))["code"] == "SD"
+                assert (answer.status, answer.error["type"]) == (502, "api_error")
+            assert (await harness.row(answer.request_id))["code"] == "SH"
             error = await trio.to_thread.run_sync(partial(_failure, harness.url, _create))
             assert isinstance(error, anthropic.APIError), repr(error)
 

@@ -15,8 +15,9 @@ from relay_trio.pool.health import AccountState
 from relay_trio.relay.events import Observer
 from relay_trio.usage import UsageSource
 from tests.explorer import Run, Steps, explore
-from tests.support import bedrock_scripts, scripts
-from tests.support.bedrock_frames import CLAUDE, exception
+from tests.support import bedrock_scripts, gemini_scripts, scripts
+from tests.support.bedrock_frames import CLAUDE, CONVERSE, exception
+from tests.support.gemini_answers import ARRAY, ERROR, EVENTS, pretty
 from tests.support.memory_harness import HEAD, LAST_CHUNK, START, STREAM, TEXT, Harness, chunk, open_harness
 
 if TYPE_CHECKING:
@@ -407,6 +408,266 @@ async def test_a_key_for_some_models_cannot_use_others_by_way_of_a_batch(autojum
         assert not harness.sides
 
 
+# --- status 200 is not success, and the first byte is no answer -----------------------------------------------------
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+"""Of a body that ends with its connection."""
+
+
+def sse_error(kind: str) -> bytes:
+    error = {"type": "error", "error": {"type": kind, "message": "canary of theirs"}}
+    return b"event: error\ndata: " + json.dumps(error).encode() + b"\n\n"
+
+
+def sends(head: bytes, *pieces: bytes, then: str = "ends") -> Script:
+    """A script that answers every request with ``pieces``, and then ends the body, stalls, closes or dies."""
+
+    async def script(side: UpstreamSide) -> None:
+        await side.request()
+        is_chunked = b"chunked" in head
+        await side.send(head, *(chunk(piece) if is_chunked else piece for piece in pieces if piece))
+        if then == "stalls":
+            await side.wait_closed()
+        elif then == "ends" and is_chunked:
+            await side.send(LAST_CHUNK)
+        elif then == "dies" or not is_chunked:
+            raise trio.BrokenResourceError
+
+    return script
+
+
+GZIP_HEAD = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
+
+NO_ANSWERS = {
+    "error first": sends(HEAD, sse_error("overloaded_error"), then="stalls"),
+    "error after pings": sends(HEAD, PING, b": comment\n\n", sse_error("api_error")),
+    "error first, in gzip": sends(GZIP_HEAD, gzip.compress(sse_error("overloaded_error"))),
+    "refused first": sends(HEAD, sse_error("authentication_error")),
+    "pings, then an end": sends(HEAD, PING, PING),
+    "pings, then silence": sends(HEAD, PING, then="stalls"),
+    "pings, then death": sends(HEAD, PING, then="dies"),
+    "nothing": sends(HEAD),
+    "a page": sends(HEAD.replace(b"event-stream", b"html"), b"<html>canary of theirs</html>"),
+    "a page that says it is events": sends(HEAD, b"<html>canary of theirs</html>"),
+    "JSON": sends(HEAD.replace(b"text/event-stream", b"application/json"), scripts.MESSAGE),
+}
+
+
+@pytest.mark.parametrize("first", NO_ANSWERS.values(), ids=NO_ANSWERS)
+async def test_what_is_no_answer_is_tried_elsewhere_and_the_client_sees_nothing_of_it(
+    autojump_clock: MockClock, first: Script
+) -> None:
+    gzip_too = {"headers": [(b"accept-encoding", b"gzip")]}
+    async with open_harness(first_account(first, scripts.streams), accounts=2) as harness:
+        client = await harness.serve(harness.request(**gzip_too))
+        assert (client.status, client.body, client.is_finished) == (200, b"".join(STREAM), True)
+        assert (harness.rows[0].attempts, codes(harness)) == (2, ["--"])
+        assert harness.rows[0].usage.source is UsageSource.EXACT
+    async with open_harness(first) as harness:
+        client = await harness.serve(harness.request(**gzip_too))
+        assert client.status in (403, 502, 504, 529)
+        assert json.loads(client.body)["type"] == "error"
+        assert b"canary" not in client.body
+        assert codes(harness)[0][1] == "H"
+
+
+NO_DOCUMENTS = {
+    "a page": sends(JSON_HEAD.replace(b"json", b"html"), b"<html>canary of theirs</html>"),
+    "a long page": sends(JSON_HEAD, b" <html>" + b"canary of theirs" * 5000),
+    "nothing": sends(JSON_HEAD),
+    "an error": sends(JSON_HEAD, scripts.OVERLOADED),
+    "cut by the close": sends(JSON_HEAD, scripts.MESSAGE[:-5]),
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize("first", NO_DOCUMENTS.values(), ids=NO_DOCUMENTS)
+async def test_what_is_no_document_is_tried_elsewhere(autojump_clock: MockClock, first: Script, path: str) -> None:
+    async with open_harness(first_account(first, scripts.answers), accounts=2) as harness:
+        client = await harness.serve(harness.request(stream=False, path=path))
+        assert (client.status, client.body) == (200, scripts.MESSAGE)
+        assert harness.rows[0].attempts == 2
+    async with open_harness(first) as harness:
+        client = await harness.serve(harness.request(stream=False, path=path))
+        assert client.status in (502, 529)
+        assert b"canary" not in client.body
+
+
+async def test_a_whole_document_that_ends_with_its_connection_is_an_answer(autojump_clock: MockClock) -> None:
+    async with open_harness(sends(JSON_HEAD, scripts.MESSAGE[:30], scripts.MESSAGE[30:])) as harness:
+        client = await harness.serve(harness.request(stream=False))
+        assert (client.body, client.is_finished, codes(harness)) == (scripts.MESSAGE, True, ["--"])
+
+
+async def test_an_error_of_the_clients_own_comes_first_in_the_upstreams_words(autojump_clock: MockClock) -> None:
+    error = sse_error("invalid_request_error")
+    async with open_harness(sends(HEAD, error), accounts=2) as harness:
+        client = await harness.serve(harness.request())
+        assert (client.status, client.body, harness.rows[0].attempts) == (200, error, 1)
+        assert harness.rows[0].outcome is not None
+        assert harness.rows[0].outcome.word == "rejected_request"
+        harness.assert_healthy()
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", bedrock_scripts.INVOKE_STREAM, "/model/x.m/converse-stream"])
+async def test_an_exception_as_first_frame_is_tried_elsewhere(autojump_clock: MockClock, path: str) -> None:
+    frames = CONVERSE if "converse" in path else CLAUDE
+    first = sends(bedrock_scripts.HEAD, exception("throttlingException"), then="stalls")
+    others = sends(bedrock_scripts.HEAD, *frames)
+    async with open_harness(first_account(first, others), **bedrock_scripts.ACCOUNTS) as harness:
+        client = await harness.serve(harness.request(path=path))
+        assert (client.status, client.is_finished, harness.rows[0].attempts) == (200, True, 2)
+        assert harness.rows[0].usage.total_tokens == 17
+        assert health(harness, "a").state is AccountState.COOLING
+
+
+@pytest.mark.parametrize("is_array", [True, False])
+async def test_an_error_first_in_geminis_forms_is_tried_elsewhere(autojump_clock: MockClock, is_array: bool) -> None:
+    if is_array:
+        first = sends(gemini_scripts.ARRAY_HEAD, b"[" + pretty(ERROR), then="stalls")
+        others = gemini_scripts.streams_an_array
+    else:
+        first, others = sends(HEAD, pretty(ERROR) + b"\n\n", then="stalls"), gemini_scripts.streams
+    async with open_harness(first_account(first, others), **gemini_scripts.accounts()) as harness:
+        client = await harness.serve(harness.request(gemini_scripts.BODY, path=gemini_scripts.STREAM))
+        assert (client.status, client.is_finished, harness.rows[0].attempts) == (200, True, 2)
+
+
+async def test_a_good_first_event_is_not_delayed_and_a_half_one_for_two_seconds(autojump_clock: MockClock) -> None:
+    async def streams(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(HEAD, chunk(START[:30] if side.number else START))
+        await trio.sleep(10)
+        await side.send(chunk(START[30:] if side.number else b": \n\n"), *(chunk(e) for e in STREAM[1:]), LAST_CHUNK)
+
+    for number, seconds in ((0, 0), (1, 2)):
+        async with open_harness(streams, accounts=2) as harness:
+            if number:
+                harness.account("a").health.disable("not this one")
+            client = await harness.serve(harness.request())
+            assert client.is_finished
+            assert harness.rows[0].ttft_ms == pytest.approx(seconds * 1000)
+
+
+# --- complete is complete -------------------------------------------------------------------------------------------
+
+AFTER_THE_END = ("stalls", "dies", "ends")
+
+
+@pytest.mark.parametrize("then", AFTER_THE_END)
+@pytest.mark.parametrize("pieces", [STREAM, (*STREAM[:-1], STREAM[-1][:-1])], ids=["whole", "without its blank line"])
+async def test_after_message_stop_an_answer_is_complete_whatever_the_upstream_does(
+    autojump_clock: MockClock, then: str, pieces: tuple[bytes, ...]
+) -> None:
+    async with open_harness(sends(HEAD, *pieces, then=then)) as harness:
+        began = trio.current_time()
+        client = await harness.serve(harness.request())
+        assert trio.current_time() - began <= 1.1
+        assert (client.body, client.is_finished, codes(harness)) == (b"".join(pieces), True, ["--"])
+        assert (harness.rows[0].usage.source, harness.rows[0].usage.total_tokens) == (UsageSource.EXACT, 17)
+        harness.assert_healthy()
+        await trio.sleep(2)
+        statistics = harness.upstream.statistics()
+        assert (statistics.ending_connections, statistics.idle_connections) == (0, 1 if then == "ends" else 0)
+
+
+async def test_the_slot_is_free_at_the_last_event_and_a_late_end_keeps_the_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async def ends_late(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(HEAD, *(chunk(event) for event in STREAM))
+        await trio.sleep(0.5)
+        await side.send(LAST_CHUNK)
+
+    async with open_harness(ends_late) as harness:
+        began = trio.current_time()
+        await harness.serve(harness.request())
+        assert trio.current_time() == began
+        assert harness.upstream.statistics().ending_connections == 1
+        await trio.sleep(1)
+        assert harness.upstream.statistics().idle_connections == 1
+        await harness.serve(harness.request())
+        assert harness.upstream.statistics().reused_total == 1
+
+
+@pytest.mark.parametrize("then", AFTER_THE_END)
+@pytest.mark.parametrize("path", ["/v1/messages", bedrock_scripts.INVOKE_STREAM, "/model/x.m/converse-stream"])
+async def test_after_the_last_frame_an_answer_is_complete(autojump_clock: MockClock, then: str, path: str) -> None:
+    frames = CONVERSE if "converse" in path else CLAUDE
+    script = sends(bedrock_scripts.HEAD, *frames, then=then)
+    async with open_harness(script, **bedrock_scripts.ACCOUNTS) as harness:
+        client = await harness.serve(harness.request(path=path))
+        assert (client.is_finished, codes(harness)) == (True, ["--"])
+        assert (harness.rows[0].usage.source, harness.rows[0].usage.total_tokens) == (UsageSource.EXACT, 17)
+
+
+@pytest.mark.parametrize("then", AFTER_THE_END)
+@pytest.mark.parametrize("is_array", [True, False])
+async def test_after_its_last_candidate_gemini_is_complete(
+    autojump_clock: MockClock, then: str, is_array: bool
+) -> None:
+    head, pieces = (gemini_scripts.ARRAY_HEAD, ARRAY) if is_array else (HEAD, EVENTS)
+    async with open_harness(sends(head, *pieces, then=then), **gemini_scripts.accounts()) as harness:
+        began = trio.current_time()
+        client = await harness.serve(harness.request(gemini_scripts.BODY, path=gemini_scripts.STREAM))
+        assert trio.current_time() - began <= 1.1
+        assert (client.body, client.is_finished, codes(harness)) == (b"".join(pieces), True, ["--"])
+        assert harness.rows[0].usage.source is UsageSource.EXACT
+
+
+@pytest.mark.parametrize("then", AFTER_THE_END)
+async def test_a_compressed_stream_is_complete_with_its_last_event(autojump_clock: MockClock, then: str) -> None:
+    body = gzip.compress(b"".join(STREAM))
+    async with open_harness(sends(GZIP_HEAD, body, then=then)) as harness:
+        client = await harness.serve(harness.request(headers=[(b"accept-encoding", b"gzip")]))
+        assert (client.body, client.is_finished, codes(harness)) == (body, True, ["--"])
+
+
+@pytest.mark.parametrize("then", AFTER_THE_END)
+async def test_after_an_error_event_nothing_is_added_whatever_the_upstream_does(
+    autojump_clock: MockClock, then: str
+) -> None:
+    pieces = (START, sse_error("api_error"))
+    async with open_harness(sends(HEAD, *pieces, then=then)) as harness:
+        began = trio.current_time()
+        client = await harness.serve(harness.request())
+        assert trio.current_time() - began <= 1.1
+        assert (client.body, codes(harness)) == (b"".join(pieces), ["SD"])
+        assert harness.rows[0].outcome is not None
+        assert harness.rows[0].outcome.word == "upstream_error"
+
+
+# --- a whole answer takes its time ----------------------------------------------------------------------------------
+
+
+async def test_a_whole_answer_may_take_ten_minutes(autojump_clock: MockClock) -> None:
+    async def takes_its_time(side: UpstreamSide) -> None:
+        await side.request()
+        await trio.sleep(590)
+        await side.send(JSON_HEAD, scripts.MESSAGE)
+        raise trio.BrokenResourceError
+
+    async with open_harness(takes_its_time, accounts=2) as harness:
+        client = await harness.serve(harness.request(stream=False))
+        assert (client.status, harness.rows[0].attempts) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("stream", "after_timeout", "attempts"), [(False, False, 1), (False, True, 2), (True, False, 2)]
+)
+async def test_a_whole_answer_that_an_upstream_works_at_is_not_paid_twice_unless_configured(
+    autojump_clock: MockClock, stream: bool, after_timeout: bool, attempts: int
+) -> None:
+    retry, timeouts = {"after_timeout": after_timeout}, {"whole_answer_timeout_seconds": 200}
+    async with open_harness(scripts.is_silent, accounts=2, retry=retry, timeouts=timeouts) as harness:
+        began = trio.current_time()
+        client = await harness.serve(harness.request(stream=stream))
+        assert (client.status, harness.rows[0].attempts) == (504, attempts)
+        assert trio.current_time() - began == pytest.approx(attempts * (120 if stream else 200))
+
+
 # --- an answer that is cut ----------------------------------------------------------------------------------------
 
 
@@ -416,6 +677,7 @@ async def test_a_message_that_is_cut_is_not_finished_and_nothing_is_appended(aut
     async def dies(side: UpstreamSide) -> None:
         await side.request()
         await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n", b'{"a":')
+        await trio.sleep(3)  # until then, the client has seen nothing
         raise trio.BrokenResourceError
 
     async with open_harness(dies) as harness:
@@ -464,18 +726,6 @@ async def test_an_encoding_nobody_asked_for_is_a_502_before_a_byte(autojump_cloc
     async with open_harness(answers_in_brotli) as harness:
         client = await harness.serve(harness.request())
         assert (client.status, codes(harness)) == (502, ["SH"])
-
-
-async def test_an_empty_answer_is_an_answer_and_a_stream_without_an_event_was_cut(autojump_clock: MockClock) -> None:
-    async def answers_nothing(side: UpstreamSide) -> None:
-        await side.request()
-        await side.send(HEAD, LAST_CHUNK)
-
-    async with open_harness(answers_nothing) as harness:
-        client = await harness.serve(harness.request())
-        assert client.body.startswith(b"event: error\n")
-        assert not client.is_finished
-        assert codes(harness) == ["SD"]
 
 
 async def test_a_model_by_head_has_no_body_and_is_completed(autojump_clock: MockClock) -> None:

@@ -293,7 +293,8 @@ class Harness:
         assert not self.core.live.attempts(), "an attempt is still live"
         statistics = self.upstream.statistics()
         assert statistics.calls == 0, "an upstream call is still open"
-        assert statistics.open_connections == statistics.idle_connections, "a connection is neither closed nor pooled"
+        kept = statistics.idle_connections + statistics.ending_connections
+        assert statistics.open_connections == kept, "a connection is neither closed nor pooled"
         assert snapshot(self.core, self.ring)["ok"], snapshot(self.core, self.ring)["invariants"]
 
     def assert_healthy(self, *, strikes: dict[str, int] | None = None) -> None:

@@ -11,7 +11,6 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relay_trio.api.answer_reader import NullReader
 from relay_trio.api.credential import masked
 from relay_trio.api.pass_through import AllowList, PassThrough
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
@@ -35,7 +34,7 @@ from relay_trio.vendors.bedrock.operations import (
 )
 from relay_trio.vendors.bedrock.settings import BedrockSettings
 from relay_trio.vendors.bedrock.signing import AwsKeys, signed_headers, signing
-from relay_trio.vendors.bedrock.stream import ConverseStreamReader, InvokeStreamReader
+from relay_trio.vendors.bedrock.stream import ConverseStreamReader, InvokeStreamReader, error_of_document
 from relay_trio.vendors.bedrock.usage import BESIDE_USAGE, ConverseUsage, invoke_usage, known_by
 
 if TYPE_CHECKING:
@@ -126,11 +125,15 @@ def check_form(head: ResponseHead, *, is_stream: bool) -> None:
 
 
 def _invoke_reader(head: ResponseHead) -> AnswerReader:
-    return WholeReader("usage", partial(invoke_usage, known_by(head)))
+    return WholeReader("usage", partial(invoke_usage, known_by(head)), error_of_document)
 
 
 def _converse_reader(head: ResponseHead) -> AnswerReader:
-    return WholeReader("usage", partial(ConverseUsage, known_by(head)), BESIDE_USAGE)
+    return WholeReader("usage", partial(ConverseUsage, known_by(head)), error_of_document, BESIDE_USAGE)
+
+
+def _document_reader(head: ResponseHead) -> AnswerReader:
+    return WholeReader("", None, error_of_document)
 
 
 NATIVE_CALLS: Mapping[str, Call[BedrockSettings]] = {
@@ -138,8 +141,8 @@ NATIVE_CALLS: Mapping[str, Call[BedrockSettings]] = {
     INVOKE_STREAM.name: _pass_through(lambda head: InvokeStreamReader(known_by(head)), is_stream=True),
     CONVERSE.name: _pass_through(_converse_reader),
     CONVERSE_STREAM.name: _pass_through(lambda head: ConverseStreamReader(), is_stream=True),
-    COUNT_TOKENS.name: _pass_through(lambda head: NullReader()),
-    INFERENCE_PROFILES.name: _pass_through(lambda head: NullReader(), is_control=True),
+    COUNT_TOKENS.name: _pass_through(_document_reader),
+    INFERENCE_PROFILES.name: _pass_through(_document_reader, is_control=True),
 }
 """The operations of Bedrock's own clients."""
 

@@ -11,9 +11,17 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.metering import NOTHING, UsageFold
 from relay_trio.api.position import Form, Position
-from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamProtocolError, UpstreamRateLimited
+from relay_trio.errors import (
+    UpstreamError,
+    UpstreamErrorEvent,
+    UpstreamProtocolError,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamRejected,
+)
 from relay_trio.usage import UsageSource
 from relay_trio.vendors.bedrock.usage import METRICS_FIELDS, ConverseUsage
 from relay_trio.vendors.claude.stream import ClaudeFold
@@ -39,7 +47,10 @@ _END_MEMBERS = (OWN_MEMBERS + "trace", "totalOutputTextTokenCount", "completionR
 """Members of the last chunk alone, in answers that a guardrail gave in the model's place. These have no metrics."""
 
 _DELTA_OF_CLAUDE = b'"bytes":"eyJ0eXBlIjoiY29u'  # base64 of {"type":"con, as in content_block_delta
+_PINGS = (b'"bytes":"eyJ0eXBlIjoicGlu', b'"bytes":"eyJ0eXBlIjogInBp')  # {"type":"pin and {"type": "pi
 _RATE_LIMITS = frozenset({"throttlingexception", "serviceunavailableexception", "toomanyrequestsexception"})
+_REFUSALS = frozenset({"accessdeniedexception", "unrecognizedclientexception", "expiredtokenexception"})
+_REJECTIONS = frozenset({"validationexception"})
 
 
 def reported_error(frame: Frame) -> UpstreamError | None:
@@ -54,8 +65,21 @@ def reported_error(frame: Frame) -> UpstreamError | None:
         return None
     shown = "".join(character for character in name[:64] if character.isalnum()) or "an error"
     if name.lower() in _RATE_LIMITS or _is_overload(frame.payload):
-        return UpstreamRateLimited(f"the upstream reported {shown} inside its stream")
-    return UpstreamErrorEvent(f"the upstream reported {shown} inside its stream")
+        return UpstreamRateLimited(f"the upstream reported {shown} inside its answer")
+    if name.lower() in _REFUSALS:
+        return UpstreamRefused("the upstream refused the account inside its answer")
+    if name.lower() in _REJECTIONS:
+        return UpstreamRejected(f"the upstream reported {shown} inside its answer")
+    return UpstreamErrorEvent(f"the upstream reported {shown} inside its answer")
+
+
+def error_of_document(document: dict[str, Any]) -> UpstreamError | None:
+    """The error that a document is which came with status 200; None where it is an answer. AWS's gateways send such
+    ones, and some models do: nothing but a message."""
+    message = document.get("message", document.get("Message"))
+    if "__type" in document or document.get("type") == "error" or (isinstance(message, str) and len(document) == 1):
+        return UpstreamErrorEvent("the upstream reported an error inside its answer")
+    return None
 
 
 def _is_overload(payload: bytes) -> bool:
@@ -89,6 +113,11 @@ def chunk_bytes(payload: bytes) -> bytes | None:
         return None
 
 
+def is_ping(raw: bytes) -> bool:
+    """Whether a frame is a chunk with a ping of Claude's."""
+    return any(ping in raw for ping in _PINGS)
+
+
 class _FrameReader:
     """Reads a stream of frames, and alters nothing. Damage is the upstream's error: the client, who gets the same
     bytes, finds it too."""
@@ -98,7 +127,14 @@ class _FrameReader:
 
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
+        self.ending = Ending.OPEN
+        self.has_substance = False
         self._frames = RawFrames(self.is_worth_a_look)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a frame other than a ping was read, or the beginning of one."""
+        return self.has_substance or self._frames.is_mid_frame
 
     @property
     def position(self) -> Position:
@@ -111,18 +147,23 @@ class _FrameReader:
                 for raw in self._frames.feed(data):
                     if self.is_worth_a_look(raw):
                         self._look_into(parse_frame(raw))
+                    if not self.has_substance:
+                        self.has_substance = self.error is None and not is_ping(raw)
                 damage = self._frames.damage
             except WireError as error:
                 damage = str(error)
             if damage is not None:
                 self._frames.damage = damage
                 self.error = self.error or UpstreamProtocolError(f"the upstream sent a damaged event stream: {damage}")
+                self.ending = Ending.DUE
         return data
 
     def _look_into(self, frame: Frame) -> None:
         self.error = self.error or reported_error(frame)
         if self.error is None:
             self.observe(frame)
+        if self.error is not None:
+            self.ending = Ending.DUE
 
     @staticmethod
     def is_worth_a_look(raw: bytes) -> bool:
@@ -143,13 +184,12 @@ class InvokeStreamReader(_FrameReader):
         super().__init__()
         self._claude = ClaudeFold(known)
         self._metrics = UsageFold(METRICS_FIELDS, known)
-        self._has_ended = False
 
     @property
     def is_complete(self) -> bool:
         if self.error is not None:
             return True
-        return self._claude.has_stopped if self._claude.has_begun else self._has_ended
+        return self.ending is Ending.FINAL
 
     @staticmethod
     def is_worth_a_look(raw: bytes) -> bool:
@@ -162,11 +202,13 @@ class InvokeStreamReader(_FrameReader):
         if ClaudeFold.is_worth_a_look(event):
             self._claude.observe(event)
             self.error = self.error or self._claude.error
+            self.ending = self._claude.ending
         if OWN_MEMBERS.encode() in event and not self._claude.has_begun:
             chunk = parsed_object(event)
             if chunk is not None:
                 self._metrics.overwrite(chunk.get(_METRICS))
-                self._has_ended = _METRICS in chunk or _is_guardrails_last(chunk)
+                if _METRICS in chunk or _is_guardrails_last(chunk):
+                    self.ending = Ending.FINAL
 
     def finish(self) -> UsageStats:
         if self._frames.damage is not None:
@@ -190,11 +232,10 @@ class ConverseStreamReader(_FrameReader):
     def __init__(self) -> None:
         super().__init__()
         self._usage = ConverseUsage()
-        self._has_ended = False
 
     @property
     def is_complete(self) -> bool:
-        return self._has_ended or self.error is not None
+        return self.ending is not Ending.OPEN
 
     @staticmethod
     def is_worth_a_look(raw: bytes) -> bool:
@@ -203,7 +244,7 @@ class ConverseStreamReader(_FrameReader):
     def observe(self, frame: Frame) -> None:
         if frame.headers.get(":event-type") != "metadata":
             return
-        self._has_ended = True
+        self.ending = Ending.FINAL
         metadata = parsed_object(frame.payload) or {}
         self._usage.overwrite(metadata.get("usage"), metadata)
 

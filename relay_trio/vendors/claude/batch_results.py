@@ -10,15 +10,12 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from relay_trio.api.position import WHOLE
+from relay_trio.api.answer_reader import NullReader
 from relay_trio.usage import NO_USAGE, UsageDetails, UsagePart, UsageSource, UsageStats
 from relay_trio.vendors.claude.usage import ClaudeUsage
 from relay_trio.wire.long_runs import MAX_BYTES
-
-if TYPE_CHECKING:
-    from relay_trio.errors import UpstreamError
 
 _RESULTS = re.compile(rb"/v1/messages/batches/([A-Za-z0-9_-]{1,128})/results")
 _STEP_TOKENS = 1000
@@ -38,15 +35,11 @@ def batch_of(raw_path: bytes) -> str | None:
     return None if match is None else match[1].decode()
 
 
-class BatchResults:
+class BatchResults(NullReader):
     """Reads the results of one batch, and alters nothing. That the body has ended is for the caller to know."""
 
-    is_error_forwarded = True
-    is_complete = True
-    error: UpstreamError | None = None
-    position = WHOLE
-
     def __init__(self, batch_id: str) -> None:
+        super().__init__(may_be_empty=False)
         self._batch_id = batch_id
         self._line = bytearray()
         self._searched = 0
@@ -55,6 +48,7 @@ class BatchResults:
 
     def feed(self, data: bytes) -> bytes:
         """``data`` as it came."""
+        super().feed(data)
         line = self._line
         line += data
         start = 0

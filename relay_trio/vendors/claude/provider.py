@@ -15,13 +15,21 @@ from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding,
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
 from relay_trio.api.verdict import Meaning, Verdict, VerdictTable
-from relay_trio.errors import BadRequest
-from relay_trio.http import Headers, ResponseHead, UpstreamRequest, header, header_text, target_of
+from relay_trio.errors import BadRequest, UpstreamProtocolError
+from relay_trio.http import (
+    Headers,
+    ResponseHead,
+    UpstreamRequest,
+    header,
+    header_text,
+    is_event_stream,
+    target_of,
+)
 from relay_trio.settings.patterns import bare_name
 from relay_trio.vendors.claude.batch_results import BatchResults, batch_of
 from relay_trio.vendors.claude.operations import BATCHES, COUNT_TOKENS, MESSAGES, MODELS
 from relay_trio.vendors.claude.settings import ClaudeSettings
-from relay_trio.vendors.claude.stream import ClaudeFold, new_message_reader
+from relay_trio.vendors.claude.stream import ClaudeFold, new_document_reader, new_message_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,9 +69,14 @@ def _passed(account: ClaudeSettings, checked: CheckedRequest, credential: Creden
 
 
 def _pass_through(new_reader: Callable[[], AnswerReader] | None = None) -> PassThrough[ClaudeSettings]:
-    """A call whose answer, when it is no stream, ``new_reader`` reads; None: it has no tokens."""
-    reader = partial(reader_for, new_fold=ClaudeFold, new_reader=new_reader)
-    return PassThrough(_passed, reader, _RESPONSE_HEADERS)
+    """A call whose answer, when it is no stream, ``new_reader`` reads; None: it need not be one document."""
+
+    def answer(head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
+        if checked.is_stream and not is_event_stream(head):
+            raise UpstreamProtocolError("the upstream answered with something else than an event stream")
+        return reader_for(head, checked, new_fold=ClaudeFold, new_reader=new_reader)
+
+    return PassThrough(_passed, answer, _RESPONSE_HEADERS)
 
 
 def _batch_reader(head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
@@ -80,7 +93,7 @@ class Claude:
     settings_class = ClaudeSettings
     calls: Mapping[str, Call[ClaudeSettings]] = {
         MESSAGES.name: _pass_through(new_message_reader),
-        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name), _pass_through()),
+        **dict.fromkeys((COUNT_TOKENS.name, MODELS.name), _pass_through(new_document_reader)),
         BATCHES.name: PassThrough(_passed, _batch_reader, _RESPONSE_HEADERS),
     }
 

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.metering import NOTHING
 from relay_trio.api.whole_reader import WholeReader
-from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamRateLimited
+from relay_trio.errors import (
+    UpstreamError,
+    UpstreamErrorEvent,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamRejected,
+)
 from relay_trio.usage import UsageSource
 from relay_trio.vendors.claude.usage import ClaudeUsage
 from relay_trio.wire.sse import parse_block
@@ -25,8 +32,9 @@ if TYPE_CHECKING:
 _CONTENT = b'"type":"content_block_'
 """The type of events that hold a part of the content, as the API writes it. With a space in it the event is held."""
 
-new_message_reader = partial(WholeReader, "usage", ClaudeUsage)
-"""Makes the reader of a whole message, which is no stream."""
+_LIMITED = frozenset({"overloaded_error", "rate_limit_error"})
+_REFUSED = frozenset({"authentication_error", "billing_error", "permission_error"})
+_REJECTED = frozenset({"invalid_request_error", "not_found_error", "request_too_large"})
 
 
 class ClaudeFold:
@@ -38,7 +46,7 @@ class ClaudeFold:
     def __init__(self, known: Mapping[str, int | str] = NOTHING) -> None:
         """``known``: what the answer's head says of its usage."""
         self.error: UpstreamError | None = None
-        self.has_stopped = False
+        self.ending = Ending.OPEN
         self.has_begun = False
         self._usage = ClaudeUsage(known=known)
         self._has_final_usage = False
@@ -61,7 +69,7 @@ class ClaudeFold:
         return _CONTENT not in beginning
 
     def observe_tail(self, tail: bytes) -> None:
-        """Fold in the usage of an event that lacks its blank line. Its client never sees it, so it ends nothing."""
+        """Fold in the usage of an event that lacks its blank line."""
         if b'"message_delta"' in tail or b'"message_start"' in tail:
             self.observe_block(tail)
 
@@ -83,25 +91,53 @@ class ClaudeFold:
             delta = data.get("delta")
             self._has_final_usage = isinstance(delta, dict) and delta.get("stop_reason") is not None
         elif kind == "message_stop":
-            self.has_stopped = True
+            self.ending = Ending.FINAL
         elif kind == "error":
             self.error = _reported_error(data.get("error"))
+            self.ending = Ending.DUE
 
     def spoil(self) -> None:
         """An event could not be read: the usage is unknown."""
         self._usage.spoil()
 
     def is_complete_with(self, tail: bytes) -> bool:
-        """Whether ``message_stop`` was seen, or an error."""
-        return self.has_stopped or self.error is not None
+        """Whether ``message_stop`` was seen, which may lack its blank line; or an error."""
+        if self.ending is Ending.OPEN and b'"message_stop"' in tail:
+            event = parse_block(tail)
+            return event is not None and _type_of(event.data) == "message_stop"
+        return self.ending is not Ending.OPEN
 
     def stats(self) -> UsageStats:
         """The usage so far."""
         return self._usage.stats(UsageSource.EXACT if self._has_final_usage else UsageSource.PARTIAL)
 
 
+def _type_of(event: str) -> object:
+    try:
+        data = json.loads(event)
+    except (ValueError, RecursionError):
+        return None
+    return data.get("type") if isinstance(data, dict) else None
+
+
 def _reported_error(error: object) -> UpstreamError:
     kind = error.get("type") if isinstance(error, dict) else None
-    if kind in ("overloaded_error", "rate_limit_error"):
-        return UpstreamRateLimited(f"the upstream reported {kind} inside its stream")
-    return UpstreamErrorEvent("the upstream reported an error inside its stream")
+    if kind in _LIMITED:
+        return UpstreamRateLimited(f"the upstream reported {kind} inside its answer")
+    if kind in _REFUSED:
+        return UpstreamRefused("the upstream refused the account inside its answer")
+    if kind in _REJECTED:
+        return UpstreamRejected(f"the upstream reported {kind} inside its answer")
+    return UpstreamErrorEvent("the upstream reported an error inside its answer")
+
+
+def error_of_document(document: dict[str, Any]) -> UpstreamError | None:
+    """The error that a document is which came with status 200; None where it is an answer."""
+    return _reported_error(document.get("error")) if document.get("type") == "error" else None
+
+
+new_message_reader = partial(WholeReader, "usage", ClaudeUsage, error_of_document)
+"""Makes the reader of a whole message, which is no stream."""
+
+new_document_reader = partial(WholeReader, "", None, error_of_document)
+"""Makes the reader of a document without tokens."""

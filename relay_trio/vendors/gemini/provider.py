@@ -24,7 +24,7 @@ from relay_trio.vendors.gemini.dialect import details_of, error_in
 from relay_trio.vendors.gemini.operations import BATCH_EMBED, COUNT_TOKENS, EMBED, GENERATE, MODELS, STREAM
 from relay_trio.vendors.gemini.paths import forwarded_query, parse_path
 from relay_trio.vendors.gemini.settings import GeminiSettings
-from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold
+from relay_trio.vendors.gemini.stream import ArrayReader, GeminiFold, error_of_document
 from relay_trio.vendors.gemini.usage import GeminiUsage
 
 if TYPE_CHECKING:
@@ -49,14 +49,17 @@ _VERDICTS = VerdictTable(
 )
 
 _READERS: Mapping[str, Callable[[], AnswerReader]] = {
-    GENERATE.name: partial(WholeReader, "usageMetadata", GeminiUsage, ("candidates",)),
+    GENERATE.name: partial(WholeReader, "usageMetadata", GeminiUsage, error_of_document, ("candidates",)),
     STREAM.name: ArrayReader,
     **dict.fromkeys(
-        (EMBED.name, BATCH_EMBED.name), partial(WholeReader, "usageMetadata", partial(GeminiUsage, needs_total=False))
+        (EMBED.name, BATCH_EMBED.name),
+        partial(WholeReader, "usageMetadata", partial(GeminiUsage, needs_total=False), error_of_document),
     ),
 }
 """What reads the answer of an operation where it is no event stream; the answers of the others have no tokens."""
 
+
+_new_document_reader = partial(WholeReader, "", None, error_of_document)
 
 _Settings = TypeVar("_Settings", bound=AccountSettings)
 
@@ -94,10 +97,14 @@ def _passed(
 
 def _reader_of(operation: Operation, head: ResponseHead, checked: CheckedRequest) -> AnswerReader:
     """The reader of what came: events, an array, or one document."""
-    if operation is STREAM and not is_event_stream(head) and not _is_json(head):
-        raise UpstreamProtocolError("the upstream answered with neither an event stream nor JSON")
-    new_reader = _READERS.get(operation.name)
+    if operation is STREAM and not is_event_stream(head) and (_requests_events(checked) or not _is_json(head)):
+        raise UpstreamProtocolError("the upstream answered with something else than a stream of the requested form")
+    new_reader = _READERS.get(operation.name, _new_document_reader)
     return reader_for(head, checked, new_fold=GeminiFold, new_reader=new_reader)
+
+
+def _requests_events(checked: CheckedRequest) -> bool:
+    return b"alt=sse" in checked.query.split(b"&")
 
 
 def _is_json(head: ResponseHead) -> bool:

@@ -13,8 +13,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.position import Form, Position
-from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamRateLimited
+from relay_trio.errors import (
+    UpstreamError,
+    UpstreamErrorEvent,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamRejected,
+)
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.gemini.usage import GeminiUsage
 from relay_trio.wire.json_array import JsonArrayElements
@@ -30,6 +37,8 @@ escapes its quotes. The arguments of a function call do not, hence the fourth: t
 _FIRST_CANDIDATE = (b'"index": 0', b'"index":0')
 
 _LIMITED = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
+_REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "FAILED_PRECONDITION"})
+_REJECTED = frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE"})
 
 
 class GeminiFold:
@@ -54,6 +63,13 @@ class GeminiFold:
     def error(self) -> UpstreamError | None:
         """The error that an event reported."""
         return self._error  # an event with one is never kept
+
+    @property
+    def ending(self) -> Ending:
+        """Due when every candidate has finished: there is no last event, and one with the usage may follow."""
+        if self._error is not None:
+            return Ending.DUE
+        return Ending.DUE if self._is_ending and self.is_finished else Ending.OPEN
 
     @property
     def is_finished(self) -> bool:
@@ -175,6 +191,7 @@ class ArrayReader:
     is_error_forwarded = True
 
     def __init__(self) -> None:
+        self.has_substance = False
         self._elements = JsonArrayElements()
         self._oversized = 0
         self._fold = GeminiFold()
@@ -183,6 +200,18 @@ class ArrayReader:
     def error(self) -> UpstreamError | None:
         """The error that an element reports."""
         return self._fold.error
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an element was read, or the beginning of one."""
+        return self.has_substance or self._elements.is_mid_element or self._elements.damage is not None
+
+    @property
+    def ending(self) -> Ending:
+        """Final at the bracket; due after an error, which the bracket may follow."""
+        if self._elements.is_complete:
+            return Ending.FINAL
+        return Ending.OPEN if self._fold.error is None else Ending.DUE
 
     @property
     def is_complete(self) -> bool:
@@ -203,8 +232,11 @@ class ArrayReader:
             elements = []
         for element in elements:
             self._fold.observe(element)
+            if not self.has_substance:
+                self.has_substance = self._fold.error is None
         if self._elements.oversized != self._oversized:
             self._oversized = self._elements.oversized
+            self.has_substance = True
             self._fold.spoil()
         return data
 
@@ -215,6 +247,18 @@ class ArrayReader:
 
 def _reported_error(error: Any) -> UpstreamError:
     status = error.get("status") if isinstance(error, dict) else None
-    if isinstance(status, str) and status in _LIMITED:
-        return UpstreamRateLimited(f"the upstream reported {status} inside its stream")
-    return UpstreamErrorEvent("the upstream reported an error inside its stream")
+    if not isinstance(status, str):
+        status = ""
+    if status in _LIMITED:
+        return UpstreamRateLimited(f"the upstream reported {status} inside its answer")
+    if status in _REFUSED:
+        return UpstreamRefused("the upstream refused the account inside its answer")
+    if status in _REJECTED:
+        return UpstreamRejected(f"the upstream reported {status} inside its answer")
+    return UpstreamErrorEvent("the upstream reported an error inside its answer")
+
+
+def error_of_document(document: dict[str, Any]) -> UpstreamError | None:
+    """The error that a document is which came with status 200; None where it is an answer."""
+    is_error = "error" in document and "candidates" not in document
+    return _reported_error(document["error"]) if is_error else None

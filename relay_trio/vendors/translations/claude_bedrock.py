@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.metering import NOTHING
 from relay_trio.api.pass_through import AllowList
 from relay_trio.api.position import Form, Position
@@ -28,7 +29,7 @@ from relay_trio.vendors.bedrock.provider import (
     exception_of,
     signed_request,
 )
-from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, parsed_object, reported_error
+from relay_trio.vendors.bedrock.stream import OWN_MEMBERS, chunk_bytes, error_of_document, parsed_object, reported_error
 from relay_trio.vendors.bedrock.usage import known_by
 from relay_trio.vendors.claude.stream import ClaudeFold
 from relay_trio.vendors.claude.usage import ClaudeUsage
@@ -70,6 +71,7 @@ _LONG_CONTEXT_BETA = "context-1m-2025-08-07"
 
 _TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([a-z0-9_]{1,64})"')
 _OWN = b'"' + OWN_MEMBERS.encode()
+_PING = b"event: ping\n"
 
 
 class ClaudeOnBedrock:
@@ -104,7 +106,7 @@ class ClaudeOnBedrock:
         known = known_by(head)
         if checked.is_stream:
             return SseTranslator(known)
-        return WholeReader("usage", partial(ClaudeUsage, known=known))
+        return WholeReader("usage", partial(ClaudeUsage, known=known), error_of_document)
 
     def error(self, head: ResponseHead, body: bytes) -> tuple[int, bytes] | None:
         return translated_error(exception_of(head), head.status, body)
@@ -198,12 +200,21 @@ class SseTranslator:
     def __init__(self, known: Mapping[str, int | str] = NOTHING) -> None:
         """``known``: what the answer's head says of its usage."""
         self.error: UpstreamError | None = None
+        self.has_substance = False
         self._frames = RawFrames()
         self._fold = ClaudeFold(known)
 
     @property
+    def has_begun(self) -> bool:
+        return self.has_substance
+
+    @property
+    def ending(self) -> Ending:
+        return self._fold.ending if self.error is None else Ending.FINAL
+
+    @property
     def is_complete(self) -> bool:
-        return self._fold.has_stopped and not self._frames.is_mid_frame
+        return self._fold.ending is Ending.FINAL
 
     def feed(self, data: bytes) -> bytes:
         if self.error is not None:
@@ -221,6 +232,8 @@ class SseTranslator:
         if damage is not None and self.error is None:
             self._fold.spoil()
             self.error = UpstreamProtocolError(f"the upstream sent a damaged event stream: {damage}")
+        if not self.has_substance:
+            self.has_substance = any(not event.startswith(_PING) for event in events)
         return b"".join(events)
 
     def finish(self) -> UsageStats:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.metering import count_of
 from relay_trio.api.position import WHOLE
 from relay_trio.errors import UpstreamError, UpstreamProtocolError
@@ -84,8 +85,13 @@ class CountReader:
 
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
-        self.is_complete = False
+        self.has_substance = self.is_complete = False
+        self.ending = Ending.OPEN
         self._held = bytearray()
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._held)
 
     def feed(self, data: bytes) -> bytes:
         """Nothing until the document is whole; then the count."""
@@ -95,7 +101,8 @@ class CountReader:
         document = parsed_object(bytes(self._held)) if self._held.rstrip().endswith(b"}") else None
         count = None if document is None else count_of(document.get("inputTokens"))
         if count is not None:
-            self.is_complete = True
+            self.has_substance = self.is_complete = True
+            self.ending = Ending.DUE
             return json.dumps({"input_tokens": count}, separators=(",", ":")).encode()
         if document is not None or len(self._held) > _LARGEST_BYTES:
             self.error = UpstreamProtocolError("the upstream's answer holds no count of tokens")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,7 +129,9 @@ def test_response_headers_pass_by_allow_list() -> None:
         ],
     )  # fmt: skip
     names = [name for name, _ in client_headers(GEMINI, head, incoming())]
-    assert names == [b"content-type", b"content-length", b"content-encoding"]
+    assert names == [b"content-type", b"content-encoding"], "a stream is complete with its last event"
+    whole = replace(incoming(operation=gemini.GENERATE.name), is_stream=False)
+    assert b"content-length" in dict(client_headers(GEMINI, head, whole))
 
 
 @pytest.mark.parametrize(
@@ -145,8 +148,13 @@ def test_each_form_has_its_reader(head: ResponseHead, operation: str, kind: type
 
 def test_a_stream_in_no_known_form_is_refused_before_it_begins() -> None:
     head = ResponseHead(200, [(b"content-type", b"text/html")])
-    with pytest.raises(UpstreamProtocolError, match="neither"):
+    with pytest.raises(UpstreamProtocolError, match="requested form"):
         new_reader(GEMINI, head, incoming())
+
+
+def test_an_array_is_no_answer_to_a_request_for_events() -> None:
+    with pytest.raises(UpstreamProtocolError, match="requested form"):
+        new_reader(GEMINI, JSON, incoming(query=b"alt=sse"))
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"zstd"])

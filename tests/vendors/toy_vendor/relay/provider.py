@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from relay_trio.vendors.toy.operations import SPEAK
 from relay_trio.vendors.toy.settings import ToySettings
 
+from relay_trio.api.answer_reader import Ending
 from relay_trio.api.credential import Credential, masked
 from relay_trio.api.metering import UsageFold
 from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding, reader_for
@@ -43,16 +44,17 @@ class _Fold:
     def __init__(self) -> None:
         self.error: UpstreamError | None = None
         self._usage = UsageFold(_FIELDS)
-        self._has_ended = False
+        self.ending = Ending.OPEN
 
     def observe_block(self, block: bytes) -> None:
         if b'"usage"' in block or b'"error"' in block:
             event = parse_block(block)
             document = json.loads(event.data) if event is not None else {}
             self._usage.overwrite(document.get("usage"))
-            self._has_ended = "usage" in document
+            if "usage" in document:
+                self.ending = Ending.FINAL
             if "error" in document:
-                self.error = UpstreamErrorEvent("the toy broke")
+                self.error, self.ending = UpstreamErrorEvent("the toy broke"), Ending.DUE
 
     @staticmethod
     def is_needed(beginning: bytes) -> bool:
@@ -65,7 +67,7 @@ class _Fold:
         self._usage.spoil()
 
     def is_complete_with(self, tail: bytes) -> bool:
-        return self._has_ended or self.error is not None
+        return self.ending is not Ending.OPEN
 
     def stats(self) -> UsageStats:
         return self._usage.stats(UsageSource.EXACT)
@@ -78,7 +80,8 @@ def _request(account: ToySettings, checked: CheckedRequest, credential: Credenti
     return account.address.request("POST", checked.raw_path, headers, checked.body)
 
 
-_answer = partial(reader_for, new_fold=_Fold, new_reader=partial(WholeReader, "usage", partial(UsageFold, _FIELDS)))
+_new_whole_reader = partial(WholeReader, "usage", partial(UsageFold, _FIELDS), lambda document: None)
+_answer = partial(reader_for, new_fold=_Fold, new_reader=_new_whole_reader)
 
 
 class Toy:
