@@ -64,6 +64,7 @@ DOORS: dict[str, set[str]] = {
     "httpx2": {"upstream/httpx_transport.py", "pool/probe.py"},
     "hypercorn": {"server/hypercorn_compat.py"},
     "h2": {"server/http2.py"},
+    "hpack": {"server/h2_frames.py"},
     "httptools": {"server/request_head.py", "simulator/request.py", "upstream/parser.py"},
     "h11": {"demo/http_client.py"},
     "quart": {"web/"},

@@ -12,10 +12,12 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import hpack
+
 from relay_trio.server.request_head import RequestHead, parse_content_length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from relay_trio.http import Headers
 
@@ -37,7 +39,9 @@ _HEADER = struct.Struct(">HBBBI")
 _METHOD = re.compile(rb"[A-Z]{3,20}\Z")
 _TARGET = re.compile(rb"/[!-\"$-~]*\Z")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
-_BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z")
+_OF_A_REQUEST = frozenset({b":method", b":scheme", b":authority", b":path"})
+_OF_A_CONNECTION = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 
 
 class FrameTooLarge(Exception):
@@ -82,6 +86,22 @@ class FrameSplitter:
             raw = bytes(buffer[: 9 + length])
             del buffer[: 9 + length]
             yield Frame(kind, flags, stream_id & 0x7FFFFFFF, raw)
+
+
+class BlockDecoder(hpack.Decoder):
+    """Keeps each header block for us, and gives ``h2`` none of it.
+
+    ``h2`` needs no field of a request, and ends the whole connection over one that is wrong. A malformed request is
+    an error of its stream alone (RFC 9113 section 8.1.1).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block: Headers = []
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
+        self.block = [(bytes(name), bytes(value)) for name, value in super().decode(data, raw=True)]
+        return []
 
 
 class Budget:
@@ -142,11 +162,11 @@ def read_request(block: Headers, *, has_body: bool) -> RequestHead | None:
     length: int | None = None
     expects_continue = False
     for name, value in block:
-        if _BAD_IN_VALUE.search(value):
-            return None
         if name.startswith(b":"):
+            if name in pseudo or name not in _OF_A_REQUEST or fields or host is not None or _BAD_IN_VALUE.search(value):
+                return None
             pseudo[name] = value
-        elif not _NAME.match(name):
+        elif not _is_field(name, value):
             return None
         elif name == b"host":
             if host is not None:
@@ -158,7 +178,9 @@ def read_request(block: Headers, *, has_body: bool) -> RequestHead | None:
             expects_continue = expects_continue or (name == b"expect" and value.lower() == b"100-continue")
             fields.append((name, value))
     method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
-    if not _METHOD.match(method) or method == b"CONNECT" or not _TARGET.match(target):
+    if not _METHOD.match(method) or method == b"CONNECT" or not _TARGET.match(target) or b":scheme" not in pseudo:
+        return None
+    if length and not has_body:
         return None
     authority = pseudo.get(b":authority", host)
     if authority is None or (host is not None and host != authority):
@@ -173,4 +195,19 @@ def read_request(block: Headers, *, has_body: bool) -> RequestHead | None:
         content_length=length,
         has_body=has_body,
         expects_continue=expects_continue and has_body,
+    )
+
+
+def are_trailers(block: Headers) -> bool:
+    """Whether a decoded header block may come after a body (RFC 9113 section 8.1)."""
+    return all(_is_field(name, value) for name, value in block)
+
+
+def _is_field(name: bytes, value: bytes) -> bool:
+    """Whether a request may have this field (RFC 9113 section 8.2)."""
+    return (
+        _NAME.match(name) is not None
+        and _BAD_IN_VALUE.search(value) is None
+        and name not in _OF_A_CONNECTION
+        and (name != b"te" or value.lower() == b"trailers")
     )

@@ -23,19 +23,23 @@ import trio
 from relay_trio.outcome import DisconnectReason
 from relay_trio.server.client_request import ClientRequest
 from relay_trio.server.h2_frames import (
+    END_STREAM,
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
     GOAWAY,
+    HEADERS,
     INTERNAL_ERROR,
     NO_ERROR,
     PREFACE,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     RST_STREAM,
+    BlockDecoder,
     Budget,
     Frame,
     FrameSplitter,
     FrameTooLarge,
+    are_trailers,
     goaway_code,
     goaway_frame,
     is_idle_talk,
@@ -70,8 +74,9 @@ class Http2Connection:
         self._context = context
         self._limits = limits = context.limits
         self.h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=True)
+            h2.config.H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False)
         )
+        self.h2.decoder = self._decoder = BlockDecoder()
         self.h2.local_settings = h2.settings.Settings(
             client=False,
             initial_values={
@@ -89,6 +94,7 @@ class Http2Connection:
         self._last_stream_id = 0
         self._client_is_leaving = False  # it sent a graceful GOAWAY
         self._is_over = False
+        self._lost_by = DisconnectReason.LEFT  # why the streams are lost that are open when the connection ends
         self._reading = trio.CancelScope()
         self._deadline = trio.current_time() + limits.head_timeout_seconds
         self._writing = trio.Lock()
@@ -120,7 +126,7 @@ class Http2Connection:
                     if self._reading.cancelled_caught:
                         self._time_out()
                 for stream in tuple(self._streams.values()):
-                    stream.lose(DisconnectReason.STALLED if self._transport.has_stalled else DisconnectReason.LEFT)
+                    stream.lose(DisconnectReason.STALLED if self._transport.has_stalled else self._lost_by)
                 self._streams.clear()
                 await self._linger()
         finally:
@@ -170,10 +176,13 @@ class Http2Connection:
             self._is_over = goaway_code(frame) != NO_ERROR
             self._set_deadline()
             return
+        if frame.type == HEADERS and not frame.flags & END_STREAM and frame.stream_id in self._streams:
+            self._refuse(frame.stream_id)  # trailers that end nothing; h2 still decodes them
         try:
             events = self.h2.receive_data(frame.raw)
         except h2.exceptions.ProtocolError:
             self.flush()  # h2 has made a GOAWAY
+            self._lost_by = DisconnectReason.MISBEHAVED
             self._is_over = True
             return
         except Exception as error:
@@ -185,6 +194,7 @@ class Http2Connection:
         self.flush()
         if self._transport.unsent_bytes > MAX_UNREAD_CONTROL_BYTES:
             self._transport.abort()
+            self._lost_by = DisconnectReason.MISBEHAVED
             self._is_over = True
 
     def _on_event(self, event: h2.events.Event) -> None:
@@ -193,10 +203,10 @@ class Http2Connection:
         elif isinstance(event, h2.events.DataReceived):
             self._receive_data(event)
         elif isinstance(event, h2.events.StreamEnded):
-            if (stream := self._streams.get(event.stream_id or 0)) is not None:
-                stream.deliver(b"", is_last=True)
-                stream.body_ends_at = stream.body_idle_at = inf
-                self._set_deadline()
+            self._end_body(event.stream_id or 0)
+        elif isinstance(event, h2.events.TrailersReceived):
+            if not are_trailers(self._decoder.block):
+                self._refuse(event.stream_id or 0)
         elif isinstance(event, h2.events.StreamReset):
             self._forget(event.stream_id or 0, DisconnectReason.LEFT)
         elif isinstance(event, h2.events.WindowUpdated):
@@ -210,7 +220,7 @@ class Http2Connection:
 
     def _start(self, event: h2.events.RequestReceived) -> None:
         stream_id = event.stream_id or 0
-        block = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
+        block = self._decoder.block
         has_body = event.stream_ended is None
         if self._context.is_draining or self._tasks >= self._limits.h2_max_streams:
             self.reset(stream_id, REFUSED_STREAM)
@@ -225,9 +235,8 @@ class Http2Connection:
             return
         head = read_request(block, has_body=has_body)
         if head is None:
-            self._context.on_bad_head("the pseudo-header fields are not those of a request")
-            self._resets.spend(trio.current_time())
-            self.reset(stream_id, PROTOCOL_ERROR)
+            self._context.on_bad_head("the header block is not that of a request")
+            self._refuse(stream_id)
             return
         stream = Http2Stream(self, self._transport, stream_id, head, self._limits)
         self._streams[stream_id] = stream
@@ -244,12 +253,35 @@ class Http2Connection:
             self.acknowledge(stream_id, size)
             return
         self.acknowledge(stream_id, size - len(data))  # padding
+        stream.received_bytes += len(data)
+        if stream.declared_bytes is not None and stream.received_bytes > stream.declared_bytes:
+            self.acknowledge(stream_id, len(data))
+            self._refuse(stream_id)
+            return
         kept = stream.body_bytes
         stream.deliver(data, is_last=False)
         stream.body_idle_at = trio.current_time() + self._limits.body_idle_timeout_seconds
         if stream.body_bytes == kept:  # the response has ended: nobody will read it
             self.acknowledge(stream_id, len(data))
         self._set_deadline()
+
+    def _end_body(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.declared_bytes is not None and stream.received_bytes != stream.declared_bytes:
+            self._refuse(stream_id)
+            return
+        stream.deliver(b"", is_last=True)
+        stream.body_ends_at = stream.body_idle_at = inf
+        self._set_deadline()
+
+    def _refuse(self, stream_id: int) -> None:
+        """End a stream whose request is malformed; the others go on. A client that makes many of them is cut."""
+        self.reset(stream_id, PROTOCOL_ERROR)
+        self._forget(stream_id, DisconnectReason.MISBEHAVED)
+        if not self._resets.spend(trio.current_time()):
+            self._end(ENHANCE_YOUR_CALM)
 
     # --- a stream's task ---
 
@@ -358,6 +390,8 @@ class Http2Connection:
     def _end(self, error_code: int) -> None:
         """Send GOAWAY and let the reader finish."""
         if not self._is_over:
+            if error_code not in (NO_ERROR, INTERNAL_ERROR):
+                self._lost_by = DisconnectReason.MISBEHAVED
             self.flush()
             self._transport.write_nowait(goaway_frame(self._last_stream_id, error_code))
             self._is_over = True
@@ -417,6 +451,8 @@ class Http2Stream(ServerStream):
         self.body_idle_at = now + limits.body_idle_timeout_seconds if head.has_body else inf
         self.body_ends_at = now + limits.body_total_timeout_seconds if head.has_body else inf
         self._window = trio.Event()
+        self.declared_bytes = head.content_length
+        self.received_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._left: int | None = None
         self._has_no_body = False

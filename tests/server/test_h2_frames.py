@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +12,12 @@ from relay_trio.server.h2_frames import (
     GOAWAY,
     PING,
     PROTOCOL_ERROR,
+    BlockDecoder,
     Budget,
     Frame,
     FrameSplitter,
     FrameTooLarge,
+    are_trailers,
     goaway_code,
     goaway_frame,
     is_idle_talk,
@@ -87,6 +90,19 @@ def test_only_a_client_that_has_a_body_to_send_waits_to_be_asked_for_it(has_body
         GOOD[:3],
         [*GOOD, (b"host", b"another")],
         [*GOOD, (b"Upper", b"x")],
+        [*GOOD, (b"", b"x")],
+        [*GOOD, (b"a:b", b"x")],
+        [*GOOD, (b"x", b" a")],
+        [*GOOD, (b"x", b"a\t")],
+        [*GOOD, (b"te", b"gzip")],
+        *([*GOOD, (name, b"x")] for name in (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade")),
+        [*GOOD, GOOD[0]],
+        [*GOOD, (b":protocol", b"websocket")],
+        [*GOOD, (b":status", b"200")],
+        [*GOOD[:3], (b"x", b"a"), GOOD[3]],
+        [*GOOD[:3], (b"host", b"host"), GOOD[3]],
+        [*GOOD[:2], GOOD[3]],
+        [*GOOD, (b"content-length", b"5")],
         [*GOOD, (b"x", b"a\r\nb")],
         [*GOOD, (b"x", b"a\x00b")],
         [*GOOD, (b"content-length", b"1_000")],
@@ -97,3 +113,26 @@ def test_only_a_client_that_has_a_body_to_send_waits_to_be_asked_for_it(has_body
 )
 def test_a_malformed_request_is_none(block: list[tuple[bytes, bytes]]) -> None:
     assert read_request(block, has_body=False) is None
+
+
+def test_h2_is_given_no_field_and_the_table_stays_in_step() -> None:
+    encoder, decoder = hpack.Encoder(), BlockDecoder()
+    for block in ([(b"X-Upper", b"y"), (b":status", b"100")], GOOD, [(b"content-length", b"?")], []):
+        assert list(decoder.decode(encoder.encode(block), raw=True)) == []
+        assert decoder.block == block
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ([], True),
+        ([(b"x-sum", b"1"), (b"te", b"trailers")], True),
+        ([(b"X-Sum", b"1")], False),
+        ([(b":path", b"/")], False),
+        ([(b"x-sum", b"1\n")], False),
+        ([(b"connection", b"close")], False),
+        ([(b"x-sum", b"1"), (b"te", b"gzip")], False),
+    ],
+)
+def test_trailers_are_fields(block: list[tuple[bytes, bytes]], *, expected: bool) -> None:
+    assert are_trailers(block) is expected

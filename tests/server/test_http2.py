@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from relay_trio.outcome import DisconnectReason
-from relay_trio.server.h2_frames import ENHANCE_YOUR_CALM, INTERNAL_ERROR, REFUSED_STREAM, goaway_frame
+from relay_trio.server.h2_frames import ENHANCE_YOUR_CALM, INTERNAL_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, goaway_frame
 from tests.server.h2_client import connect_h2, request_headers
 from tests.server.serving import open_server
 
@@ -242,28 +242,89 @@ NO_PATH = [header for header in request_headers("/x") if header[0] != b":path"]
 TWICE = [*request_headers("/x")[:2], (b":path", b"/y"), *request_headers("/x")[2:]]
 UPPER = [*request_headers("/x"), (b"X-Upper", b"y")]
 HOP = [*request_headers("/x"), (b"connection", b"close")]
+LENGTH = [*request_headers("/x"), (b"content-length", b"five")]
+SHORT = [*request_headers("/x"), (b"content-length", b"5")]
+STATUS = [(b":status", b"200"), *request_headers("/x")]
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize(
     "block",
-    [NON_ASCII_PATH, NON_ASCII_METHOD, CONNECT, NO_PATH, TWICE, UPPER, HOP],
-    ids=["path", "method", "connect", "no path", "two paths", "upper case", "hop-by-hop"],
+    [NON_ASCII_PATH, NON_ASCII_METHOD, CONNECT, NO_PATH, TWICE, UPPER, HOP, LENGTH, SHORT, STATUS],
+    ids=["path", "method", "connect", "no path", "two paths", "upper case", "hop-by-hop", "length", "short", "status"],
 )
-async def test_a_malformed_head_ends_at_most_its_connection(block: list[tuple[bytes, bytes]], tls: bool) -> None:
+async def test_a_malformed_head_ends_its_stream_alone(block: list[tuple[bytes, bytes]], tls: bool) -> None:
+    """RFC 9113 8.1.1. The connection's header compression stays in step."""
     with trio.fail_after(5):
         async with open_server(tls=tls) as served:
-            bystander = await connect_h2(served)
-            hold = await bystander.request("/hold")
             client = await connect_h2(served)
+            hold = await client.request("/hold")
             stream = client.h2.get_next_available_stream_id()
-            client.h2.send_headers(stream, block, end_stream=True)
+            client.h2.send_headers(stream, [*block, (b"x-indexed", b"1")], end_stream=True)
             await client.flush()
-            await client.pump(lambda: stream in client.reset or client.goaway is not None)
-            await served.probe()
+            await client.pump(lambda: stream in client.reset)
+            assert client.reset == {stream: PROTOCOL_ERROR}
+            assert len(served.bad_heads) == 1
+            assert await client.get("/hello", **{"x-indexed": "1"}) == (200, b"hello")
             served.app.go.set()
-            await bystander.pump(lambda: hold in bystander.ended)
+            await client.pump(lambda: hold in client.ended)
+            assert (client.body[hold], client.goaway) == (b"first;last", None)
             assert all(path in ("/hold", "/hello") for path in served.app.started)
+
+
+@pytest.mark.parametrize("way", ["too long", "too short", "trailers that end nothing", "a trailer with a bad name"])
+async def test_a_malformed_body_ends_its_stream_alone(way: str) -> None:
+    with trio.fail_after(5):
+        async with open_server() as served:
+            client = await connect_h2(served)
+            hold = await client.request("/hold")
+            stream = client.h2.get_next_available_stream_id()
+            length = {"content-length": "5"} if way.startswith("too") else {}
+            client.h2.send_headers(stream, request_headers("/echo", "POST", **length))
+            await client.flush()
+            await served.app.until(lambda: "/echo" in served.app.started)
+            client.h2.send_data(stream, b"123456" if way == "too long" else b"1234", end_stream=way == "too short")
+            await client.flush()
+            if "trailer" in way:
+                block = client.h2.encoder.encode([(b"X-Sum" if "name" in way else b"x-sum", b"1")])
+                await client.client.send(frame(1, 0x5 if "name" in way else 0x4, stream, block))
+            await client.pump(lambda: stream in client.reset)
+            assert client.reset[stream] == PROTOCOL_ERROR
+            await served.app.until(lambda: bool(served.app.losses))
+            assert [(path, loss) for path, loss, _ in served.app.losses] == [("/echo", DisconnectReason.MISBEHAVED)]
+            assert await client.get("/hello") == (200, b"hello")
+            served.app.go.set()
+            await client.pump(lambda: hold in client.ended)
+            assert (client.body[hold], client.goaway) == (b"first;last", None)
+
+
+async def test_malformed_heads_are_bounded() -> None:
+    with trio.fail_after(20):
+        async with open_server(h2_reset_burst=10, h2_reset_per_second=1) as served:
+            client = await connect_h2(served)
+            wait = await client.request("/wait")
+            for _ in range(20):
+                stream = client.h2.get_next_available_stream_id()
+                client.h2.send_headers(stream, UPPER, end_stream=True)
+            await client.flush()
+            with pytest.raises(EOFError):
+                await client.pump(lambda: False)
+            assert client.goaway == ENHANCE_YOUR_CALM
+            assert len(client.reset) <= 11
+            assert wait not in client.status
+            await served.app.until(lambda: bool(served.app.losses))
+            assert [loss for _, loss, _ in served.app.losses] == [DisconnectReason.MISBEHAVED]
+
+
+async def test_a_connection_error_loses_its_streams_as_the_doing_of_a_client_that_broke_the_protocol() -> None:
+    with trio.fail_after(5):
+        async with open_server() as served:
+            client = await connect_h2(served)
+            await client.request("/wait")
+            await served.app.until(lambda: bool(served.app.started))
+            await client.client.send(frame(1, 5, 3, b"\xff\xff\xff\xff\xff\xff"))
+            await served.app.until(lambda: bool(served.app.losses))
+            assert [loss for _, loss, _ in served.app.losses] == [DisconnectReason.MISBEHAVED]
 
 
 FLOODS = {
