@@ -23,6 +23,7 @@ from relay_trio.settings.values import (
     Number,
     OptionalProxyUrl,
     OptionalSecret,
+    Origins,
     Patterns,
     Seconds,
     Secret,
@@ -62,6 +63,9 @@ class ServerSettings(Section):
         default=Path("relay.db"), validate_default=True, description="SQLite file, relative to this file"
     )
     allow_insecure: bool = Field(default=False, description="allow plain http on public addresses and to upstreams")
+    cors_origins: Origins = Field(
+        default=(), description="web pages that may send requests from a browser", examples=[["https://app.example"]]
+    )
     sigv4_secret: SigningSecret | None = Field(
         default=None,
         description="lets clients sign with a pair that keys create prints; 32 characters or more, random",

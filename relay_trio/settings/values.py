@@ -24,6 +24,7 @@ from relay_trio.settings.listener import Listener
 
 _SHORTEST_SIGNING_SECRET = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+_ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:[0-9]{1,5})?", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9@~*?\[][A-Za-z0-9._:/@=,+!~()*?\[\]-]{0,511}", re.ASCII)
 """The characters that names of models have (``api.operation.checked_model``), and those of patterns."""
 
@@ -50,6 +51,14 @@ def _pattern(value: str) -> str:
             "pattern",
             'must be a pattern that a model name can match, such as "*-large": it begins with a letter, a digit or '
             "one of @ ~ * ? [ and has no spaces, quotes or two dots in a row",
+        )
+    return value
+
+
+def _origin(value: str) -> str:
+    if not _ORIGIN.fullmatch(value):
+        raise PydanticCustomError(
+            "origin", "must be http://host or https://host, with a port if it has one, and no path"
         )
     return value
 
@@ -175,3 +184,6 @@ AddedHeaders = dict[Annotated[str, AfterValidator(_header_name)], HeaderText]
 HeaderPatterns = Annotated[tuple[Annotated[str, AfterValidator(_header_pattern)], ...], BeforeValidator(_several)]
 FilePath = Annotated[Path, AfterValidator(_path)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+Origins = tuple[Annotated[str, AfterValidator(_origin)], ...]
+"""Web pages' origins, as browsers write them."""

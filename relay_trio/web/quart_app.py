@@ -14,6 +14,7 @@ from relay_trio.vendors.registry import DIALECTS, dialect_of
 from relay_trio.web.answers import error_answer, relay
 from relay_trio.web.asgi import RefusedWebsocket, RequestConnection, client_request
 from relay_trio.web.catch_all import CatchAllApp
+from relay_trio.web.cors import allow, preflight
 from relay_trio.web.healthz import add_health
 from relay_trio.web.router import Router, shown_path
 
@@ -42,7 +43,14 @@ def client_app(core: Relay, ring: KeyRing) -> QuartTrio:
     async def relayed() -> Response:
         """The router looks at the path as it came."""
         request = client_request()
-        return await relay(core, ring, request, router.match(request))
+        answer = preflight(request, core.settings.server.cors_origins)
+        return answer or await relay(core, ring, request, router.match(request))
+
+    @app.after_request
+    async def allow_origin(response: Response) -> Response:
+        if origins := core.settings.server.cors_origins:
+            allow(response, client_request(), origins)
+        return response
 
     app.catch_all(relayed)
     return app

@@ -57,6 +57,14 @@ def test_a_ratio_is_from_zero_to_one(problems_of: Problems, value: str) -> None:
     assert list(problems_of(f"[retry]\nbudget_ratio = {value}\n")) == ["retry.budget_ratio"]
 
 
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "app.example", "https://app.example/", "https://App.example", "ftp://a"]
+)
+def test_an_origin_is_written_as_browsers_write_it(problems_of: Problems, origin: str) -> None:
+    (place,) = problems_of(f'[server]\ncors_origins = ["https://app.example:8443", "{origin}"]\n')
+    assert place.startswith("server.cors_origins")
+
+
 @pytest.mark.parametrize("name", ["", "a b", "-a", "ä", "a" * 64, "a{b}", "a\\n"])
 def test_a_name_is_safe_as_a_metric_label(problems_of: Problems, name: str) -> None:
     assert list(problems_of(account=ACCOUNT.replace("claude-a", name))) == ["account[0].name"]
