@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from relay_trio.vendors.translations.capabilities import (
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 _SHOWN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _KNOWN_BETAS = [beta for row in CAPABILITIES for beta in row.betas]
 _KNOWN_MEMBERS = {*MEMBERS, *(member for row in CAPABILITIES for member in row.members)}
-_TOOL_WORDS = tuple(f'"{name}"' for row in CAPABILITIES for name in row.tool_members)
+_WORDS = re.compile(
+    '"(?:scope"|tool_reference"|'
+    + "|".join(re.escape(name) + '"' for row in CAPABILITIES for name in row.tool_members)
+    + "".join("|" + re.escape(pattern.rstrip("*")) for row in CAPABILITIES for pattern in row.tool_types)
+    + ")"
+)
 
 
 class Bridge:
@@ -39,7 +45,9 @@ class Bridge:
     def __init__(self, passed: Sequence[str]) -> None:
         self._passed = passed
         self._dropped: dict[str, None] = {}
-        self._lacking = [row for row in CAPABILITIES if not (row.bedrock or any(map(row.is_meant_by, passed)))]
+        self._lacking = lacking = _lacking(tuple(passed))
+        self._members = {member: row.name for row in lacking for member in row.members}
+        self._tool_members = {member: row.name for row in lacking for member in row.tool_members}
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -52,7 +60,8 @@ class Bridge:
 
     def member(self, name: str, text: str) -> str | None:
         """The text of a top-level member as it goes out; None: it does not."""
-        if self._lacks(row for row in self._lacking if name in row.members):
+        if name in self._members:
+            self._drop(self._members[name])
             return None
         if name not in _KNOWN_MEMBERS and not _is_any(name, self._passed):
             self._drop(f"{UNKNOWN_MEMBER}:{name}" if _SHOWN_NAME.fullmatch(name) else UNKNOWN_MEMBER)
@@ -78,14 +87,16 @@ class Bridge:
         return _list(tool for each in element_texts(tools) if (tool := self._tool(each)) is not None)
 
     def _tool(self, tool: str) -> str | None:
-        if not tool.startswith("{"):
+        if not tool.startswith("{") or not _may_lack(tool):
             return tool
         kept, is_altered = [], False
         for name, text in member_texts(tool):
-            kind = _string(text) if name == "type" else ""
-            if self._lacks(row for row in self._lacking if _is_any(kind, row.tool_types)):
-                return None
-            if self._lacks(row for row in self._lacking if name in row.tool_members):
+            if name == "type":
+                kind = _string(text)
+                if self._lacks(row for row in self._lacking if _is_any(kind, row.tool_types)):
+                    return None
+            if name in self._tool_members:
+                self._drop(self._tool_members[name])
                 is_altered = True
                 continue
             changed = self._without_scope(text) if name == "cache_control" else text
@@ -158,14 +169,15 @@ class Bridge:
         self._dropped[name] = None
 
 
+@lru_cache(maxsize=64)
+def _lacking(passed: tuple[str, ...]) -> tuple[Capability, ...]:
+    """The rows of what does not go out."""
+    return tuple(row for row in CAPABILITIES if not (row.bedrock or any(map(row.is_meant_by, passed))))
+
+
 def _may_lack(text: str) -> bool:
-    """Whether a text may hold a half of a capability, by a search."""
-    return (
-        '"scope"' in text
-        or "tool_reference" in text
-        or any(word in text for word in _TOOL_WORDS)
-        or any(pattern.rstrip("*") in text for row in CAPABILITIES for pattern in row.tool_types)
-    )
+    """Whether a text may hold a half of a capability, by one search for all of them: most do not, and are long."""
+    return _WORDS.search(text) is not None
 
 
 def _string(member: str) -> str:
