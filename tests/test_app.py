@@ -70,7 +70,7 @@ async def test_an_account_is_made_from_each_section_with_its_own_times_over_the_
 
 
 def test_the_relays_own_limits_on_a_body_act_before_those_of_the_connection(tmp_path: Path) -> None:
-    """So that a slow body is told in dialect and has its row."""
+    """So that a slow body is refused in dialect and has its row."""
     general = settings(tmp_path, server={"http2": False})
     limits = connection_limits(general)
     assert limits.body_idle_timeout_seconds > general.timeouts.body_idle_timeout_seconds
@@ -101,14 +101,14 @@ async def test_the_configured_trust_and_proxy_are_used(tmp_path: Path) -> None:
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery, open_client(configured) as client:
             nursery.start_soon(trio.serve_listeners, proxy, [listener])
-            with pytest.raises(UpstreamConnectError) as told:
+            with pytest.raises(UpstreamConnectError) as caught:
                 async with client.open(request, lambda phase: None):
                     pass
             nursery.cancel_scope.cancel()
     assert seen[0].startswith(b"CONNECT upstream.test:443 HTTP/1.1\r\n")
     assert b"proxy-authorization: Basic dXNlcjp3b3Jk\r\n" in seen[0]
     assert "word" not in repr(configured)
-    assert "certificate" in str(told.value)
+    assert "certificate" in str(caught.value)
 
 
 @pytest.mark.parametrize("taken", ["server", "admin"])

@@ -1,4 +1,4 @@
-"""The error tree: every leaf says whose fault it is, what the client is told, and what the ledger is told."""
+"""The error tree: every leaf says whose fault it is, what the client gets, and what the ledger gets."""
 
 from __future__ import annotations
 

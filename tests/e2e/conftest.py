@@ -9,7 +9,7 @@ import pytest
 
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
 from tests.support.accounts import account
-from tests.support.socket_harness import Harness, open_harness
+from tests.support.socket_harness import SocketHarness, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +49,9 @@ def sections() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def relay(accounts: list[dict[str, object]], sections: dict[str, Any], folder: Path) -> AsyncIterator[Harness]:
+async def relay(
+    accounts: list[dict[str, object]], sections: dict[str, Any], folder: Path
+) -> AsyncIterator[SocketHarness]:
     """A relay with ``accounts``; at rest when the test is over."""
     async with open_harness(folder, accounts, **sections) as harness:
         yield harness

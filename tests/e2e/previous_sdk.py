@@ -19,30 +19,30 @@ TOOL = {"name": "weather", "description": "tells the weather", "input_schema": {
 
 def seen(client: anthropic.Anthropic) -> dict[str, Any]:
     """Each call and what came of it."""
-    asked: dict[str, Any] = {"max_tokens": 50, "messages": [{"role": "user", "content": PROMPT}]}
+    arguments: dict[str, Any] = {"max_tokens": 50, "messages": [{"role": "user", "content": PROMPT}]}
     found: dict[str, Any] = {}
-    found["create"] = message(client.messages.create(model=MODEL, **asked))
-    with client.messages.stream(model=MODEL, **asked) as events:
+    found["create"] = message(client.messages.create(model=MODEL, **arguments))
+    with client.messages.stream(model=MODEL, **arguments) as events:
         found["texts"] = list(events.text_stream)
         found["stream"] = message(events.get_final_message())
-    found["events"] = [event.type for event in client.messages.create(model=MODEL, stream=True, **asked)]
-    with client.messages.stream(model=MODEL, tools=[TOOL], tool_choice={"type": "any"}, **asked) as events:
+    found["events"] = [event.type for event in client.messages.create(model=MODEL, stream=True, **arguments)]
+    with client.messages.stream(model=MODEL, tools=[TOOL], tool_choice={"type": "any"}, **arguments) as events:
         found["tool"] = message(events.get_final_message())
-    thinking = asked | {"max_tokens": 3000}
+    thinking = arguments | {"max_tokens": 3000}
     with client.messages.stream(model=MODEL, thinking={"type": "enabled", "budget_tokens": 1024}, **thinking) as events:
         found["thinking"] = message(events.get_final_message())
-    beta = client.beta.messages.create(model=MODEL, betas=["context-1m-2025-08-07"], **asked)
+    beta = client.beta.messages.create(model=MODEL, betas=["context-1m-2025-08-07"], **arguments)
     found["beta"] = message(beta)
-    with client.beta.messages.stream(model=MODEL, betas=["context-1m-2025-08-07"], **asked) as events:
+    with client.beta.messages.stream(model=MODEL, betas=["context-1m-2025-08-07"], **arguments) as events:
         found["beta stream"] = message(events.get_final_message())
-    found["count"] = client.messages.count_tokens(model=MODEL, messages=asked["messages"]).input_tokens
-    found["beta count"] = client.beta.messages.count_tokens(model=MODEL, messages=asked["messages"]).input_tokens
+    found["count"] = client.messages.count_tokens(model=MODEL, messages=arguments["messages"]).input_tokens
+    found["beta count"] = client.beta.messages.count_tokens(model=MODEL, messages=arguments["messages"]).input_tokens
     found["models"] = [model.id for model in client.models.list()]
     found["model"] = client.models.retrieve("claude-sim").id
     for status in (400, 404, 413, 429, 500, 529):
-        found[f"error {status}"] = failure(client, f"claude-sim:fault={status}", asked)
-    found["error event"] = failure(client, "claude-sim:fault=error_event:3", asked)
-    found["cut"] = failure(client, "claude-sim:fault=close_after_events:4", asked)["raised"]
+        found[f"error {status}"] = failure(client, f"claude-sim:fault={status}", arguments)
+    found["error event"] = failure(client, "claude-sim:fault=error_event:3", arguments)
+    found["cut"] = failure(client, "claude-sim:fault=close_after_events:4", arguments)["raised"]
     return found
 
 
@@ -56,10 +56,10 @@ def message(answer: Any) -> dict[str, Any]:
     return dict(fields)
 
 
-def failure(client: anthropic.Anthropic, model: str, asked: dict[str, Any]) -> dict[str, Any]:
+def failure(client: anthropic.Anthropic, model: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """The exception of a failing call. Its class for a cut is httpx's or the SDK's, by where it was cut."""
     try:
-        with client.messages.stream(model=model, **asked) as events:
+        with client.messages.stream(model=model, **arguments) as events:
             events.get_final_message()
     except anthropic.APIStatusError as error:
         body: Any = error.body

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.simulator import ServedRequest, Simulator
-    from tests.support.socket_harness import Harness, Row
+    from tests.support.socket_harness import Row, SocketHarness
 
     Call = Callable[[anthropic.Anthropic], object]
 
@@ -129,7 +129,9 @@ CALLS: dict[str, Call] = {
 }
 
 
-async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulator: Simulator, relay: Harness) -> None:
+async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(
+    simulator: Simulator, relay: SocketHarness
+) -> None:
     """Directly, then through the relay; SDK, ledger and simulator agree on every token."""
     with _client(simulator.base_url) as direct, _client(relay.url) as through:
         for name, call in CALLS.items():
@@ -222,7 +224,7 @@ async def test_errors_are_of_the_same_class_and_status(call: Any, simulator: Sim
 
 
 async def test_a_request_that_the_upstream_refuses_is_refused_in_its_words(
-    simulator: Simulator, relay: Harness
+    simulator: Simulator, relay: SocketHarness
 ) -> None:
     """Validation is the upstream's: the relay only looks for the model."""
     with _client(simulator.base_url) as direct, _client(relay.url) as through:
@@ -236,7 +238,7 @@ async def test_a_request_that_the_upstream_refuses_is_refused_in_its_words(
             assert (row["outcome"], row["code"]) == ("rejected_request", "SH")
 
 
-async def test_errors_of_the_relay_itself_have_the_sdks_classes(relay: Harness) -> None:
+async def test_errors_of_the_relay_itself_have_the_sdks_classes(relay: SocketHarness) -> None:
     """A bad key, a model the key may not use, a route that is not there."""
     for url, key, call, kind, status in (
         (relay.url, "rt_wrong", create, anthropic.AuthenticationError, 401),
@@ -266,7 +268,7 @@ async def test_the_sdks_retries_wait_as_long_as_our_retry_after_says(simulator: 
         assert rows[0]["outcome"] == "upstream_rate_limited"
 
 
-async def test_the_sdk_does_not_retry_what_cannot_help(simulator: Simulator, relay: Harness) -> None:
+async def test_the_sdk_does_not_retry_what_cannot_help(simulator: Simulator, relay: SocketHarness) -> None:
     """A refusal that is the request's fault is asked once, even with retries on."""
     with anthropic.Anthropic(base_url=relay.url, api_key=KEY, max_retries=2) as client:
         for model in ("claude-sim:fault=400", "a b"):
@@ -278,7 +280,7 @@ async def test_the_sdk_does_not_retry_what_cannot_help(simulator: Simulator, rel
 # --- batches ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_lives_its_whole_life_at_one_account(simulator: Simulator, relay: Harness) -> None:
+async def test_a_batch_lives_its_whole_life_at_one_account(simulator: Simulator, relay: SocketHarness) -> None:
     """Created, found, listed, read, cancelled, deleted: always at the account that has it. It is booked once, with the
     results that were read first."""
     for url in (simulator.base_url, relay.url):
@@ -311,7 +313,7 @@ def _batch_life(client: anthropic.Anthropic) -> None:
 # --- leaving ------------------------------------------------------------------------------------------------------
 
 
-async def test_closing_the_stream_midway_is_booked_as_a_disconnect(simulator: Simulator, relay: Harness) -> None:
+async def test_closing_the_stream_midway_is_booked_as_a_disconnect(simulator: Simulator, relay: SocketHarness) -> None:
     """The upstream is closed, the slot is back, and what was seen is in the ledger as partial."""
     model = "claude-sim:chunks=2000,pace=0.01,input=31,cache_read=5"
     with _client(relay.url) as client:
@@ -341,7 +343,7 @@ def _leave_midway(client: anthropic.Anthropic, model: str) -> list[str]:
 # --- the asynchronous client --------------------------------------------------------------------------------------
 
 
-async def test_the_asynchronous_client_sees_the_same(simulator: Simulator, relay: Harness) -> None:
+async def test_the_asynchronous_client_sees_the_same(simulator: Simulator, relay: SocketHarness) -> None:
     """On trio, ten at a time."""
     seen: list[object] = []
     for url in (simulator.base_url, relay.url):
@@ -375,7 +377,7 @@ async def _async_stream(client: anthropic.AsyncAnthropic, results: list[object])
     "ignore:Async generator:ResourceWarning"
 )  # the SDK leaves its own generators to the collector
 async def test_the_asynchronous_client_raises_the_same_and_may_be_cancelled(
-    simulator: Simulator, relay: Harness
+    simulator: Simulator, relay: SocketHarness
 ) -> None:
     """Status errors, an error event, and trio's cancellation, which the relay sees as a disconnect."""
     async with anthropic.AsyncAnthropic(base_url=relay.url, api_key=KEY, max_retries=0) as client:
@@ -402,7 +404,7 @@ async def _async_stream_of(client: anthropic.AsyncAnthropic, model: str) -> None
 
 
 async def test_many_clients_at_once_share_the_slots_and_every_token_is_booked(
-    simulator: Simulator, relay: Harness
+    simulator: Simulator, relay: SocketHarness
 ) -> None:
     """Forty streams over eight slots: nobody fails, the sum of the ledger is the sum of what was served."""
     async with anthropic.AsyncAnthropic(base_url=relay.url, api_key=KEY, max_retries=0) as client:
@@ -419,7 +421,7 @@ async def test_many_clients_at_once_share_the_slots_and_every_token_is_booked(
     assert {row["account"] for row in rows} == {"one", "two"}
 
 
-async def test_the_clients_own_request_id_is_kept_beside_ours(relay: Harness) -> None:
+async def test_the_clients_own_request_id_is_kept_beside_ours(relay: SocketHarness) -> None:
     """``x-request-id`` of the client is echoed and booked; ``request-id`` stays ours."""
     with _client(relay.url) as client:
         call = partial(

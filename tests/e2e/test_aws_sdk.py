@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.simulator import ServedRequest, Simulator
-    from tests.support.socket_harness import Harness, Row
+    from tests.support.socket_harness import Row, SocketHarness
 
     Call = Callable[[Any], Any]
 
@@ -140,7 +140,7 @@ def truth(served: ServedRequest) -> tuple[int, ...]:
 
 
 async def test_every_call_of_boto3_shows_the_same_and_its_numbers_are_everybodys(
-    simulator: Simulator, relay: Harness
+    simulator: Simulator, relay: SocketHarness
 ) -> None:
     """Directly, then through the relay."""
     pair = await client_pair(relay)
@@ -161,7 +161,7 @@ async def test_every_call_of_boto3_shows_the_same_and_its_numbers_are_everybodys
                     assert row["usage_source"] == "exact"
 
 
-async def test_the_request_id_that_boto3_shows_is_the_ledgers(relay: Harness) -> None:
+async def test_the_request_id_that_boto3_shows_is_the_ledgers(relay: SocketHarness) -> None:
     with aws_client(relay.url, await client_pair(relay)) as client:
         answer = await trio.to_thread.run_sync(partial(client.converse, modelId=MODEL, messages=CONVERSED))
     assert answer["ResponseMetadata"]["RequestId"] == (await relay.row())["request_id"]
@@ -206,7 +206,7 @@ def bedrock_client(url: str, pair: AccessKeyPair | None) -> anthropic.AnthropicB
 
 
 @pytest.mark.parametrize("is_signing", [True, False], ids=["signature", "api key"])
-async def test_anthropic_bedrock_shows_the_same(is_signing: bool, simulator: Simulator, relay: Harness) -> None:
+async def test_anthropic_bedrock_shows_the_same(is_signing: bool, simulator: Simulator, relay: SocketHarness) -> None:
     pair = await client_pair(relay) if is_signing else None
     with bedrock_client(simulator.base_url, SIMULATORS) as direct, bedrock_client(relay.url, pair) as through:
         for call, model in ((create, MODEL), (streamed, MODEL), (create, ARN), (streamed, ARN)):
@@ -220,7 +220,7 @@ async def test_anthropic_bedrock_shows_the_same(is_signing: bool, simulator: Sim
 
 
 async def test_claudes_client_served_by_bedrock_sees_what_claude_itself_would_send(
-    simulator: Simulator, relay: Harness
+    simulator: Simulator, relay: SocketHarness
 ) -> None:
     """The same simulated model, natively and translated: events, final message and tokens."""
     native = "claude-sim:input=31,cache_creation=7,cache_read=5,chunks=6"
@@ -259,7 +259,7 @@ def code_of(call: Call, client: Any) -> tuple[int, str]:
     return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
-async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, relay: Harness) -> None:
+async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, relay: SocketHarness) -> None:
     pair = await client_pair(relay)
     with aws_client(simulator.base_url, SIMULATORS) as direct, aws_client(relay.url, pair) as through:
         for status in (400, 404, 408, 413, 424, 429, 500, 503):
@@ -271,7 +271,9 @@ async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, 
                 relay.relay.core.pool.accounts[0].health.succeed()
 
 
-async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(simulator: Simulator, relay: Harness) -> None:
+async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(
+    simulator: Simulator, relay: SocketHarness
+) -> None:
     """A status of 4xx is not the client's fault by itself: the verdict decides what is booked."""
     pair = await client_pair(relay)
     with aws_client(relay.url, pair) as client:
@@ -290,7 +292,7 @@ async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(simulator: 
             relay.relay.core.pool.accounts[0].health.succeed()
 
 
-async def test_errors_of_the_relay_have_boto3s_classes(relay: Harness) -> None:
+async def test_errors_of_the_relay_have_boto3s_classes(relay: SocketHarness) -> None:
     """A wrong secret, a stranger's pair, another region, a model the key may not use, no such model."""
     pair = await client_pair(relay)
     narrow_key = await relay.relay.ring.find("cfg_narrow")
@@ -310,7 +312,7 @@ async def test_errors_of_the_relay_have_boto3s_classes(relay: Harness) -> None:
 
 
 async def test_errors_of_bedrock_have_the_classes_that_claudes_client_knows(folder: Path, simulator: Simulator) -> None:
-    for status, kind, told in (
+    for status, kind, seen in (
         (400, anthropic.BadRequestError, 400),
         (404, anthropic.NotFoundError, 404),
         (424, anthropic.InternalServerError, 500),
@@ -328,7 +330,7 @@ async def test_errors_of_bedrock_have_the_classes_that_claudes_client_knows(fold
                 for call in (create, streamed):
                     with pytest.raises(kind) as raised:
                         await trio.to_thread.run_sync(call, client, "claude-sim")
-                    assert raised.value.status_code == told
+                    assert raised.value.status_code == seen
                     assert raised.value.body["request_id"].startswith("req_")  # type: ignore[index]
                     harness.relay.core.pool.accounts[0].health.succeed()
 

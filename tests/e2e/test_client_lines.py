@@ -25,7 +25,7 @@ from tests.support.socket_harness import PROMPT, SIGV4_SECRET, open_harness
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from tests.support.socket_harness import Harness
+    from tests.support.socket_harness import SocketHarness
 
 README = Path(__file__).parents[2] / "README.md"
 MODEL = "anthropic.claude-sim-v1:0"
@@ -69,7 +69,7 @@ def javascript() -> list[str]:
 class Shell:
     """A shell in which lines are pasted, beside a relay with an account of each vendor."""
 
-    relay: Harness
+    relay: SocketHarness
     config: Path
     capsys: pytest.CaptureFixture[str]
 

@@ -1,4 +1,4 @@
-"""Every way an upstream can fail, through the whole relay: who serves instead, what the client is told, what is booked.
+"""Every way an upstream can fail, through the whole relay: who serves instead, what the client gets, what is booked.
 
 ``Moment`` of failing decides: before the first byte another account is tried; after it nobody is.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from relay_trio.simulator import Simulator
     from tests.support.raw_client import RawAnswer
-    from tests.support.socket_harness import Harness
+    from tests.support.socket_harness import SocketHarness
 
 Sections = dict[str, dict[str, object]]
 
@@ -36,7 +36,9 @@ _NO_BREAKER: Sections = {"breaker": {"enabled": False}}
 
 
 @asynccontextmanager
-async def two_accounts(folder: Path, simulator: Simulator, **sections: dict[str, object]) -> AsyncIterator[Harness]:
+async def two_accounts(
+    folder: Path, simulator: Simulator, **sections: dict[str, object]
+) -> AsyncIterator[SocketHarness]:
     """``one`` is preferred, so the first attempt is always its. Cancelled here: destroys."""
     accounts = [
         account("one", simulator.base_url, priority=0),
@@ -47,19 +49,21 @@ async def two_accounts(folder: Path, simulator: Simulator, **sections: dict[str,
 
 
 @asynccontextmanager
-async def one_account(folder: Path, simulator: Simulator, **sections: dict[str, object]) -> AsyncIterator[Harness]:
+async def one_account(
+    folder: Path, simulator: Simulator, **sections: dict[str, object]
+) -> AsyncIterator[SocketHarness]:
     """Nobody to fail over to. Cancelled here: destroys."""
     async with open_harness(folder, [account("one", simulator.base_url)], **sections) as harness:
         yield harness
 
 
-def state(harness: Harness, name: str) -> str:
+def state(harness: SocketHarness, name: str) -> str:
     """What an operator sees of an account."""
     found = next(a for a in harness.relay.core.pool.accounts if a.name == name)
     return found.health.statistics(trio.current_time()).state.value
 
 
-async def send(harness: Harness, *, stream: bool = True, model: str = "claude-sim", **more: object) -> RawAnswer:
+async def send(harness: SocketHarness, *, stream: bool = True, model: str = "claude-sim", **more: object) -> RawAnswer:
     """One request on a connection of its own. Cancelled here: destroys."""
     return await ask(harness.port, request(message(model, stream=stream, **more)))
 
@@ -481,7 +485,7 @@ async def test_a_waiter_is_served_when_the_slot_comes_back(simulator: Simulator,
         assert all(a[1] is not None and a[1] <= b[0] + 0.005 for a, b in itertools.pairwise(spans))
 
 
-async def send_tagged(harness: Harness, number: int) -> None:
+async def send_tagged(harness: SocketHarness, number: int) -> None:
     """A short stream that the simulator remembers by number. Cancelled here: destroys."""
     answer = await send(harness, model=f"claude-sim:delay=0.03,tag={number}")
     assert answer.status == 200
@@ -628,17 +632,17 @@ async def test_a_compressed_stream_that_was_asked_for_is_metered_and_unchanged(f
     )
     body = gzip.compress(text)
     headers = [("content-type", "text/event-stream"), ("content-encoding", "gzip")]
-    asked = request(message(), headers=("accept-encoding: gzip, deflate",))
+    compressible = request(message(), headers=("accept-encoding: gzip, deflate",))
     async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         upstream.play = chunked([body[at : at + 3] for at in range(0, len(body), 3)], headers=headers)
-        answer = await ask(harness.port, asked)
+        answer = await ask(harness.port, compressible)
         assert (answer.body, answer.is_whole) == (body, True)
         row = await harness.row(answer.request_id)
         assert (row["code"], row["usage_source"], row["total_tokens"]) == ("--", "exact", 12)
 
         begun = body[: len(body) * 4 // 5]
         upstream.play = chunked([begun], headers=headers)
-        answer = await ask(harness.port, asked)
+        answer = await ask(harness.port, compressible)
         assert answer.body.startswith(begun)
         assert not answer.is_whole
         assert (await harness.row(answer.request_id))["code"] == "SD"
@@ -697,7 +701,7 @@ async def test_many_faults_at_once_leave_nothing_behind(simulator: Simulator, fo
             await simulator.wait_idle()
 
 
-async def _send_and_expect_an_end(harness: Harness, model: str) -> None:
+async def _send_and_expect_an_end(harness: SocketHarness, model: str) -> None:
     answer = await send(harness, model=model)
     assert answer.is_whole or b"event: error" in answer.body
 

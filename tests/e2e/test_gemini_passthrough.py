@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.recordings import Recording
-    from tests.support.socket_harness import Harness
+    from tests.support.socket_harness import SocketHarness
 
 BODY = json.dumps({"contents": CONTENTS}).encode()
 
@@ -101,7 +101,7 @@ async def test_a_key_in_the_query_is_nowhere_but_there(folder: Path) -> None:
         await _look_while_one_runs(harness)
 
 
-async def _look_while_one_runs(harness: Harness) -> None:
+async def _look_while_one_runs(harness: SocketHarness) -> None:
     """The admin pages, while a request with its key in the query hangs in the relay."""
     head = f"POST /v1/models/gemini-sim:generateContent?key={KEY} HTTP/1.1\r\nhost: relay\r\ncontent-length: 9\r\n\r\n"
     port = int(harness.bound.admin_url.rpartition(":")[2])

@@ -60,7 +60,7 @@ def play(whole: bytes, at: int, end: End, kind: str = "text/event-stream") -> Pl
     return chunked([whole[:at]], headers=[("content-type", kind)], end=end)
 
 
-def told(answer: RawAnswer, sent: bytes) -> dict[str, Any]:
+def error_of(answer: RawAnswer, sent: bytes) -> dict[str, Any]:
     """The error after ``sent``, which is lines of JSON and nothing else."""
     assert answer.body.startswith(sent)
     error: dict[str, Any] = json.loads(answer.body.removeprefix(sent).lstrip(b",[\n"))["error"]
@@ -90,7 +90,7 @@ async def test_events_cut_anywhere_end_with_our_error_and_no_terminator(end: End
                     assert (answer.status, row["code"], row["usage_source"]) == (502, "SH", "none")
                     continue
                 assert (answer.status, answer.is_whole) == (200, False)
-                assert told(answer, whole[:at])["status"] == "UNAVAILABLE"
+                assert error_of(answer, whole[:at])["status"] == "UNAVAILABLE"
                 assert (row["outcome"], row["code"]) == ("upstream_error", "SD")
                 seen = sum(at >= end - 4 for end in ends)  # nobody misses the blank line
                 assert (row["usage_source"], row["total_tokens"]) == USAGE_AFTER[seen]
@@ -212,7 +212,7 @@ async def test_an_array_cut_anywhere_has_no_end(end: End, folder: Path) -> None:
                 if so_far.is_mid_element:
                     assert answer.body == whole[:at]
                 else:
-                    assert told(answer, whole[:at])["status"] == "UNAVAILABLE"
+                    assert error_of(answer, whole[:at])["status"] == "UNAVAILABLE"
                     elements = JsonArrayElements()
                     assert "error" in json.loads(elements.feed(answer.body)[-1])
                     assert not elements.is_complete
@@ -266,9 +266,9 @@ async def test_a_whole_answer_cut_in_its_body_is_no_answer(end: End, folder: Pat
         client = google_client(harness.url)
         for at in (1, 40, len(body) - 1):
             upstream.play = play(body, at, end, "application/json")
-            asked = partial(client.models.generate_content, model="g", contents=CONTENTS)
+            call = partial(client.models.generate_content, model="g", contents=CONTENTS)
             with case(at), pytest.raises(errors.ServerError, match="502"):
-                await trio.to_thread.run_sync(asked)
+                await trio.to_thread.run_sync(call)
 
 
 def _failure(client: genai.Client) -> BaseException | None:

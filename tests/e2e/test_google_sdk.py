@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from google import genai
 
     from relay_trio.simulator import ServedRequest, Simulator
-    from tests.support.socket_harness import Harness, Row
+    from tests.support.socket_harness import Row, SocketHarness
 
     Call = Callable[[genai.Client], object]
 
@@ -123,7 +123,9 @@ GENERATING: dict[str, Call] = {
 OTHERS: dict[str, Call] = {"count tokens": counted, "embed": embedded, "list models": listed, "get model": retrieved}
 
 
-async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulator: Simulator, relay: Harness) -> None:
+async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(
+    simulator: Simulator, relay: SocketHarness
+) -> None:
     """Directly, then through the relay; SDK, ledger and simulator agree on every token."""
     direct, through = google_client(simulator.base_url), google_client(relay.url)
     for name, call in (GENERATING | OTHERS).items():
@@ -138,7 +140,7 @@ async def test_every_call_shows_the_same_and_its_numbers_are_everybodys(simulato
             assert row["usage_source"] == "exact", name
 
 
-async def test_its_asynchronous_client_sees_the_same(simulator: Simulator, relay: Harness) -> None:
+async def test_its_asynchronous_client_sees_the_same(simulator: Simulator, relay: SocketHarness) -> None:
     without = await trio.to_thread.run_sync(asynchronous, google_client(simulator.base_url))
     assert await trio.to_thread.run_sync(asynchronous, google_client(relay.url)) == without
     rows = await relay.rows()
@@ -146,13 +148,13 @@ async def test_its_asynchronous_client_sees_the_same(simulator: Simulator, relay
     gc.collect()
 
 
-async def test_a_chat_sees_the_same(simulator: Simulator, relay: Harness) -> None:
+async def test_a_chat_sees_the_same(simulator: Simulator, relay: SocketHarness) -> None:
     without = await trio.to_thread.run_sync(chat, google_client(simulator.base_url))
     assert await trio.to_thread.run_sync(chat, google_client(relay.url)) == without
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
-async def test_every_version_is_served(version: str, simulator: Simulator, relay: Harness) -> None:
+async def test_every_version_is_served(version: str, simulator: Simulator, relay: SocketHarness) -> None:
     """The current generation calls v1, the one before it v1beta."""
     client = google_client(relay.url, version=version)
     assert await trio.to_thread.run_sync(stream, client)
@@ -249,7 +251,7 @@ async def test_errors_are_of_the_same_class_and_status(call: Any, simulator: Sim
             assert (await relay.rows())[-1]["status"] == int(fault[:3])
 
 
-async def test_an_error_inside_a_stream_is_the_upstreams(simulator: Simulator, relay: Harness) -> None:
+async def test_an_error_inside_a_stream_is_the_upstreams(simulator: Simulator, relay: SocketHarness) -> None:
     for word in ("UNAVAILABLE", "CANCELLED", "INTERNAL"):
         spec = f"fault=error_event:3/{word}"
         simulator.plan_next(spec, spec)
@@ -299,7 +301,7 @@ async def test_a_wrong_key_of_an_account_is_not_the_clients_business(folder: Pat
 # --- leaving ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_user_that_stops_reading_ends_the_upstream(simulator: Simulator, relay: Harness) -> None:
+async def test_a_user_that_stops_reading_ends_the_upstream(simulator: Simulator, relay: SocketHarness) -> None:
     """``break`` out of the loop and drop the iterator."""
 
     def leave(client: genai.Client) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.simulator import Simulator
-    from tests.support.socket_harness import Harness, Row
+    from tests.support.socket_harness import Row, SocketHarness
 
 MODEL = "anthropic.claude-sim-v1:0:input=31,cache_creation=7,cache_read=5,chunks=6"
 PACED = "anthropic.claude-sim-v1:0:chunks=50,pace=0.1"
@@ -108,7 +108,7 @@ CALLS = [
 ]
 
 
-async def through(javascript: JavaScript, relay: Harness, handler: str, *calls: dict[str, Any]) -> dict[str, Any]:
+async def through(javascript: JavaScript, relay: SocketHarness, handler: str, *calls: dict[str, Any]) -> dict[str, Any]:
     """What the SDK shows of the relay. Cancelled here: destroys."""
     pair = await client_pair(relay)
     return await javascript.run(relay.url, pair, calls, region=REGION, handler=handler.partition(" ")[0])
@@ -148,7 +148,7 @@ def tokens(row: Row) -> tuple[int, ...]:
 
 
 async def test_every_call_shows_the_same_as_without_the_relay(
-    javascript: JavaScript, simulator: Simulator, relay: Harness, handler: str
+    javascript: JavaScript, simulator: Simulator, relay: SocketHarness, handler: str
 ) -> None:
     """Answers, events, request ids; and the usage that the SDK shows is the ledger's."""
     without = await javascript.run(simulator.base_url, SIMULATORS, CALLS, region=REGION, handler="http1")
@@ -168,7 +168,7 @@ async def test_every_call_shows_the_same_as_without_the_relay(
 
 
 async def test_a_client_that_aborts_ends_the_call_upstream(
-    javascript: JavaScript, simulator: Simulator, relay: Harness, handler: str
+    javascript: JavaScript, simulator: Simulator, relay: SocketHarness, handler: str
 ) -> None:
     """By its AbortController, in a stream and while nothing has come yet. (Leaving the loop over the events is not
     enough over HTTP/2: the SDK reads on.)"""
@@ -188,7 +188,7 @@ async def test_a_client_that_aborts_ends_the_call_upstream(
 
 
 async def test_errors_have_the_classes_that_they_have_without_the_relay(
-    javascript: JavaScript, simulator: Simulator, relay: Harness, handler: str
+    javascript: JavaScript, simulator: Simulator, relay: SocketHarness, handler: str
 ) -> None:
     calls = [
         call(operation, f"anthropic.claude-sim-v1:0:fault={status}:none")
@@ -203,7 +203,7 @@ async def test_errors_have_the_classes_that_they_have_without_the_relay(
             assert {**shown["error"], "message": ""} == {**without[name]["error"], "message": ""}
 
 
-async def test_a_stream_that_breaks_is_an_error(javascript: JavaScript, relay: Harness, handler: str) -> None:
+async def test_a_stream_that_breaks_is_an_error(javascript: JavaScript, relay: SocketHarness, handler: str) -> None:
     """Never a shorter answer."""
     calls = [
         call(operation, f"anthropic.claude-sim-v1:0:fault={fault}")
@@ -217,7 +217,9 @@ async def test_a_stream_that_breaks_is_an_error(javascript: JavaScript, relay: H
             assert shown["error"] is not None
 
 
-async def test_what_the_pair_did_not_sign_is_refused(javascript: JavaScript, relay: Harness, handler: str) -> None:
+async def test_what_the_pair_did_not_sign_is_refused(
+    javascript: JavaScript, relay: SocketHarness, handler: str
+) -> None:
     """A wrong secret, a stranger's pair, another region."""
     pair = await client_pair(relay)
     wrong = dataclasses.replace(pair, secret_access_key="wrong")

@@ -15,10 +15,12 @@ from tests.support.socket_harness import open_harness
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.socket_harness import Harness, Row
+    from tests.support.socket_harness import Row, SocketHarness
 
 
-async def relayed(harness: Harness, client: RawClient, upstream: ScriptedUpstream, data: bytes) -> tuple[bytes, Row]:
+async def relayed(
+    harness: SocketHarness, client: RawClient, upstream: ScriptedUpstream, data: bytes
+) -> tuple[bytes, Row]:
     """The body of a good answer, and its row. Cancelled here: destroys."""
     answer = await client.ask(data)
     assert answer.status == 200, answer.body

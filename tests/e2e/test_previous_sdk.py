@@ -21,7 +21,7 @@ from tests.support.socket_harness import KEY, open_harness
 
 if TYPE_CHECKING:
     from relay_trio.simulator import Simulator
-    from tests.support.socket_harness import Harness
+    from tests.support.socket_harness import SocketHarness
 
 PYTHON = os.environ.get("RELAY_TRIO_PREVIOUS_SDK_PYTHON")
 SCRIPT = Path(__file__).with_name("previous_sdk.py")
@@ -33,7 +33,9 @@ def _has(package: str) -> bool:
 
 
 @pytest.mark.skipif(not PYTHON, reason="RELAY_TRIO_PREVIOUS_SDK_PYTHON names no interpreter with anthropic 0.125")
-async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(simulator: Simulator, relay: Harness) -> None:
+async def test_the_previous_sdk_sees_the_same_with_and_without_the_relay(
+    simulator: Simulator, relay: SocketHarness
+) -> None:
     """Text, stop reason, usage, error class and status; and its numbers are the ledger's."""
     direct, relayed = await _both(simulator.base_url, relay.url)
     assert relayed["version"].startswith("0.")

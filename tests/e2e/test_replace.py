@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.support.socket_harness import Harness
+    from tests.support.socket_harness import SocketHarness
 
 NEW_KEY = "rt_canary_new_client_key_99"
 ANSWER = sized([b"{}"], headers=[("content-type", "application/json")])
@@ -48,7 +48,7 @@ async def open_holding() -> AsyncIterator[HoldingUpstream]:
         nursery.cancel_scope.cancel()
 
 
-def changed(harness: Harness, **sections: dict[str, Any]) -> Settings:
+def changed(harness: SocketHarness, **sections: dict[str, Any]) -> Settings:
     """The relay's settings with other values in some sections."""
     now = harness.relay.settings
     return now.model_copy(
@@ -252,7 +252,7 @@ async def test_accounts_come_change_and_go_while_a_request_holds_one(folder: Pat
         assert [row["account"] for row in await harness.rows()] == ["one", "two"]
 
 
-def with_accounts(harness: Harness, *tables: dict[str, object]) -> Settings:
+def with_accounts(harness: SocketHarness, *tables: dict[str, object]) -> Settings:
     """The relay's settings with these accounts in place of those before."""
     accounts = Settings.model_validate({"account": tables}).account
     return harness.relay.settings.model_copy(update={"account": accounts})

@@ -72,7 +72,7 @@ def cut_at(at: int, end: End) -> Play:
     return stream([WHOLE[:at]], end=end)
 
 
-def told(answer: RawAnswer) -> dict[str, Any]:
+def error_of(answer: RawAnswer) -> dict[str, Any]:
     """The error that the stream's last event tells, as an SSE parser reads it."""
     events = [block for block in answer.body.split(b"\n\n") if block]
     fields = [line.split(b": ", 1) for line in events[-1].split(b"\n")]
@@ -99,7 +99,7 @@ async def test_cut_anywhere_the_raw_stream_ends_with_our_error_and_no_terminator
                 assert not answer.is_whole, "the body was ended as if it were whole"
                 assert answer.ended is not None
                 assert answer.body.startswith(WHOLE[:at])
-                assert told(answer)["type"] == "api_error"
+                assert error_of(answer)["type"] == "api_error"
                 assert answer.body.count(b"event: error") == 1
         rows = await harness.rows()
         assert len(rows) == len(cut)
@@ -202,7 +202,7 @@ async def test_a_stream_that_ends_before_it_begins_is_not_complete(folder: Path)
             answer = await client.ask(request(message()))
         if answer.status == 200:
             assert not answer.is_whole
-            assert told(answer)["type"] == "api_error"
+            assert error_of(answer)["type"] == "api_error"
         else:
             assert (answer.status, answer.error["type"]) == (502, "api_error")
         assert (await harness.row(answer.request_id))["outcome"] == "upstream_error"

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from relay_trio.simulator import Simulator
     from tests.support.raw_client import RawAnswer
-    from tests.support.socket_harness import Harness
+    from tests.support.socket_harness import SocketHarness
 
 _SMALL_BODY: dict[str, dict[str, object]] = {"server": {"max_body_bytes": 300_000}}
 
 
 async def check_refusal(
-    harness: Harness, client: RawClient, answer: RawAnswer, status: int, kind: str, *, rows: int = 1
+    harness: SocketHarness, client: RawClient, answer: RawAnswer, status: int, kind: str, *, rows: int = 1
 ) -> None:
     """Envelope, ids and row are right; then the connection serves another request, or is at its end.
 
@@ -109,7 +109,7 @@ BODIES: dict[str, bytes] = {
 }
 
 
-async def test_a_body_that_cannot_be_relayed_is_a_bad_request(simulator: Simulator, relay: Harness) -> None:
+async def test_a_body_that_cannot_be_relayed_is_a_bad_request(simulator: Simulator, relay: SocketHarness) -> None:
     """400 in the envelope, exactly one row, nothing sent upstream."""
     for name, body in BODIES.items():
         with case(name):
@@ -121,7 +121,7 @@ async def test_a_body_that_cannot_be_relayed_is_a_bad_request(simulator: Simulat
 
 
 @pytest.mark.parametrize("name", ["not json", "model twice, escaped", "deep, open", "utf-16"])
-async def test_a_bad_body_is_refused_however_it_arrives(name: str, relay: Harness) -> None:
+async def test_a_bad_body_is_refused_however_it_arrives(name: str, relay: SocketHarness) -> None:
     """Chunked, in pieces of seven bytes, and by the other route that has a body."""
     body = BODIES[name][:3000]
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(body[at : at + 7]), body[at : at + 7]) for at in range(0, len(body), 7))
@@ -133,7 +133,9 @@ async def test_a_bad_body_is_refused_however_it_arrives(name: str, relay: Harnes
         await check_refusal(relay, client, answer, 400, "invalid_request_error")
 
 
-async def test_bodies_that_look_bad_and_are_not_go_upstream_unchanged(simulator: Simulator, relay: Harness) -> None:
+async def test_bodies_that_look_bad_and_are_not_go_upstream_unchanged(
+    simulator: Simulator, relay: SocketHarness
+) -> None:
     """Odd is not wrong: the upstream decides."""
     deep = b"[" * 50 + b"]" * 50
     odd = (
@@ -187,7 +189,7 @@ _MODELS = [
 ]
 
 
-async def test_model_names_that_could_steer_a_path_are_refused(simulator: Simulator, relay: Harness) -> None:
+async def test_model_names_that_could_steer_a_path_are_refused(simulator: Simulator, relay: SocketHarness) -> None:
     """No name with ``?``, ``#``, ``%``, white space or quotes ever leaves; none changes the path."""
     for model in _MODELS:
         with case(model):
@@ -223,7 +225,7 @@ _WRONG_KEYS = [
 ]
 
 
-async def test_without_a_valid_key_there_is_no_row(simulator: Simulator, relay: Harness) -> None:
+async def test_without_a_valid_key_there_is_no_row(simulator: Simulator, relay: SocketHarness) -> None:
     """401, told alike for all, nothing booked, nothing sent, nothing quoted back."""
     for headers in _WRONG_KEYS:
         data = request(message(), key=None)
@@ -236,14 +238,14 @@ async def test_without_a_valid_key_there_is_no_row(simulator: Simulator, relay: 
     assert len(await relay.rows()) == len(simulator.truth.records)  # those that checked the connections
 
 
-async def test_a_key_in_the_query_is_no_key(relay: Harness) -> None:
+async def test_a_key_in_the_query_is_no_key(relay: SocketHarness) -> None:
     """It would be in every proxy's log."""
     answer = await ask(relay.port, request(message(), target=f"/v1/messages?key={KEY}", key=None))
     assert (answer.status, answer.error["type"]) == (401, "authentication_error")
     assert await relay.rows() == []
 
 
-async def test_a_key_may_not_use_other_models(simulator: Simulator, relay: Harness) -> None:
+async def test_a_key_may_not_use_other_models(simulator: Simulator, relay: SocketHarness) -> None:
     """403, one row, nothing sent."""
     async with open_raw(relay.port) as client:
         answer = await client.ask(request(message("claude-sim-large"), key=OTHER_KEY))
@@ -253,7 +255,7 @@ async def test_a_key_may_not_use_other_models(simulator: Simulator, relay: Harne
     assert [record.model for record in simulator.truth.records] == ["claude-sim", "claude-sim-small"]
 
 
-async def test_a_key_may_not_use_other_models_by_way_of_a_batch(simulator: Simulator, relay: Harness) -> None:
+async def test_a_key_may_not_use_other_models_by_way_of_a_batch(simulator: Simulator, relay: SocketHarness) -> None:
     """A batch names a model in each of its requests; the key's limit holds for every one of them."""
     params = json.loads(message("claude-sim-large", stream=False))
     body = json.dumps({"requests": [{"custom_id": "a", "params": params}]}).encode()
@@ -293,7 +295,7 @@ _ROUTES = [
 ]
 
 
-async def test_unknown_routes_and_methods_are_refused_in_the_envelope(relay: Harness) -> None:
+async def test_unknown_routes_and_methods_are_refused_in_the_envelope(relay: SocketHarness) -> None:
     """No row, no foreign error page, and the connection lives on."""
     for method, target, status, kind in _ROUTES:
         body = b"{}" if method in ("PUT", "POST", "PATCH") else b""
@@ -319,7 +321,7 @@ async def test_another_spelling_of_a_route_is_not_a_way_around_the_meter(target:
             assert (answer.status, answer.error["type"]) == (404, "not_found_error")
 
 
-async def test_paths_that_climb_never_reach_another_path_upstream(simulator: Simulator, relay: Harness) -> None:
+async def test_paths_that_climb_never_reach_another_path_upstream(simulator: Simulator, relay: SocketHarness) -> None:
     """The account's credential goes with a path, so one that leads elsewhere is no route at all."""
     for target in (
         "/v1/models/../messages",
@@ -357,7 +359,9 @@ _HEADS: dict[str, bytes] = {
 }
 
 
-async def test_a_head_that_is_not_http_is_refused_and_the_connection_ends(simulator: Simulator, relay: Harness) -> None:
+async def test_a_head_that_is_not_http_is_refused_and_the_connection_ends(
+    simulator: Simulator, relay: SocketHarness
+) -> None:
     """4xx or a close, never 5xx, never a second reading of the same bytes."""
     for name, fields in _HEADS.items():
         head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: " + KEY.encode() + b"\r\n" + fields + b"\r\n"
@@ -367,7 +371,7 @@ async def test_a_head_that_is_not_http_is_refused_and_the_connection_ends(simula
     assert simulator.truth.records == []
 
 
-async def _check_refused_head(harness: Harness, client: RawClient, data: bytes) -> None:
+async def _check_refused_head(harness: SocketHarness, client: RawClient, data: bytes) -> None:
     try:
         await client.send(data)
     except trio.BrokenResourceError:
@@ -390,7 +394,7 @@ _NOT_HTTP = (
 )
 
 
-async def test_bytes_that_are_not_http_end_only_their_connection(relay: Harness) -> None:
+async def test_bytes_that_are_not_http_end_only_their_connection(relay: SocketHarness) -> None:
     """Whatever comes back is no 5xx but 505; the next connection is served."""
     for data in _NOT_HTTP:
         with case(data):
@@ -456,7 +460,7 @@ async def test_a_body_just_within_the_limit_is_served(simulator: Simulator, fold
             assert answer.status == 413
 
 
-async def test_a_large_request_right_after_an_answer_is_served(simulator: Simulator, relay: Harness) -> None:
+async def test_a_large_request_right_after_an_answer_is_served(simulator: Simulator, relay: SocketHarness) -> None:
     """A kept connection, bodies as large as coding agents send: each is sent the moment the last answer ended."""
     body = message(stream=False)
     padded = body[:-1] + b" " * (200_000 - len(body)) + b"}"
@@ -469,7 +473,7 @@ async def test_a_large_request_right_after_an_answer_is_served(simulator: Simula
 
 
 @pytest.mark.parametrize("key", [None, "rt_wrong", KEY])
-async def test_an_answer_before_the_body_was_sent_hangs_nobody(key: str | None, relay: Harness) -> None:
+async def test_an_answer_before_the_body_was_sent_hangs_nobody(key: str | None, relay: SocketHarness) -> None:
     """Fifty times: the answer comes while half the body is missing; then the rest, and a second request or the end."""
     body = b"x" * 20_000
     target = "/v1/messages" if key != KEY else "/v1/none"
@@ -516,7 +520,9 @@ async def test_a_body_that_stops_arriving_times_out_in_the_envelope(simulator: S
 # --- canaries -----------------------------------------------------------------------------------------------------
 
 
-async def test_secrets_and_prompts_are_nowhere_after_every_kind_of_end(simulator: Simulator, relay: Harness) -> None:
+async def test_secrets_and_prompts_are_nowhere_after_every_kind_of_end(
+    simulator: Simulator, relay: SocketHarness
+) -> None:
     """Ledger files, log, answers and admin pages, after success, refusal, fault, disconnect and timeout.
 
     While a request with the prompt is open, the admin pages are read too.

@@ -14,7 +14,7 @@ from relay_trio.observe.invariants import LARGEST_READ_BYTES, fd_count, snapshot
 from relay_trio.observe.log import LOST_LINES
 from relay_trio.relay.channel import CHANNEL_BYTES
 from tests.support import scripts
-from tests.support.memory_harness import Harness, open_harness
+from tests.support.memory_harness import MemoryHarness, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ async def test_a_disabled_account_and_an_endless_wait_are_still_json(autojump_cl
 async def test_it_holds_at_every_step_of_a_request_with_a_fail_over(autojump_clock: MockClock) -> None:
     """Taken between any two steps: a mismatch is never a race."""
     wrong: list[set[str]] = []
-    harness: Harness
+    harness: MemoryHarness
 
     class Watch(trio.abc.Instrument):
         is_on = False
@@ -88,38 +88,38 @@ async def test_it_holds_at_every_step_of_a_request_with_a_fail_over(autojump_clo
     assert wrong == []
 
 
-def leak_a_slot(harness: Harness) -> None:
+def leak_a_slot(harness: MemoryHarness) -> None:
     harness.slots._slots["a"].in_use += 1
 
 
-def lose_a_slot(harness: Harness) -> None:
+def lose_a_slot(harness: MemoryHarness) -> None:
     harness.slots.give_back("a")
 
 
-def forget_the_attempt(harness: Harness) -> None:
+def forget_the_attempt(harness: MemoryHarness) -> None:
     for request in harness.core.live:
         request.attempt_account = None
 
 
-def take_too_many(harness: Harness) -> None:
+def take_too_many(harness: MemoryHarness) -> None:
     for _ in range(5):
         harness.slots._slots["a"].in_use += 1
 
 
-def lose_a_row(harness: Harness) -> None:
+def lose_a_row(harness: MemoryHarness) -> None:
     harness.ledger.opened["nobody's"] = next(iter(harness.ledger.opened.values()))
 
 
-def leak_a_call(harness: Harness) -> None:
+def leak_a_call(harness: MemoryHarness) -> None:
     harness.upstream._calls += 1
 
 
-def hoard_bytes(harness: Harness) -> None:
+def hoard_bytes(harness: MemoryHarness) -> None:
     for request in harness.core.live:
         request.response.held_bytes = CHANNEL_BYTES + LARGEST_READ_BYTES + 1
 
 
-def lose_a_waiter(harness: Harness) -> None:
+def lose_a_waiter(harness: MemoryHarness) -> None:
     harness.core.admission._entered += 1
 
 
@@ -137,7 +137,7 @@ def lose_a_waiter(harness: Harness) -> None:
     ],
 )
 async def test_a_count_that_is_tampered_with_is_found(
-    autojump_clock: MockClock, tamper: Callable[[Harness], None], numbers: set[str]
+    autojump_clock: MockClock, tamper: Callable[[MemoryHarness], None], numbers: set[str]
 ) -> None:
     """Each invariant can fail, and no other one with it by accident."""
     async with open_harness(scripts.streams_slowly) as harness, trio.open_nursery() as nursery:

@@ -18,7 +18,7 @@ from tests.explorer import Run, Steps, explore
 from tests.support import bedrock_scripts, gemini_scripts, scripts
 from tests.support.bedrock_frames import CLAUDE, CONVERSE, exception
 from tests.support.gemini_answers import ARRAY, ERROR, EVENTS, pretty
-from tests.support.memory_harness import HEAD, LAST_CHUNK, START, STREAM, TEXT, Harness, chunk, open_harness
+from tests.support.memory_harness import HEAD, LAST_CHUNK, START, STREAM, TEXT, MemoryHarness, chunk, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,11 +51,11 @@ def first_account(first: Script, others: Script) -> Script:
     return script
 
 
-def codes(harness: Harness) -> list[str]:
+def codes(harness: MemoryHarness) -> list[str]:
     return [row.outcome.code for row in harness.rows if row.outcome]
 
 
-def health(harness: Harness, name: str) -> HealthStatistics:
+def health(harness: MemoryHarness, name: str) -> HealthStatistics:
     return harness.account(name).health.statistics(trio.current_time())
 
 

@@ -1,4 +1,4 @@
-"""The link between pump and body: bytes counted, ends told, nobody left waiting."""
+"""The link between pump and body: bytes counted, ends explicit, nobody left waiting."""
 
 from __future__ import annotations
 

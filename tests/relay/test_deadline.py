@@ -112,10 +112,10 @@ async def test_the_total_limit_ends_whatever_limit_is_current(autojump_clock: Mo
     with clock.limit() as first:
         first.arm(8, idle)
         await trio.sleep(6)
-    with pytest.raises(UpstreamTimeout, match="10 seconds") as told, clock.limit() as second:
+    with pytest.raises(UpstreamTimeout, match="10 seconds") as caught, clock.limit() as second:
         second.arm(8, idle)
         await trio.sleep_forever()
-    assert told.type is UpstreamTimeout
+    assert caught.type is UpstreamTimeout
     assert trio.current_time() - started == 10
 
 
@@ -138,10 +138,10 @@ async def test_a_total_limit_that_passed_between_two_limits_ends_the_next_at_onc
 async def test_of_two_limits_at_one_moment_the_total_one_is_told(autojump_clock: MockClock) -> None:
     clock = RequestClock()
     clock.set_total(10)
-    with pytest.raises(UpstreamTimeout) as told, clock.limit() as limit:
+    with pytest.raises(UpstreamTimeout) as caught, clock.limit() as limit:
         limit.arm(10, idle)
         await trio.sleep_forever()
-    assert told.type is UpstreamTimeout
+    assert caught.type is UpstreamTimeout
 
 
 # --- ended from outside -------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ async def test_a_request_ended_in_a_limit_that_it_leaves_without_noticing_ends_i
 
 
 async def test_arming_after_the_end_changes_neither_reason_nor_time(autojump_clock: MockClock) -> None:
-    """The pump may pass an ``arm`` before it notices; with the reason overwritten, a stop was told as a stall."""
+    """The pump may pass an ``arm`` before it notices; with the reason overwritten, a stop was reported as a stall."""
     clock = RequestClock()
     started = trio.current_time()
     with pytest.raises(ShuttingDown), clock.limit() as limit:

@@ -16,7 +16,7 @@ from relay_trio.errors import ShuttingDown
 from relay_trio.outcome import Word
 from tests.explorer import Run, Steps, cancel_target, explore
 from tests.support import bedrock_scripts, gemini_scripts, scripts
-from tests.support.memory_harness import Harness, assert_client_was_not_deceived, open_harness
+from tests.support.memory_harness import MemoryHarness, assert_client_was_not_deceived, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ class Path:
         strikes: dict[str, int] | None = None,
         body: tuple[bytes, ...] = (),
         stream: bool = True,
-        around: Callable[[Harness, Client], Awaitable[None]] | None = None,
+        around: Callable[[MemoryHarness, Client], Awaitable[None]] | None = None,
         settings: dict[str, Any] | None = None,
         forwards: bool = True,
         path: str = "/v1/messages",
@@ -52,7 +52,7 @@ class Path:
         self.path = path
 
 
-async def behind_another_request(harness: Harness, client: Client) -> None:
+async def behind_another_request(harness: MemoryHarness, client: Client) -> None:
     """The only slot is held when the request comes, and given back while it waits."""
     lease = await harness.core.admission.acquire(harness.core.admission.new_request("m"))
     async with trio.open_nursery() as nursery:
@@ -65,7 +65,7 @@ async def behind_another_request(harness: Harness, client: Client) -> None:
         await client.run()
 
 
-async def to_a_client_that_stalls(harness: Harness, client: Client) -> None:
+async def to_a_client_that_stalls(harness: MemoryHarness, client: Client) -> None:
     """The client takes the head and then nothing until after the write timeout."""
 
     async def wake() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.support.memory_harness import KEY, Client, Harness, open_harness
+from tests.support.memory_harness import KEY, Client, MemoryHarness, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -52,7 +52,7 @@ async def dies(side: UpstreamSide) -> None:
     raise trio.BrokenResourceError
 
 
-async def ask(harness: Harness, path: str = "/v1/models", *, query: bytes = b"", **changes: Any) -> Client:
+async def ask(harness: MemoryHarness, path: str = "/v1/models", *, query: bytes = b"", **changes: Any) -> Client:
     client = harness.request(b"", method=changes.pop("method", "GET"), path=path, query=query, **changes)
     return await harness.serve(client)
 

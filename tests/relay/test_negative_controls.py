@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from quart_trio import QuartTrio
 
-    from tests.support.memory_harness import Harness
+    from tests.support.memory_harness import MemoryHarness
 
 STREAM = Path(scripts.streams)
 
@@ -42,7 +42,7 @@ def test_the_sound_relay_passes_the_same_exploration() -> None:
 # --- a slot taken in the handler and given back in the body generator ---------------------------------------------
 
 
-def slot_in_the_handler(harness: Harness) -> QuartTrio:
+def slot_in_the_handler(harness: MemoryHarness) -> QuartTrio:
     """The obvious way to write it: acquire, return a generator, release in its ``finally``."""
     app = bare_app()
     core = harness.core

@@ -12,13 +12,13 @@ import trio.testing
 from relay_trio.errors import ShuttingDown
 from relay_trio.usage import UsageSource
 from tests.support import scripts
-from tests.support.memory_harness import STREAM, Harness, assert_no_defect, open_harness
+from tests.support.memory_harness import STREAM, MemoryHarness, assert_no_defect, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-def outcome(harness: Harness) -> tuple[str, str]:
+def outcome(harness: MemoryHarness) -> tuple[str, str]:
     (row,) = harness.rows
     assert row.outcome is not None
     return row.outcome.word.value, row.outcome.code

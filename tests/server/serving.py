@@ -41,7 +41,7 @@ class Application:
         self.losses: list[tuple[str, str | None, float]] = []  # path, loss, seconds from disconnected_at to receive()
         self.bodies: list[bytes] = []
         self.sent = 0
-        self.told: list[int | None] = []  # what send_nowait returned
+        self.returned: list[int | None] = []  # what send_nowait returned
         self.lifespan: list[str] = []
         self.go = trio.Event()
         self.scopes: list[dict[str, Any]] = []
@@ -135,7 +135,7 @@ class Application:
         await self.on_wait(scope, receive, send)
 
     async def on_nobody(self, scope: Any, receive: Any, send: Any) -> None:
-        """Stay away from ``receive`` until told to go on."""
+        """Stay away from ``receive`` until ``go`` is set."""
         await self.go.wait()
         await self.on_echo(scope, receive, send)
 
@@ -150,18 +150,18 @@ class Application:
         await self._body(send, b"o")
 
     async def on_direct(self, scope: Any, receive: Any, send: Any) -> None:
-        """Send the middle of the body without ``send``, as a pump does; what it was told goes into ``told``."""
+        """Send the middle of the body without ``send``, as a pump does; what it returns goes into ``returned``."""
         send_nowait = scope[REQUEST_KEY].stream.send_nowait
-        self.told.append(send_nowait(b"too early"))
+        self.returned.append(send_nowait(b"too early"))
         sized = scope["path"].endswith("sized")
         await self._start(send, 200, *([(b"content-length", b"15")] if sized else []))
-        self.told.append(send_nowait(b"too early"))
+        self.returned.append(send_nowait(b"too early"))
         await self._body(send, b"first;", more=True)
-        self.told += [send_nowait(b"middle;"), send_nowait(b""), send_nowait(b"x" * 100_000)]
+        self.returned += [send_nowait(b"middle;"), send_nowait(b""), send_nowait(b"x" * 100_000)]
         if sized:
-            self.told.append(send_nowait(b"more than declared"))
+            self.returned.append(send_nowait(b"more than declared"))
         await self._body(send, b"la" if sized else b"last")
-        self.told.append(send_nowait(b"too late"))
+        self.returned.append(send_nowait(b"too late"))
 
     async def on_directflood(self, scope: Any, receive: Any, send: Any) -> None:
         """Send without ``send`` until the socket is full, then wait for the client as a body does."""
@@ -171,10 +171,10 @@ class Application:
         while (unsent := send_nowait(b"y" * 60_000)) == 0:
             self.sent += 60_000
         self.sent += 60_000
-        self.told += [unsent, send_nowait(b"behind other bytes")]
+        self.returned += [unsent, send_nowait(b"behind other bytes")]
         self._note()
         await self._body(send, b"", more=True)
-        self.told.append(send_nowait(b"y"))
+        self.returned.append(send_nowait(b"y"))
         await self._body(send)
 
     async def on_chunks(self, scope: Any, receive: Any, send: Any) -> None:
@@ -255,7 +255,7 @@ class Application:
         await self._body(send, b"late")
 
     async def on_hold(self, scope: Any, receive: Any, send: Any) -> None:
-        """Stream one chunk, then the rest when told to."""
+        """Stream one chunk, then the rest once ``go`` is set."""
         await self._start(send)
         await self._body(send, b"first;", more=True)
         await self.go.wait()

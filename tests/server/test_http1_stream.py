@@ -115,7 +115,7 @@ async def test_the_middle_of_a_body_can_be_sent_at_once(tls: bool) -> None:
         async with open_server(tls=tls) as served, await served.connect() as client:
             for _ in range(2):
                 assert (await client.exchange(get(b"direct")))[2] == b"first;middle;last"
-            assert served.app.told == [None, None, 0, None, None, None] * 2
+            assert served.app.returned == [None, None, 0, None, None, None] * 2
 
 
 async def test_what_is_sent_at_once_counts_for_the_declared_length() -> None:
@@ -123,7 +123,7 @@ async def test_what_is_sent_at_once_counts_for_the_declared_length() -> None:
         async with open_server() as served, await served.connect() as client:
             for _ in range(2):
                 assert (await client.exchange(get(b"direct/sized")))[2] == b"first;middle;la"
-            assert served.app.told == [None, None, 0, None, None, None, None] * 2
+            assert served.app.returned == [None, None, 0, None, None, None, None] * 2
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -131,14 +131,14 @@ async def test_what_the_socket_does_not_take_is_told_and_the_next_send_waits_for
     with trio.fail_after(10):
         async with open_server(tls=tls) as served, await served.connect() as client:
             await client.send(get(b"directflood"))
-            await served.app.until(lambda: len(served.app.told) == 2)
+            await served.app.until(lambda: len(served.app.returned) == 2)
             await trio.sleep(0.05)
-            unsent, behind = served.app.told
+            unsent, behind = served.app.returned
             assert unsent is not None
             assert 0 < unsent <= 60_000
             assert behind is None
             assert len((await client.response())[2]) == served.app.sent + 1
-            assert served.app.told[2] == 0
+            assert served.app.returned[2] == 0
 
 
 async def test_nothing_is_sent_to_a_client_that_left() -> None:

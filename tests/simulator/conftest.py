@@ -63,7 +63,7 @@ class Answer:
         self.is_whole = self.parser is not None and self.parser.get_status_code() >= 200
 
 
-class RawClient(HttpClient):
+class SimulatorClient(HttpClient):
     """One connection to the simulator, whose answers are shown byte by byte: many are broken on purpose, and what comes
     before the break counts."""
 
@@ -111,9 +111,9 @@ class RawClient(HttpClient):
         return data
 
 
-async def connect(simulator: Simulator) -> RawClient:
+async def connect(simulator: Simulator) -> SimulatorClient:
     stream = await trio.open_tcp_stream("127.0.0.1", simulator.port)
-    return RawClient(stream, stream.socket)
+    return SimulatorClient(stream, stream.socket)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[RawClient]:
+async def client(simulator: Simulator) -> AsyncIterator[SimulatorClient]:
     raw = await connect(simulator)
     yield raw
     with trio.move_on_after(1, shield=True):

@@ -21,12 +21,12 @@ from .conftest import connect, message
 if TYPE_CHECKING:
     from relay_trio.simulator import Simulator
 
-    from .conftest import Answer, RawClient
+    from .conftest import Answer, SimulatorClient
 
 TESTED: set[str] = set()
 
 
-async def ask(client: RawClient, fault: str, *, stream: bool = True, spec: str = "") -> Answer:
+async def ask(client: SimulatorClient, fault: str, *, stream: bool = True, spec: str = "") -> Answer:
     TESTED.update(part.partition(":")[0] for part in fault.split("+"))
     return await client.ask(message(f"fault={fault},{spec}", stream=stream))
 
@@ -36,7 +36,7 @@ def events(body: bytes) -> list[str]:
     return [event.event for event in map(parse_block, blocks) if event is not None]
 
 
-async def whole_body(client: RawClient) -> bytes:
+async def whole_body(client: SimulatorClient) -> bytes:
     return (await client.ask(message())).body
 
 
@@ -46,7 +46,7 @@ async def whole_body(client: RawClient) -> bytes:
 @pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 404, 413, 418, 429, 500, 502, 503, 504, 529])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_status_keeps_the_connection_and_tells_the_error_type(
-    client: RawClient, simulator: Simulator, status: int, stream: bool
+    client: SimulatorClient, simulator: Simulator, status: int, stream: bool
 ) -> None:
     answer = await ask(client, str(status), stream=stream)
     assert (answer.status, answer.ended) == (status, "whole")
@@ -70,25 +70,25 @@ async def test_a_status_keeps_the_connection_and_tells_the_error_type(
         ("429:junk", b"soon, or not at all"),
     ],
 )
-async def test_retry_after_is_sent_as_told(client: RawClient, fault: str, expected: bytes | None) -> None:
+async def test_retry_after_is_sent_as_told(client: SimulatorClient, fault: str, expected: bytes | None) -> None:
     assert (await ask(client, fault)).header(b"retry-after") == expected
 
 
-async def test_a_status_can_have_another_name_than_its_usual_one(client: RawClient) -> None:
+async def test_a_status_can_have_another_name_than_its_usual_one(client: SimulatorClient) -> None:
     answer = await ask(client, "429:7/overloaded_error")
     assert (answer.header(b"retry-after"), answer.json()["error"]["type"]) == (b"7", "overloaded_error")
     answer = await ask(client, "400:/billing_error")
     assert (answer.header(b"retry-after"), answer.json()["error"]["type"]) == (None, "billing_error")
 
 
-async def test_retry_after_can_be_a_date(client: RawClient) -> None:
+async def test_retry_after_can_be_a_date(client: SimulatorClient) -> None:
     ahead = (await ask(client, "429:date")).header(b"retry-after") or b""
     behind = (await ask(client, "429:past")).header(b"retry-after") or b""
     assert 5 < parsedate_to_datetime(ahead.decode()).timestamp() - time.time() < 15
     assert parsedate_to_datetime(behind.decode()).timestamp() < time.time()
 
 
-async def test_errors_that_are_not_the_dialects(client: RawClient) -> None:
+async def test_errors_that_are_not_the_dialects(client: SimulatorClient) -> None:
     answer = await ask(client, "html:502")
     assert (answer.status, answer.header(b"content-type")) == (502, b"text/html")
     answer = await ask(client, "big_error:500/3000000")
@@ -109,7 +109,7 @@ async def test_errors_that_are_not_the_dialects(client: RawClient) -> None:
     ],
 )
 async def test_the_connection_ends_around_the_head(
-    client: RawClient, simulator: Simulator, fault: str, status: int, ended: str, stream: bool
+    client: SimulatorClient, simulator: Simulator, fault: str, status: int, ended: str, stream: bool
 ) -> None:
     answer = await ask(client, fault, stream=stream)
     assert (answer.status, answer.ended, answer.body) == (status, ended, b"")
@@ -122,7 +122,7 @@ async def test_the_connection_ends_around_the_head(
 @pytest.mark.parametrize("count", [0, 1, 100, 400, 1000, 1500])
 @pytest.mark.parametrize(("name", "ended"), [("close_after", "fin"), ("reset_after", "reset"), ("end_after", "whole")])
 async def test_the_body_is_cut_at_exactly_that_byte(
-    simulator: Simulator, client: RawClient, name: str, ended: str, count: int
+    simulator: Simulator, client: SimulatorClient, name: str, ended: str, count: int
 ) -> None:
     whole = await whole_body(client)
     answer = await ask(client, f"{name}:{count}")
@@ -135,7 +135,7 @@ async def test_the_body_is_cut_at_exactly_that_byte(
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 10, 11, 99])
-async def test_the_body_is_cut_after_whole_events(simulator: Simulator, client: RawClient, count: int) -> None:
+async def test_the_body_is_cut_after_whole_events(simulator: Simulator, client: SimulatorClient, count: int) -> None:
     whole = events(await whole_body(client))
     for name, ended in (("end", "whole"), ("close", "fin"), ("reset", "reset")):
         client = await connect(simulator)
@@ -148,14 +148,14 @@ async def test_the_body_is_cut_after_whole_events(simulator: Simulator, client: 
         await client.stream.aclose()
 
 
-async def test_a_large_cut_is_exact_before_a_reset(simulator: Simulator, client: RawClient) -> None:
-    """The RST waits until the peer's kernel has what was sent."""
+async def test_a_large_cut_is_exact_before_a_reset(simulator: Simulator, client: SimulatorClient) -> None:
+    """The RST waits until the client's kernel has what was sent."""
     answer = await ask(client, "reset_after:3000000", spec="chunks=900,chars=9000")
     assert (len(answer.body), answer.ended) == (3_000_000, "reset")
 
 
 @pytest.mark.parametrize("name", ["close_after", "end_after"])
-async def test_json_is_cut_short_of_its_length_or_with_a_shorter_one(client: RawClient, name: str) -> None:
+async def test_json_is_cut_short_of_its_length_or_with_a_shorter_one(client: SimulatorClient, name: str) -> None:
     answer = await ask(client, f"{name}:50", stream=False)
     assert len(answer.body) == 50
     assert (answer.header(b"content-length") == b"50") == (answer.ended == "whole") == (name == "end_after")
@@ -163,7 +163,7 @@ async def test_json_is_cut_short_of_its_length_or_with_a_shorter_one(client: Raw
 
 @pytest.mark.parametrize("fault", ["silent", "stall", "stall_after:300", "stall_after_events:4"])
 async def test_a_stall_keeps_the_socket_open_and_says_nothing(
-    simulator: Simulator, client: RawClient, fault: str
+    simulator: Simulator, client: SimulatorClient, fault: str
 ) -> None:
     TESTED.add(fault.partition(":")[0])
     await client.request(message(f"fault={fault}"))
@@ -186,7 +186,7 @@ async def test_random_cuts_fall_in_different_places(simulator: Simulator) -> Non
 
 
 @pytest.mark.parametrize("fault", ["drip:0", "resplit:1", "resplit:7", "slow_head:0", "http10", "trailers", "gzip"])
-async def test_the_body_is_the_same_in_every_shape(simulator: Simulator, client: RawClient, fault: str) -> None:
+async def test_the_body_is_the_same_in_every_shape(simulator: Simulator, client: SimulatorClient, fault: str) -> None:
     whole = await whole_body(client)
     answer = await ask(client, fault)
     body = gzip.decompress(answer.body) if fault == "gzip" else answer.body
@@ -198,32 +198,34 @@ async def test_the_body_is_the_same_in_every_shape(simulator: Simulator, client:
     assert simulator.truth.last.is_finished
 
 
-async def test_gzip_of_a_json_answer(client: RawClient) -> None:
+async def test_gzip_of_a_json_answer(client: SimulatorClient) -> None:
     answer = await ask(client, "gzip", stream=False)
     assert json.loads(gzip.decompress(answer.body))["usage"]["output_tokens"] == 5
 
 
-async def test_a_bomb_is_small_on_the_wire(client: RawClient) -> None:
+async def test_a_bomb_is_small_on_the_wire(client: SimulatorClient) -> None:
     answer = await ask(client, "gzip_bomb:20", stream=False)
     assert len(answer.body) < 200_000
     assert len(gzip.decompress(answer.body)) == 20_000_000
 
 
 @pytest.mark.parametrize("kind", ["", *MALFORMED])
-async def test_malformed_events_stand_between_good_ones(client: RawClient, kind: str) -> None:
+async def test_malformed_events_stand_between_good_ones(client: SimulatorClient, kind: str) -> None:
     answer = await ask(client, f"malformed:{kind}" if kind else "malformed")
     assert answer.ended == "whole"
     assert (MALFORMED[kind] if kind else b"".join(MALFORMED.values())) in answer.body
     assert answer.body.endswith(b'"message_stop"             }\n\n')
 
 
-async def test_a_huge_event_is_one_valid_event(client: RawClient) -> None:
+async def test_a_huge_event_is_one_valid_event(client: SimulatorClient) -> None:
     answer = await ask(client, "huge_event:3")
     assert max(map(len, answer.body.split(b"\n"))) > 3_000_000
     assert events(answer.body)[-1] == "message_stop"
 
 
-async def test_an_error_event_ends_the_stream_without_a_message_stop(simulator: Simulator, client: RawClient) -> None:
+async def test_an_error_event_ends_the_stream_without_a_message_stop(
+    simulator: Simulator, client: SimulatorClient
+) -> None:
     assert events((await ask(client, "error_event:4")).body)[-1] == "error"
     answer = await ask(client, "error_event:4/rate_limit_error")
     assert b'"type":"rate_limit_error"' in answer.body
@@ -233,12 +235,12 @@ async def test_an_error_event_ends_the_stream_without_a_message_stop(simulator: 
 # --- heads --------------------------------------------------------------------------------------------------------
 
 
-async def test_interim_answers_come_before_the_answer(client: RawClient) -> None:
+async def test_interim_answers_come_before_the_answer(client: SimulatorClient) -> None:
     assert (await ask(client, "early_hints")).raw.startswith(b"HTTP/1.1 103 Early Hints\r\n")
     assert (await ask(client, "continues:9")).raw.count(b"100 Continue") == 9
 
 
-async def test_interim_answers_can_come_for_ever(client: RawClient, simulator: Simulator) -> None:
+async def test_interim_answers_can_come_for_ever(client: SimulatorClient, simulator: Simulator) -> None:
     TESTED.add("endless_continue")
     await client.request(message("fault=endless_continue"))
     with trio.move_on_after(0.1) as scope:
@@ -247,7 +249,7 @@ async def test_interim_answers_can_come_for_ever(client: RawClient, simulator: S
     assert simulator.truth.last.status is None
 
 
-async def test_heads_can_be_too_large_or_odd(client: RawClient, simulator: Simulator) -> None:
+async def test_heads_can_be_too_large_or_odd(client: SimulatorClient, simulator: Simulator) -> None:
     assert len((await ask(client, "huge_headers:50000")).header(b"x-padding") or b"") == 50000
     assert len((await ask(client, "many_headers:300")).headers) > 300
     answer = await ask(client, "odd_headers")
@@ -258,18 +260,18 @@ async def test_heads_can_be_too_large_or_odd(client: RawClient, simulator: Simul
 
 
 @pytest.mark.parametrize("fault", ["junk", "bad_header"])
-async def test_a_parser_refuses_what_is_not_http(client: RawClient, fault: str) -> None:
+async def test_a_parser_refuses_what_is_not_http(client: SimulatorClient, fault: str) -> None:
     assert (await ask(client, fault)).ended == "junk"
 
 
-async def test_two_answers_to_one_request(client: RawClient) -> None:
+async def test_two_answers_to_one_request(client: SimulatorClient) -> None:
     assert (await ask(client, "split")).raw.count(b"HTTP/1.1 200 OK") == 2
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("fault", "difference"), [("wrong_length", 100), ("wrong_length:-20", -20)])
 async def test_a_length_can_be_wrong_both_ways(
-    client: RawClient, simulator: Simulator, stream: bool, fault: str, difference: int
+    client: SimulatorClient, simulator: Simulator, stream: bool, fault: str, difference: int
 ) -> None:
     TESTED.add("wrong_length")
     await client.request(message(f"fault={fault}", stream=stream))
@@ -278,7 +280,7 @@ async def test_a_length_can_be_wrong_both_ways(
     assert b"content-length: %d\r\n" % (simulator.truth.last.sent_bytes + difference) in head
 
 
-async def test_faults_are_applied_in_the_order_written(client: RawClient) -> None:
+async def test_faults_are_applied_in_the_order_written(client: SimulatorClient) -> None:
     answer = await ask(client, "gzip+close_after:60+odd_headers+early_hints")
     assert (len(answer.body), answer.ended, answer.body[:2]) == (60, "fin", b"\x1f\x8b")
     assert answer.header(b"set-cookie")

@@ -9,10 +9,10 @@ from .conftest import KEY, connect, message
 if TYPE_CHECKING:
     from relay_trio.simulator import Simulator
 
-    from .conftest import RawClient
+    from .conftest import SimulatorClient
 
 
-async def test_the_truth_is_told_in_sums_without_credentials(simulator: Simulator, client: RawClient) -> None:
+async def test_the_truth_is_told_in_sums_without_credentials(simulator: Simulator, client: SimulatorClient) -> None:
     await client.ask(message("chunks=3"))
     await client.ask(message("fault=529"))
     other = await connect(simulator)
@@ -41,7 +41,7 @@ async def test_the_truth_is_told_in_sums_without_credentials(simulator: Simulato
     assert [departure["tag"] for departure in totals["departures"]] == ["gone"]
 
 
-async def test_the_truth_can_be_reset_from_outside(simulator: Simulator, client: RawClient) -> None:
+async def test_the_truth_can_be_reset_from_outside(simulator: Simulator, client: SimulatorClient) -> None:
     await client.ask(message())
     assert (await client.ask(method="POST", target="/sim/reset")).status == 200
     assert simulator.truth.records == []

@@ -1,4 +1,4 @@
-"""Connections, their accounts, and what is seen when the peer leaves."""
+"""Connections, their accounts, and what is seen when the client leaves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay_trio.simulator import Simulator, SimulatorSettings, SpecError, open_s
 from .conftest import KEY, connect, message
 
 if TYPE_CHECKING:
-    from .conftest import RawClient
+    from .conftest import SimulatorClient
 
 SEEN_WITHIN_SECONDS = 0.05
 """Generous: it is some hundred microseconds on an idle machine."""
@@ -36,7 +36,7 @@ SEEN_WITHIN_SECONDS = 0.05
 async def test_the_peers_close_is_seen_at_once_while_it_waits(
     simulator: Simulator, spec: str, mark: bytes, way: Way
 ) -> None:
-    """In every phase, and however the peer leaves."""
+    """In every phase, and however the client leaves."""
     raw = await connect(simulator)
     await raw.request(message(spec))
     await simulator.wait_served(1)
@@ -85,7 +85,7 @@ async def test_a_peer_that_does_not_read_stops_the_stream_and_the_count(simulato
 
 
 async def test_a_connection_is_used_again_and_pipelined_requests_are_answered_in_order(
-    simulator: Simulator, client: RawClient
+    simulator: Simulator, client: SimulatorClient
 ) -> None:
     for _ in range(3):
         assert (await client.ask(message())).ended == "whole"
@@ -98,7 +98,7 @@ async def test_a_connection_is_used_again_and_pipelined_requests_are_answered_in
     assert simulator.truth.records[-2].tag == "first"
 
 
-async def test_refuse_and_accept_take_the_port_away_and_back(simulator: Simulator, client: RawClient) -> None:
+async def test_refuse_and_accept_take_the_port_away_and_back(simulator: Simulator, client: SimulatorClient) -> None:
     simulator.refuse()
     simulator.refuse()
     with pytest.raises(OSError, match=r"all attempts to connect|Connection refused"):
@@ -111,7 +111,7 @@ async def test_refuse_and_accept_take_the_port_away_and_back(simulator: Simulato
         assert (await other.ask(message())).status == 200
 
 
-async def test_an_account_and_the_next_requests_can_be_planned(simulator: Simulator, client: RawClient) -> None:
+async def test_an_account_and_the_next_requests_can_be_planned(simulator: Simulator, client: SimulatorClient) -> None:
     simulator.plan_account(KEY, "fault=529")
     simulator.plan_next("fault=none", "", "chunks=2,fault=none")
     assert [(await client.ask(message())).status for _ in range(4)] == [200, 529, 200, 529]
@@ -121,7 +121,7 @@ async def test_an_account_and_the_next_requests_can_be_planned(simulator: Simula
 
 
 async def test_specs_come_from_model_metadata_and_header_the_later_ones_win(
-    simulator: Simulator, client: RawClient
+    simulator: Simulator, client: SimulatorClient
 ) -> None:
     user = {"user_id": "sim:chunks=3;pace=0"}
     await client.ask(message("chunks=2,tokens=5", metadata=user))
@@ -218,7 +218,7 @@ async def test_an_error_in_the_block_comes_out_as_it_is() -> None:
     assert simulator.open_connections == 0
 
 
-async def test_a_bad_spec_is_refused_where_it_is_given(simulator: Simulator, client: RawClient) -> None:
+async def test_a_bad_spec_is_refused_where_it_is_given(simulator: Simulator, client: SimulatorClient) -> None:
     """Not as a 400 to each request that would have followed it."""
     with pytest.raises(SpecError, match='"429" is not key=value'):
         simulator.plan_account(KEY, "429")
@@ -229,7 +229,7 @@ async def test_a_bad_spec_is_refused_where_it_is_given(simulator: Simulator, cli
 
 
 async def test_the_next_spec_is_not_for_a_request_to_the_simulator_itself(
-    simulator: Simulator, client: RawClient
+    simulator: Simulator, client: SimulatorClient
 ) -> None:
     simulator.plan_next("chunks=2")
     assert (await client.ask(method="GET", target="/sim/truth")).status == 200

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from relay_trio.keys.access_pairs import AccessKeyPair
-    from tests.support.socket_harness import Harness
+    from tests.support.socket_harness import SocketHarness
 
 
-async def client_pair(harness: Harness) -> AccessKeyPair:
+async def client_pair(harness: SocketHarness) -> AccessKeyPair:
     """The pair of the key that may use every model. Cancelled here: atomic."""
     key = await harness.relay.ring.find("cfg_all")
     assert key is not None
@@ -48,6 +48,6 @@ def events_of(stream: Any) -> list[Any]:
         return list(stream)
 
 
-def claude_client(harness: Harness) -> anthropic.Anthropic:
+def claude_client(harness: SocketHarness) -> anthropic.Anthropic:
     """A client of the Messages API."""
     return anthropic.Anthropic(base_url=harness.url, api_key=KEY, max_retries=0)

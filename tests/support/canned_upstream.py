@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Upstream:
-    """What a served upstream was asked: ``requests`` holds request line and headers of each."""
+    """What a served upstream received: ``requests`` holds request line and headers of each."""
 
     def __init__(self, status: int, port: int) -> None:
         self.status = status

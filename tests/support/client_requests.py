@@ -25,7 +25,7 @@ class MemoryStream(ServerStream):
         super().__init__(expects_continue=expects_continue, has_body=has_body)
         self.sent: list[dict[str, Any]] = []
         self.continues = 0
-        """How often the client was asked for its body."""
+        """How often the client was sent ``100 Continue``."""
         self.taken: list[int] = []
         """The sizes in which the body was taken, each of which makes room."""
         self._head: dict[str, Any] = {}

@@ -252,7 +252,7 @@ class Client:
         return any(m["type"] == "http.response.body" and not m.get("more_body", False) for m in self.sent)
 
 
-class Harness:
+class MemoryHarness:
     """The relay and everything around it."""
 
     def __init__(self, core: Relay, slots: SlotTable, ledger: MemoryLedger, client: UpstreamClient) -> None:
@@ -317,7 +317,9 @@ def _raise(error: Exception) -> None:
 
 
 @asynccontextmanager
-async def open_harness(script: Script, *, accounts: int = 1, slots: int = 1, **settings: Any) -> AsyncIterator[Harness]:
+async def open_harness(
+    script: Script, *, accounts: int = 1, slots: int = 1, **settings: Any
+) -> AsyncIterator[MemoryHarness]:
     """A relay whose upstream connections all speak by ``script``."""
     loaded = Settings.model_validate(
         {
@@ -339,7 +341,7 @@ async def open_harness(script: Script, *, accounts: int = 1, slots: int = 1, **s
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
-            harness: Harness
+            harness: MemoryHarness
 
             async def serve(side: UpstreamSide) -> None:
                 try:
@@ -373,7 +375,7 @@ async def open_harness(script: Script, *, accounts: int = 1, slots: int = 1, **s
                 live = LiveRequests(ledger, events)
                 catalog = ModelCatalog(pool, client, LISTINGS)
                 core = Relay(CurrentSettings(loaded), pool, admission, client, live, events, catalog, RetryBudget())
-                harness = Harness(core, table, ledger, client)
+                harness = MemoryHarness(core, table, ledger, client)
                 try:
                     yield harness
                 except Exception as error:
@@ -404,7 +406,7 @@ def assert_client_was_not_deceived(client: Client) -> None:
     assert b'"message_stop"' in body or b"event: error" in body or body.startswith(b"{"), body[-200:]
 
 
-def assert_no_defect(harness: Harness) -> None:
+def assert_no_defect(harness: MemoryHarness) -> None:
     for row in harness.rows:
         assert row.outcome is not None
         assert row.outcome.word is not Word.INTERNAL, row.outcome.code

@@ -104,7 +104,7 @@ class ScriptedUpstream:
         for piece in itertools.chain([play.head], play.pieces):
             await stream.send_all(piece)
         if play.end is End.RESET:
-            await trio.sleep(0.01)  # a reset throws away what the peer has not read yet
+            await trio.sleep(0.01)  # a reset throws away what the relay has not read yet
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             stream.socket.close()
         return play.end is End.COMPLETE

@@ -46,7 +46,7 @@ Row = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Harness:
+class SocketHarness:
     """``url`` is where clients connect; ``log`` collects what the relay logs."""
 
     relay: App
@@ -133,7 +133,7 @@ def _search(where: str, text: bytes) -> None:
 @asynccontextmanager
 async def open_harness(
     folder: Path, accounts: list[dict[str, object]], **sections: dict[str, object]
-) -> AsyncIterator[Harness]:
+) -> AsyncIterator[SocketHarness]:
     """A running relay, which takes signatures too; leaving it checks that it is at rest, without a defect, and that no
     canary got anywhere.
 
@@ -161,7 +161,7 @@ async def open_harness(
         async with open_relay(settings, observers=[observe_log.Log()]) as relay, trio.open_nursery() as nursery:
             drain = Drain()
             bound = await nursery.start(run_relay, relay, drain)
-            harness = Harness(relay, bound, folder, log, drain)
+            harness = SocketHarness(relay, bound, folder, log, drain)
             yield harness
             with trio.fail_after(5):
                 await harness.assert_at_rest()

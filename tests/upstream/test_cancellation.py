@@ -20,7 +20,7 @@ from relay_trio.upstream.client import open_upstream_client
 from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.trust import client_context
 from tests.explorer import Run, Steps, explore
-from tests.support.upstream_peers import OK, ignore_phase
+from tests.support.upstream_scripts import OK, ignore_phase
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,16 @@ from relay_trio.outcome import Phase
 from relay_trio.upstream.client import open_upstream_client
 from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.proxy import Proxy
-from tests.support.upstream_peers import OK, Peer, answering, body_of, ignore_phase, open_upstream, staying, talking
+from tests.support.upstream_scripts import (
+    OK,
+    ScriptedConnection,
+    answering,
+    body_of,
+    ignore_phase,
+    open_upstream,
+    staying,
+    talking,
+)
 
 
 async def test_phases_are_told_in_order() -> None:
@@ -29,9 +38,9 @@ async def test_phases_are_told_in_order() -> None:
 async def test_the_fields_of_the_egress_are_in_every_request() -> None:
     heads = []
 
-    async def script(peer: Peer) -> None:
-        heads.append(await peer.read_request())
-        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    async def script(connection: ScriptedConnection) -> None:
+        heads.append(await connection.read_request())
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
     async with talking(script, egress=Egress(fields=b"user-agent: acme\r\n")) as (upstream, client):
         await body_of(client, upstream.request())
@@ -78,12 +87,12 @@ async def test_an_idle_connection_with_unasked_bytes_is_not_used() -> None:
         assert upstream.accepted == 2
 
 
-async def dies_at_the_second_request(peer: Peer) -> None:
+async def dies_at_the_second_request(connection: ScriptedConnection) -> None:
     """An upstream whose idle timeout meets the next request: it reads, and closes without a word."""
-    await peer.read_request()
-    await peer.send(OK)
-    await peer.read_request()
-    peer.close()
+    await connection.read_request()
+    await connection.send(OK)
+    await connection.read_request()
+    connection.close()
 
 
 @pytest.mark.parametrize("size", [2, 20_000_000])
@@ -116,12 +125,12 @@ async def test_the_retry_is_not_tried_again() -> None:
 async def test_a_reused_connection_that_dies_after_a_byte_is_not_tried_again() -> None:
     """The upstream had begun to answer."""
 
-    async def script(peer: Peer) -> None:
-        await peer.read_request()
-        await peer.send(OK)
-        await peer.read_request()
-        await peer.send(b"H")
-        peer.close()
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.read_request()
+        await connection.send(OK)
+        await connection.read_request()
+        await connection.send(b"H")
+        connection.close()
 
     async with talking(script, staying(OK)) as (upstream, client):
         await body_of(client, upstream.request())
@@ -141,7 +150,7 @@ async def test_an_exception_in_the_block_closes_the_connection() -> None:
 
 
 async def test_nobody_listening_is_a_connect_error() -> None:
-    """The message names the peer."""
+    """The message names the upstream."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -175,8 +184,8 @@ async def test_leaving_the_client_closes_idle_connections() -> None:
     """And an exception out of its block comes out as it is."""
     closed = trio.Event()
 
-    async def script(peer: Peer) -> None:
-        await staying(OK)(peer)
+    async def script(connection: ScriptedConnection) -> None:
+        await staying(OK)(connection)
         closed.set()
 
     async with open_upstream(script) as upstream:
@@ -193,8 +202,8 @@ async def test_an_idle_connection_expires_without_traffic() -> None:
     """One task for all of them closes it."""
     closed = trio.Event()
 
-    async def script(peer: Peer) -> None:
-        await staying(OK)(peer)
+    async def script(connection: ScriptedConnection) -> None:
+        await staying(OK)(connection)
         closed.set()
 
     async with talking(script, idle_expiry_seconds=0.05) as (upstream, client):
@@ -228,10 +237,10 @@ async def test_another_egress_counts_from_the_next_call_on() -> None:
     """An idle connection of the former one is closed, and one that is in use is not kept."""
     heads: list[bytes] = []
 
-    async def proxy(peer: Peer) -> None:
-        heads.append(await peer.read_request())
-        await peer.send(OK)
-        await peer.wait_closed()
+    async def proxy(connection: ScriptedConnection) -> None:
+        heads.append(await connection.read_request())
+        await connection.send(OK)
+        await connection.wait_closed()
 
     async with talking(staying(OK), staying(OK)) as (upstream, client), open_upstream(proxy) as other:
         await body_of(client, upstream.request())

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from relay_trio.errors import UpstreamClosed, UpstreamProtocolError
-from tests.support.upstream_peers import OK, Peer, answering, body_of, ignore_phase, staying, talking
+from tests.support.upstream_scripts import OK, ScriptedConnection, answering, body_of, ignore_phase, staying, talking
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 BIG = b"x" * 32_000_000
@@ -16,9 +16,9 @@ async def test_head_and_body_leave_in_one_piece_with_nothing_added() -> None:
     """The upstream reads exactly the given headers, host and content-length, in its first read."""
     first_reads = []
 
-    async def script(peer: Peer) -> None:
-        first_reads.append(await peer.stream.receive_some())
-        await peer.send(OK)
+    async def script(connection: ScriptedConnection) -> None:
+        first_reads.append(await connection.stream.receive_some())
+        await connection.send(OK)
 
     async with talking(script) as (upstream, client):
         request = upstream.request(target=b"/a%2Fb/../c?q=%zz&r=1", headers=[(b"x-One", b"1"), (b"accept", b"a/b")])
@@ -68,7 +68,7 @@ async def test_each_read_is_handed_on_as_one_item_and_at_once() -> None:
     ],
     ids=["short length", "no last chunk", "inside a chunk", "inside the last chunk", "inside the trailer"],
 )
-@pytest.mark.parametrize("end", [Peer.close, Peer.reset], ids=["FIN", "RST"])
+@pytest.mark.parametrize("end", [ScriptedConnection.close, ScriptedConnection.reset], ids=["FIN", "RST"])
 async def test_a_cut_body_never_ends_cleanly(answer: bytes, end: object) -> None:
     """Only the framing says that a body is whole: otherwise the end is UpstreamClosed, after all bytes that came."""
     async with talking(answering(answer, then=end)) as (upstream, client):  # type: ignore[arg-type]
@@ -88,12 +88,12 @@ async def test_a_body_without_framing_ends_with_the_connection() -> None:
 
 async def test_a_body_without_framing_that_is_reset_is_cut() -> None:
     """A reset is never an end."""
-    async with talking(answering(b"HTTP/1.1 200 OK\r\n\r\nhel", then=Peer.reset)) as (upstream, client):
+    async with talking(answering(b"HTTP/1.1 200 OK\r\n\r\nhel", then=ScriptedConnection.reset)) as (upstream, client):
         with pytest.raises(UpstreamClosed):
             await body_of(client, upstream.request())
 
 
-@pytest.mark.parametrize("end", [Peer.close, Peer.reset], ids=["FIN", "RST"])
+@pytest.mark.parametrize("end", [ScriptedConnection.close, ScriptedConnection.reset], ids=["FIN", "RST"])
 async def test_a_fresh_connection_that_dies_before_its_answer_is_not_tried_again(end: object) -> None:
     """Once a fresh connection took the request, the upstream may have begun to work on it."""
     async with talking(answering(then=end)) as (upstream, client):  # type: ignore[arg-type]
@@ -156,9 +156,9 @@ async def test_an_upstream_that_closes_after_the_answer_is_not_asked_again() -> 
 async def test_an_early_error_ends_the_sending_of_a_large_body() -> None:
     """413 and no more reading: both sides waiting for the other would be for ever."""
 
-    async def script(peer: Peer) -> None:
-        await peer.read_head()
-        await peer.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.read_head()
+        await connection.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
         await trio.sleep_forever()
 
     async with talking(script) as (upstream, client):
@@ -172,10 +172,10 @@ async def test_an_early_error_ends_the_sending_of_a_large_body() -> None:
 async def test_an_early_error_followed_by_a_reset_is_still_read() -> None:
     """Sending fails first; what the upstream said before that explains why."""
 
-    async def script(peer: Peer) -> None:
-        await peer.read_head()
-        await peer.send(b"HTTP/1.1 429 Slow Down\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n")
-        peer.close()  # with unread data: RST
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.read_head()
+        await connection.send(b"HTTP/1.1 429 Slow Down\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n")
+        connection.close()  # with unread data: RST
 
     async with talking(script) as (upstream, client), client.open(upstream.request(body=BIG), ignore_phase) as response:
         assert response.head.status == 429
@@ -185,15 +185,15 @@ async def test_an_early_success_does_not_end_the_sending() -> None:
     """An upstream may begin its answer before it has read everything; it gets everything."""
     received = 0
 
-    async def script(peer: Peer) -> None:
+    async def script(connection: ScriptedConnection) -> None:
         nonlocal received
-        await peer.read_head()
-        await peer.send(CHUNKED + b"5\r\nearly\r\n")
+        await connection.read_head()
+        await connection.send(CHUNKED + b"5\r\nearly\r\n")
         await trio.sleep(0.02)
         while received < len(BIG) - 200_000:
-            received += len(await peer.stream.receive_some(1_000_000))
-        await peer.send(b"4\r\nlate\r\n0\r\n\r\n")
-        await peer.wait_closed()
+            received += len(await connection.stream.receive_some(1_000_000))
+        await connection.send(b"4\r\nlate\r\n0\r\n\r\n")
+        await connection.wait_closed()
 
     async with talking(script) as (upstream, client):
         assert await body_of(client, upstream.request(body=BIG)) == b"earlylate"
@@ -202,10 +202,10 @@ async def test_an_early_success_does_not_end_the_sending() -> None:
 async def test_a_large_body_arrives_whole_and_the_connection_is_kept() -> None:
     """32 MB, byte for byte, then a small request on the same connection."""
 
-    async def script(peer: Peer) -> None:
-        assert (await peer.read_request()).endswith(b"\r\n\r\n" + BIG)
-        await peer.send(OK)
-        await answering(OK)(peer)
+    async def script(connection: ScriptedConnection) -> None:
+        assert (await connection.read_request()).endswith(b"\r\n\r\n" + BIG)
+        await connection.send(OK)
+        await answering(OK)(connection)
 
     async with talking(script) as (upstream, client):
         assert await body_of(client, upstream.request(body=BIG)) == b"hello"
@@ -216,9 +216,9 @@ async def test_a_large_body_arrives_whole_and_the_connection_is_kept() -> None:
 async def test_a_dead_upstream_ends_the_sending_of_a_large_body() -> None:
     """A reset without a word is UpstreamClosed, not a hang."""
 
-    async def script(peer: Peer) -> None:
-        await peer.read_head()
-        peer.reset()
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.read_head()
+        connection.reset()
 
     async with talking(script) as (upstream, client):
         with pytest.raises(UpstreamClosed):
@@ -228,9 +228,9 @@ async def test_a_dead_upstream_ends_the_sending_of_a_large_body() -> None:
 async def test_an_upstream_that_only_stops_talking_ends_the_sending_of_a_large_body() -> None:
     """Its FIN is enough: there will be no answer, and it does not read either."""
 
-    async def script(peer: Peer) -> None:
-        await peer.read_head()
-        await peer.transport.send_eof()
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.read_head()
+        await connection.transport.send_eof()
         await trio.sleep_forever()
 
     async with talking(script) as (upstream, client):
@@ -242,10 +242,10 @@ async def test_leaving_in_the_middle_of_the_body_closes_at_once() -> None:
     """The upstream notices although nobody waited for anything."""
     noticed = trio.Event()
 
-    async def script(peer: Peer) -> None:
-        await peer.read_request()
-        await peer.send(CHUNKED + b"5\r\nhello\r\n")
-        await peer.wait_closed()
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.read_request()
+        await connection.send(CHUNKED + b"5\r\nhello\r\n")
+        await connection.wait_closed()
         noticed.set()
 
     async with talking(script) as (upstream, client):

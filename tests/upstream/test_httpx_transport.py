@@ -9,13 +9,13 @@ import httpx2
 import pytest
 
 from relay_trio.upstream.httpx_transport import TrioTransport
-from tests.support.upstream_peers import OK, Peer, answering, staying, talking
+from tests.support.upstream_scripts import OK, ScriptedConnection, answering, staying, talking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from relay_trio.upstream.client import UpstreamClient
-    from tests.support.upstream_peers import Script, Upstream
+    from tests.support.upstream_scripts import Script, Upstream
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -34,10 +34,10 @@ async def test_an_async_client_works_over_it() -> None:
     """Request, answer, and the connection goes back."""
     heads = []
 
-    async def script(peer: Peer) -> None:
-        heads.append(await peer.read_request())
-        await peer.send(OK)
-        await staying(OK)(peer)
+    async def script(connection: ScriptedConnection) -> None:
+        heads.append(await connection.read_request())
+        await connection.send(OK)
+        await staying(OK)(connection)
 
     async with httpx_talking(script) as (upstream, client, http):
         for _ in range(2):

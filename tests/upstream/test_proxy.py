@@ -14,21 +14,21 @@ from relay_trio.upstream.client import open_upstream_client
 from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.proxy import Proxy, proxy_at
 from relay_trio.upstream.trust import client_context
-from tests.support.upstream_peers import OK, Peer, answering, body_of, open_upstream, staying, talking
+from tests.support.upstream_scripts import OK, ScriptedConnection, answering, body_of, open_upstream, staying, talking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.upstream_peers import Script
+    from tests.support.upstream_scripts import Script
 
 
 async def test_a_plain_request_goes_to_the_proxy_in_absolute_form() -> None:
     """With the proxy's credential, and the origin in ``host``."""
     heads = []
 
-    async def script(peer: Peer) -> None:
-        heads.append(await peer.read_request())
-        await peer.send(OK)
+    async def script(connection: ScriptedConnection) -> None:
+        heads.append(await connection.read_request())
+        await connection.send(OK)
 
     async with open_upstream(script) as upstream:
         proxy = proxy_at(f"http://user:p%40ss@127.0.0.1:{upstream.port}")
@@ -48,10 +48,12 @@ async def test_tls_goes_through_a_tunnel_that_is_used_again(tmp_path: Path) -> N
     connects: list[bytes] = []
     requests: list[bytes] = []
 
-    async def script(peer: Peer) -> None:
-        connects.append(await peer.read_head())
-        await peer.send(b"HTTP/1.0 200 UpstreamConnection established\r\n\r\n")
-        inner = Peer(trio.SSLStream(peer.transport, server, server_side=True, https_compatible=True), peer.transport)
+    async def script(connection: ScriptedConnection) -> None:
+        connects.append(await connection.read_head())
+        await connection.send(b"HTTP/1.0 200 Connection established\r\n\r\n")
+        inner = ScriptedConnection(
+            trio.SSLStream(connection.transport, server, server_side=True, https_compatible=True), connection.transport
+        )
         for _ in range(2):
             requests.append(await inner.read_request())
             await inner.send(OK)

@@ -12,7 +12,7 @@ import trustme
 from relay_trio.errors import UpstreamClosed, UpstreamConnectError
 from relay_trio.upstream.egress import Egress
 from relay_trio.upstream.trust import client_context
-from tests.support.upstream_peers import OK, Peer, answering, body_of, ignore_phase, staying, talking
+from tests.support.upstream_scripts import OK, ScriptedConnection, answering, body_of, ignore_phase, staying, talking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,10 +47,10 @@ async def test_a_large_body_travels_both_ways(trust: ssl.SSLContext) -> None:
     """More than one record, more than the socket takes at once."""
     body = bytes(range(256)) * 20_000
 
-    async def script(peer: Peer) -> None:
-        request = await peer.read_request()
-        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + request[-len(body) :])
-        await peer.wait_closed()
+    async def script(connection: ScriptedConnection) -> None:
+        request = await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + request[-len(body) :])
+        await connection.wait_closed()
 
     async with talking(script, tls=server_context("localhost"), egress=Egress(trust)) as (upstream, client):
         assert await body_of(client, upstream.request(body=body)) == body
@@ -63,9 +63,9 @@ async def test_an_untrusted_upstream_is_a_connect_error_and_reads_nothing(trust:
     name, authority = ("other", AUTHORITY) if fault == "wrong name" else ("localhost", trustme.CA())
     requests = []
 
-    async def script(peer: Peer) -> None:
+    async def script(connection: ScriptedConnection) -> None:
         with pytest.raises(trio.BrokenResourceError):
-            requests.append(await peer.read_request())
+            requests.append(await connection.read_request())
 
     server = server_context(name, authority=authority)
     async with talking(script, tls=server, egress=Egress(trust)) as (upstream, client):
@@ -78,12 +78,12 @@ async def test_an_untrusted_upstream_is_a_connect_error_and_reads_nothing(trust:
 async def test_plain_http_on_a_tls_port_is_a_connect_error(trust: ssl.SSLContext) -> None:
     """And so is a connection that closes in the handshake."""
 
-    async def speaks_plainly(peer: Peer) -> None:
-        await peer.stream.receive_some()
-        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    async def speaks_plainly(connection: ScriptedConnection) -> None:
+        await connection.stream.receive_some()
+        await connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    async def closes(peer: Peer) -> None:
-        await peer.stream.receive_some()
+    async def closes(connection: ScriptedConnection) -> None:
+        await connection.stream.receive_some()
 
     for script in (speaks_plainly, closes):
         async with talking(script, egress=Egress(trust)) as (upstream, client):
@@ -105,13 +105,13 @@ async def test_an_unclean_end_after_a_whole_answer_is_fine(trust: ssl.SSLContext
 async def test_a_body_that_ends_with_the_connection_needs_close_notify(trust: ssl.SSLContext, is_clean: bool) -> None:
     """Without it, the end may be an attacker's."""
 
-    async def script(peer: Peer) -> None:
-        await peer.read_request()
-        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
         if is_clean:
-            assert isinstance(peer.stream, trio.SSLStream)
-            await peer.transport.send_all(_close_notify(peer.stream))
-        peer.close()
+            assert isinstance(connection.stream, trio.SSLStream)
+            await connection.transport.send_all(_close_notify(connection.stream))
+        connection.close()
 
     server = server_context("localhost")
     async with (
@@ -136,8 +136,8 @@ async def test_a_stall_in_the_handshake_can_be_cancelled_and_leaves_no_socket(tr
     """The deadline is the caller's."""
     noticed = trio.Event()
 
-    async def script(peer: Peer) -> None:
-        await peer.wait_closed()
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.wait_closed()
         noticed.set()
 
     async with talking(script, egress=Egress(trust)) as (upstream, client):

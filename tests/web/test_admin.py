@@ -11,7 +11,7 @@ import trio.testing
 
 from relay_trio.web.admin import admin_app
 from tests.support import scripts
-from tests.support.memory_harness import KEY, Client, Harness, fetch, open_harness
+from tests.support.memory_harness import KEY, Client, MemoryHarness, fetch, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TOKEN = "admin-canary-token"
 
 
-async def page(harness: Harness, path: str, *headers: tuple[bytes, bytes]) -> Client:
+async def page(harness: MemoryHarness, path: str, *headers: tuple[bytes, bytes]) -> Client:
     return await fetch(admin_app(harness.core, harness.ring), path, headers=headers)
 
 
@@ -91,10 +91,10 @@ async def test_the_invariants_are_json_and_hold_while_a_stream_runs(autojump_clo
         client = harness.request()
         nursery.start_soon(client.run)
         await trio.sleep(2.5)
-        told = json.loads((await page(harness, "/debug/invariants")).body)
-        assert told["ok"] is True
-        assert told["accounts"]["a"] == {"slots": 1, "attempts": 1, "max_concurrency": 1, "state": "ready"}
-        assert told["requests"] == {"live": 1, "by_phase": {"data": 1}, "rejected": {}}
+        shown = json.loads((await page(harness, "/debug/invariants")).body)
+        assert shown["ok"] is True
+        assert shown["accounts"]["a"] == {"slots": 1, "attempts": 1, "max_concurrency": 1, "state": "ready"}
+        assert shown["requests"] == {"live": 1, "by_phase": {"data": 1}, "rejected": {}}
         client.leave()
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.memory_harness import UpstreamSide
 
 
-def told(response: Response) -> dict[str, str]:
+def headers_of(response: Response) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers}
 
 
@@ -35,7 +35,7 @@ def told(response: Response) -> dict[str, str]:
 def test_an_error_answer_has_length_ids_and_nothing_of_quarts() -> None:
     request = make_request(stream=MemoryStream(has_body=False))
     response = error_answer(ClaudeDialect(), BadRequest("no"), request)
-    headers = told(response)
+    headers = headers_of(response)
     ours = {"request-id", "x-request-id", "x-relay-attempts", "server-timing"}
     assert set(headers) == {"content-type", "content-length", *ours}
     assert (headers["request-id"], headers["x-request-id"]) == (request.id, request.id)
@@ -45,14 +45,14 @@ def test_an_error_answer_has_length_ids_and_nothing_of_quarts() -> None:
 def test_while_the_body_still_arrives_the_connection_is_closed_after_the_answer() -> None:
     """What else comes on it could be mistaken for the next request."""
     request = make_request()
-    assert told(error_answer(ClaudeDialect(), BadRequest("no"), request))["connection"] == "close"
+    assert headers_of(error_answer(ClaudeDialect(), BadRequest("no"), request))["connection"] == "close"
     request.stream.deliver(b"", is_last=True)
-    assert "connection" not in told(error_answer(ClaudeDialect(), BadRequest("no"), request))
+    assert "connection" not in headers_of(error_answer(ClaudeDialect(), BadRequest("no"), request))
 
 
 def test_how_long_to_wait_is_told_in_whole_seconds() -> None:
     response = error_answer(ClaudeDialect(), QueueTimeout("full", retry_after=0.2), make_request())
-    assert told(response)["retry-after"] == "1"
+    assert headers_of(response)["retry-after"] == "1"
 
 
 async def test_a_request_without_a_key_is_401_and_opens_no_row(autojump_clock: MockClock) -> None:

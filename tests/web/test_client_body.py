@@ -1,4 +1,4 @@
-"""The response body: bytes as they come, then an end that is a good one, a told one, or a cut."""
+"""The response body: bytes as they come, then an end that is a good one, an error, or a cut."""
 
 from __future__ import annotations
 

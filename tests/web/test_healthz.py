@@ -11,22 +11,22 @@ from relay_trio.ledger.writer import LedgerStatistics
 from relay_trio.web.admin import admin_app
 from relay_trio.web.healthz import as_json, unready_reason
 from tests.support import scripts
-from tests.support.memory_harness import Harness, MemoryLedger, fetch, open_harness
+from tests.support.memory_harness import MemoryHarness, MemoryLedger, fetch, open_harness
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-def stop(harness: Harness) -> None:
+def stop(harness: MemoryHarness) -> None:
     harness.core.live.stop()
 
 
-def disable_all(harness: Harness) -> None:
+def disable_all(harness: MemoryHarness) -> None:
     for account in harness.core.pool.accounts:
         account.health.disable("the upstream answered 401")
 
 
-def fill_the_ledger(harness: Harness) -> None:
+def fill_the_ledger(harness: MemoryHarness) -> None:
     class Full(MemoryLedger):
         def statistics(self) -> LedgerStatistics:
             return LedgerStatistics(0, 10_000, 0, 1, "disk full", False)

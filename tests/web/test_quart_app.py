@@ -78,9 +78,9 @@ async def test_another_spelling_of_an_own_path_is_no_route(autojump_clock: MockC
 async def test_another_path_is_404_in_dialect_with_an_id_to_quote(autojump_clock: MockClock) -> None:
     async with open_harness(scripts.streams) as harness:
         client = await fetch(harness.app, "/admin")
-        told = json.loads(client.body)
-        assert (client.status, told["type"], told["error"]["type"]) == (404, "error", "not_found_error")
-        assert told["request_id"].encode() == header(client.sent[0]["headers"], b"request-id")
+        shown = json.loads(client.body)
+        assert (client.status, shown["type"], shown["error"]["type"]) == (404, "error", "not_found_error")
+        assert shown["request_id"].encode() == header(client.sent[0]["headers"], b"request-id")
         assert header(client.sent[0]["headers"], b"content-length") == str(len(client.body)).encode()
 
 
@@ -127,13 +127,13 @@ async def test_a_crash_is_500_in_dialect_with_an_id_and_without_its_words(
         raise RuntimeError(prompt)
 
     client = await fetch(app, "/crash")
-    told = json.loads(client.body)
-    assert (client.status, told["error"]["type"]) == (500, "api_error")
-    assert told["request_id"] in told["error"]["message"]
+    shown = json.loads(client.body)
+    assert (client.status, shown["error"]["type"]) == (500, "api_error")
+    assert shown["request_id"] in shown["error"]["message"]
     assert CANARY not in client.body.decode()
     (line,) = log.getvalue().splitlines()
     logged = json.loads(line)
-    assert (logged["request_id"], logged["error"], logged["level"]) == (told["request_id"], "RuntimeError", "error")
+    assert (logged["request_id"], logged["error"], logged["level"]) == (shown["request_id"], "RuntimeError", "error")
     assert "crash" in logged["where"]
     assert CANARY not in line
     assert not caplog.records  # Quart has a logger of its own, which would print the traceback with its message

@@ -142,7 +142,7 @@ def blind(name: str, seconds: float, runs: int | None, seed: int, artifacts: Pat
         data = mutated(draw.choice(known), name, draw)
         try:
             check(name, data)
-        except Exception as error:  # told below, and by the exit status
+        except Exception as error:  # reported below, and by the exit status
             artifacts.joinpath(f"{name}-crash").write_bytes(data)
             print(f"{name}: {type(error).__name__}: {error}")
             return False

@@ -83,8 +83,8 @@ def test_a_program_that_a_profile_names_tells_when_its_keys_run_out(aws: Path) -
 
 @pytest.fixture
 def service() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A token service and a container's credential service in one, on loopback: its address, and what it was asked."""
-    asked: list[tuple[str, str]] = []
+    """A token service and a container's credential service in one, on loopback: its address, and what it was sent."""
+    received: list[tuple[str, str]] = []
     expires = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     class Handler(BaseHTTPRequestHandler):
@@ -92,13 +92,13 @@ def service() -> Iterator[tuple[str, list[tuple[str, str]]]]:
             pass
 
         def do_GET(self) -> None:
-            asked.append((self.path, self.headers.get("authorization", "")))
+            received.append((self.path, self.headers.get("authorization", "")))
             keys = {"AccessKeyId": "ASIACONTAINER", "SecretAccessKey": "c", "Token": "ct", "Expiration": expires}
             self._answer(json.dumps(keys).encode())
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
-            asked.append((body, self.headers.get("authorization", "")))
+            received.append((body, self.headers.get("authorization", "")))
             self._answer(
                 "<AssumeRoleResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><AssumeRoleResult><Credentials>"
                 "<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>r</SecretAccessKey><SessionToken>rt</SessionToken>"
@@ -114,7 +114,7 @@ def service() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", received
         server.shutdown()
         thread.join()
 

@@ -22,7 +22,7 @@ BEDROCK = bedrock_scripts.ACCOUNTS
 
 
 def exception(client: Client) -> str:
-    """The name of the error that the client was told, which has a message too."""
+    """The name of the error that the client got, which has a message too."""
     assert json.loads(client.body)["message"]
     headers = client.sent[0]["headers"]
     assert header(headers, b"x-amzn-requestid") == header(headers, b"request-id")

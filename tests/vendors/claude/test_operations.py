@@ -1,4 +1,4 @@
-"""What a Messages request asks for: its model and whether it wants a stream, both in its body."""
+"""What a Messages request asks for: its model and whether it is a stream, both in its body."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.support.accounts import account
-from tests.support.memory_harness import KEY, Harness, open_harness
+from tests.support.memory_harness import KEY, MemoryHarness, open_harness
 from tests.support.scripts import MESSAGE
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def recording(heads: list[bytes]) -> Script:
     return script
 
 
-async def send(harness: Harness, method: str, path: str, raw_path: bytes | None = None, query: bytes = b"") -> Client:
+async def send(
+    harness: MemoryHarness, method: str, path: str, raw_path: bytes | None = None, query: bytes = b""
+) -> Client:
     """A request whose escapes are as given."""
     body = b'{"model": "m"}' if method == "POST" else b""
     client = harness.request(body, method=method, path=(raw_path or path.encode()).decode(), query=query)

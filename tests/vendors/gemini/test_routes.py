@@ -12,7 +12,7 @@ import trio
 from relay_trio.http import header
 from tests.support.gemini_answers import ARRAY, USAGE
 from tests.support.gemini_scripts import BODY, accounts, streams, streams_an_array
-from tests.support.memory_harness import KEY, Harness, assert_no_defect, open_harness
+from tests.support.memory_harness import KEY, MemoryHarness, assert_no_defect, open_harness
 from tests.support.scripts import MESSAGE
 from tests.vendors.claude.test_routes import recording
 
@@ -27,7 +27,7 @@ PROJECT = "projects/theirs/locations/theirs/"
 
 
 async def send(
-    harness: Harness,
+    harness: MemoryHarness,
     path: str,
     raw_path: str | None = None,
     *,
@@ -50,8 +50,8 @@ async def send(
     return client
 
 
-def told(client: Client) -> tuple[int | None, str]:
-    """The error that the client was told, in Google's envelope."""
+def error_of(client: Client) -> tuple[int | None, str]:
+    """The error that the client got, in Google's envelope."""
     error = json.loads(client.body)["error"]
     assert error["code"] == client.status
     assert error["message"]
@@ -176,7 +176,7 @@ async def test_the_key_may_stand_in_any_of_their_places_and_stays_here(
 async def test_without_a_key_that_works_it_is_401_in_googles_words(autojump_clock: MockClock, query: str) -> None:
     async with open_harness(recording([]), **GEMINI) as harness:
         client = await send(harness, "/v1/models/g:generateContent", query=query, headers=())
-        assert told(client) == (401, "UNAUTHENTICATED")
+        assert error_of(client) == (401, "UNAUTHENTICATED")
         assert b"rt_wrong" not in client.body
         assert not harness.rows
 
@@ -208,7 +208,7 @@ async def test_a_path_that_could_mean_something_else_is_not_relayed(
 ) -> None:
     heads: list[bytes] = []
     async with open_harness(recording(heads), **GEMINI) as harness:
-        assert told(await send(harness, path, raw)) == (status, word)
+        assert error_of(await send(harness, path, raw)) == (status, word)
         assert not heads
 
 
@@ -217,7 +217,7 @@ async def test_another_method_is_405(autojump_clock: MockClock, path: str) -> No
     heads: list[bytes] = []
     async with open_harness(recording(heads), **GEMINI) as harness:
         for method in ("GET", "PUT", "DELETE"):
-            assert told(await send(harness, path, method=method)) == (405, "INVALID_ARGUMENT")
+            assert error_of(await send(harness, path, method=method)) == (405, "INVALID_ARGUMENT")
         assert not heads
 
 
@@ -225,20 +225,20 @@ async def test_another_method_is_405(autojump_clock: MockClock, path: str) -> No
 async def test_a_body_that_is_not_one_json_object_is_400(autojump_clock: MockClock, body: bytes) -> None:
     async with open_harness(recording([]), **GEMINI) as harness:
         client = await send(harness, "/v1/models/g:generateContent", body=body)
-        assert told(client) == (400, "INVALID_ARGUMENT")
+        assert error_of(client) == (400, "INVALID_ARGUMENT")
 
 
 async def test_a_body_that_is_too_large_is_413(autojump_clock: MockClock) -> None:
     async with open_harness(recording([]), **GEMINI, server={"max_body_bytes": 1024}) as harness:
         client = await send(harness, "/v1/models/g:generateContent", body=b'{"a": "' + b"x" * 2000 + b'"}')
-        assert told(client) == (413, "INVALID_ARGUMENT")
+        assert error_of(client) == (413, "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("query", ["alt=proto", "fields=candidates", "$httpHeaders=x", "callback=f"])
 async def test_a_query_that_hides_tokens_is_400(autojump_clock: MockClock, query: str) -> None:
     async with open_harness(recording([]), **GEMINI) as harness:
         client = await send(harness, "/v1/models/g:generateContent", query=query)
-        assert told(client) == (400, "INVALID_ARGUMENT")
+        assert error_of(client) == (400, "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize(
@@ -249,10 +249,10 @@ async def test_limits_of_the_key_and_of_the_accounts_hold_for_the_model_in_the_p
 ) -> None:
     narrow = [{"name": "test", "secret": KEY, "models": ["g-*"]}]
     async with open_harness(recording([]), **GEMINI, key=narrow) as harness:
-        assert told(await send(harness, path)) == (403, "PERMISSION_DENIED")
-        assert told(await send(harness, "/v1/models/x", method="GET")) == (403, "PERMISSION_DENIED")
+        assert error_of(await send(harness, path)) == (403, "PERMISSION_DENIED")
+        assert error_of(await send(harness, "/v1/models/x", method="GET")) == (403, "PERMISSION_DENIED")
     async with open_harness(recording([]), **accounts(models=["g-*"])) as harness:
-        assert told(await send(harness, path)) == (404, "NOT_FOUND")
+        assert error_of(await send(harness, path)) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ async def test_limits_of_the_key_and_of_the_accounts_hold_for_the_model_in_the_p
 )
 async def test_what_no_account_can_do_is_404(autojump_clock: MockClock, accounts_: dict[str, Any], path: str) -> None:
     async with open_harness(recording([]), **accounts_) as harness:
-        assert told(await send(harness, path)) == (404, "NOT_FOUND")
+        assert error_of(await send(harness, path)) == (404, "NOT_FOUND")
 
 
 async def test_an_upstreams_error_is_passed_on_as_it_came(autojump_clock: MockClock) -> None:

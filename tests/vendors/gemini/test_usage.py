@@ -141,7 +141,7 @@ def test_a_newer_record_replaces_the_details_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "tier"),
+    ("answer", "tier"),
     [
         ({"serviceTier": "standard"}, ""),
         ({"serviceTier": "flex"}, "flex"),
@@ -154,8 +154,8 @@ def test_a_newer_record_replaces_the_details_too() -> None:
         ({"trafficType": "what a client wrote"}, ""),
     ],
 )
-def test_both_services_say_how_a_request_was_served(told: dict[str, Any], tier: str) -> None:
-    assert recorded({**counts(12), **told}).details.service_tier == tier
+def test_both_services_say_how_a_request_was_served(answer: dict[str, Any], tier: str) -> None:
+    assert recorded({**counts(12), **answer}).details.service_tier == tier
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from botocore.eventstream import EventStreamBuffer
 
 if TYPE_CHECKING:
-    from tests.simulator.conftest import Answer, RawClient
+    from tests.simulator.conftest import Answer, SimulatorClient
 
 KEY = "bedrock-api-key-of-the-tests"
 CLAUDE: dict[str, Any] = {
@@ -26,7 +26,7 @@ def target(verb: str, spec: str = "", model: str = "anthropic.claude-sim-v1:0") 
     return f"/model/{quote(f'{model}:{spec}' if spec else model, safe='')}/{verb}"
 
 
-async def ask(client: RawClient, verb: str, spec: str = "", document: object = None, **options: Any) -> Answer:
+async def ask(client: SimulatorClient, verb: str, spec: str = "", document: object = None, **options: Any) -> Answer:
     """One request with an API key; the body is the usual one of ``verb`` unless given."""
     body = (CONVERSE if verb.startswith("converse") else CLAUDE) if document is None else document
     head = {"extra": f"authorization: Bearer {KEY}\r\n", "target": target(verb, spec), **options}

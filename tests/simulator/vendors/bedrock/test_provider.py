@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_trio.simulator import Simulator
-    from tests.simulator.conftest import Answer, RawClient
+    from tests.simulator.conftest import Answer, SimulatorClient
 
 ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 
@@ -42,7 +42,7 @@ def count_headers(answer: Answer) -> dict[str, str]:
 # --- routes -------------------------------------------------------------------------------------------------------
 
 
-async def test_an_invocation_streams_claudes_events(client: RawClient, simulator: Simulator) -> None:
+async def test_an_invocation_streams_claudes_events(client: SimulatorClient, simulator: Simulator) -> None:
     answer = await ask(client, "invoke-with-response-stream", "chunks=7,input=3,cache_read=20,cache_creation=10")
     assert (answer.status, answer.ended) == (200, "whole")
     assert answer.header(b"content-type") == b"application/vnd.amazon.eventstream"
@@ -58,7 +58,7 @@ async def test_an_invocation_streams_claudes_events(client: RawClient, simulator
     assert (record.is_finished, record.tokens_generated, record.status) == (True, 7, 200)
 
 
-async def test_an_invocation_tells_its_tokens_in_headers_too(client: RawClient, simulator: Simulator) -> None:
+async def test_an_invocation_tells_its_tokens_in_headers_too(client: SimulatorClient, simulator: Simulator) -> None:
     answer = await ask(client, "invoke", "chunks=7,input=3,cache_read=20,cache_creation=10")
     body = answer.json()
     assert body["content"] == [{"type": "text", "text": text_of(7)}]
@@ -74,7 +74,7 @@ async def test_an_invocation_tells_its_tokens_in_headers_too(client: RawClient, 
 
 
 async def test_a_conversation_streams_and_comes_whole_with_one_text_and_usage(
-    client: RawClient, simulator: Simulator
+    client: SimulatorClient, simulator: Simulator
 ) -> None:
     spec = "chunks=7,input=3,cache_read=20,cache_creation=10"
     answer = await ask(client, "converse-stream", spec)
@@ -90,13 +90,13 @@ async def test_a_conversation_streams_and_comes_whole_with_one_text_and_usage(
 
 
 @pytest.mark.parametrize("verb", ["converse", "converse-stream", "invoke", "invoke-with-response-stream"])
-async def test_max_tokens_bounds_the_answer(client: RawClient, simulator: Simulator, verb: str) -> None:
+async def test_max_tokens_bounds_the_answer(client: SimulatorClient, simulator: Simulator, verb: str) -> None:
     limited = {**CONVERSE, "inferenceConfig": {"maxTokens": 3}} if "conv" in verb else {**CLAUDE, "max_tokens": 3}
     assert (await ask(client, verb, "chunks=50", limited)).status == 200
     assert simulator.truth.last.output_tokens == 3
 
 
-async def test_tokens_are_counted_as_the_answer_counts_them(client: RawClient, simulator: Simulator) -> None:
+async def test_tokens_are_counted_as_the_answer_counts_them(client: SimulatorClient, simulator: Simulator) -> None:
     counted = await ask(client, "count-tokens", "", {"input": {"converse": CONVERSE}})
     assert counted.json() == {"inputTokens": 6}
     assert simulator.truth.last.usage is None
@@ -107,7 +107,7 @@ async def test_tokens_are_counted_as_the_answer_counts_them(client: RawClient, s
     assert simulator.truth.last.input_tokens == 6
 
 
-async def test_a_cache_point_writes_once_and_is_read_then(client: RawClient, simulator: Simulator) -> None:
+async def test_a_cache_point_writes_once_and_is_read_then(client: SimulatorClient, simulator: Simulator) -> None:
     document = {**CONVERSE, "system": [{"text": "a long system prompt"}, {"cachePoint": {"type": "default"}}]}
     seen = []
     for verb in ("converse", "converse-stream"):
@@ -116,7 +116,7 @@ async def test_a_cache_point_writes_once_and_is_read_then(client: RawClient, sim
     assert seen == [(7, 0), (0, 7)]
 
 
-async def test_inference_profiles_are_listed_by_pages(client: RawClient) -> None:
+async def test_inference_profiles_are_listed_by_pages(client: SimulatorClient) -> None:
     async def page(query: str) -> Any:
         extra = f"authorization: Bearer {KEY}\r\n"
         return (await client.ask(method="GET", target=f"/inference-profiles{query}", extra=extra)).json()
@@ -136,7 +136,7 @@ async def test_inference_profiles_are_listed_by_pages(client: RawClient) -> None
     ("method", "path"),
     [("GET", target("invoke")), ("POST", "/model/m/dance"), ("POST", "/model/m"), ("POST", "/inference-profiles")],
 )
-async def test_what_is_no_operation_is_not_found(client: RawClient, method: str, path: str) -> None:
+async def test_what_is_no_operation_is_not_found(client: SimulatorClient, method: str, path: str) -> None:
     answer = await client.ask({}, method=method, target=path, extra=f"authorization: Bearer {KEY}\r\n")
     assert (answer.status, error_type(answer)) == (404, "UnknownOperationException")
 
@@ -182,7 +182,9 @@ async def test_only_known_models_are_served_when_told_so() -> None:
         (529, "InternalServerException"),
     ],
 )
-async def test_a_status_is_named_in_the_header(client: RawClient, simulator: Simulator, status: int, kind: str) -> None:
+async def test_a_status_is_named_in_the_header(
+    client: SimulatorClient, simulator: Simulator, status: int, kind: str
+) -> None:
     for verb in ("invoke", "converse-stream"):
         answer = await ask(client, verb, f"fault={status}")
         assert (answer.status, answer.ended, error_type(answer)) == (status, "whole", kind)
@@ -190,7 +192,7 @@ async def test_a_status_is_named_in_the_header(client: RawClient, simulator: Sim
         assert simulator.truth.last.usage is None
 
 
-async def test_an_error_can_have_another_name_and_a_retry_after(client: RawClient) -> None:
+async def test_an_error_can_have_another_name_and_a_retry_after(client: SimulatorClient) -> None:
     answer = await ask(client, "invoke", "fault=429:none/ModelNotReadyException")
     assert (error_type(answer), answer.header(b"retry-after")) == ("ModelNotReadyException", None)
     answer = await ask(client, "invoke", "fault=400:/ServiceQuotaExceededException")
@@ -201,7 +203,7 @@ async def test_an_error_can_have_another_name_and_a_retry_after(client: RawClien
 
 
 @pytest.mark.parametrize("status", [400, 404, 424, 429, 503])
-async def test_errors_are_laid_out_as_the_corpus_has_them(client: RawClient, corpus: Path, status: int) -> None:
+async def test_errors_are_laid_out_as_the_corpus_has_them(client: SimulatorClient, corpus: Path, status: int) -> None:
     expected = json.loads((corpus / "errors" / f"bedrock-{status}.json").read_text())
     answer = await ask(client, "invoke", f"fault={status}")
     assert (answer.header(b"x-amzn-errortype") or b"").decode() == expected["headers"]["x-amzn-errortype"]
@@ -222,14 +224,14 @@ async def test_errors_are_laid_out_as_the_corpus_has_them(client: RawClient, cor
     ],
 )
 async def test_a_bad_request_is_a_validation_exception(
-    client: RawClient, verb: str, document: object, says: str
+    client: SimulatorClient, verb: str, document: object, says: str
 ) -> None:
     answer = await ask(client, verb, "", document)
     assert (answer.status, error_type(answer)) == (400, "ValidationException")
     assert says in answer.json()["message"]
 
 
-async def test_a_spec_that_cannot_be_read_is_told_in_bedrocks_words(client: RawClient) -> None:
+async def test_a_spec_that_cannot_be_read_is_told_in_bedrocks_words(client: SimulatorClient) -> None:
     answer = await ask(client, "converse", "chunks=many")
     assert (answer.status, error_type(answer)) == (400, "ValidationException")
     assert "chunks=many: expected a whole number" in answer.json()["message"]
@@ -301,7 +303,7 @@ async def test_a_region_and_keys_of_ones_own_can_be_set() -> None:
             assert (answer.status, error_type(answer)) == (403, "AccessDeniedException")
 
 
-async def test_a_request_without_credentials_misses_its_token(client: RawClient) -> None:
+async def test_a_request_without_credentials_misses_its_token(client: SimulatorClient) -> None:
     """The ``x-api-key`` that the raw client always sends is none of Bedrock's."""
     answer = await ask(client, "invoke", extra="")
     assert (answer.status, error_type(answer)) == (403, "MissingAuthenticationTokenException")

@@ -22,7 +22,7 @@ from tests.simulator.vendors.bedrock.asking import ask, kinds, messages
 
 if TYPE_CHECKING:
     from relay_trio.simulator import Simulator
-    from tests.simulator.conftest import Answer, RawClient
+    from tests.simulator.conftest import Answer, SimulatorClient
 
 STREAMS = ["invoke-with-response-stream", "converse-stream"]
 EXCEPTIONS = {"invoke-with-response-stream": INVOKE_EXCEPTIONS, "converse-stream": CONVERSE_EXCEPTIONS}
@@ -31,7 +31,7 @@ LAST = {"invoke-with-response-stream": "chunk", "converse-stream": "metadata"}
 
 @pytest.mark.parametrize("verb", STREAMS)
 async def test_an_exception_ends_the_stream_in_a_frame_of_its_own(
-    client: RawClient, simulator: Simulator, verb: str
+    client: SimulatorClient, simulator: Simulator, verb: str
 ) -> None:
     for kind in sorted(EXCEPTIONS[verb]):
         answer = await ask(client, verb, f"fault=error_event:3/{kind}")
@@ -47,7 +47,7 @@ async def test_an_exception_ends_the_stream_in_a_frame_of_its_own(
     assert kinds((await ask(client, verb, "fault=error_event:0")).body) == ["modelStreamErrorException"]
 
 
-async def test_converse_knows_one_exception_less(client: RawClient) -> None:
+async def test_converse_knows_one_exception_less(client: SimulatorClient) -> None:
     kind = "modelTimeoutException"
     assert kind in INVOKE_EXCEPTIONS - CONVERSE_EXCEPTIONS
     answer = await ask(client, "converse-stream", f"fault=error_event:1/{kind}")
@@ -56,7 +56,7 @@ async def test_converse_knows_one_exception_less(client: RawClient) -> None:
 
 
 @pytest.mark.parametrize("verb", STREAMS)
-async def test_an_unmodelled_error_has_code_and_message_and_no_payload(client: RawClient, verb: str) -> None:
+async def test_an_unmodelled_error_has_code_and_message_and_no_payload(client: SimulatorClient, verb: str) -> None:
     answer = await ask(client, verb, "fault=error_event:2/InternalError")
     headers, payload = messages(answer.body)[-1]
     assert (headers[":message-type"], headers[":error-code"], payload) == ("error", "InternalError", b"")
@@ -91,7 +91,7 @@ async def test_usage_counts_once_its_frame_was_sent_whole(simulator: Simulator, 
 
 @pytest.mark.parametrize("verb", STREAMS)
 @pytest.mark.parametrize("kind", ["", *MALFORMED])
-async def test_malformed_frames_stand_between_good_ones(client: RawClient, verb: str, kind: str) -> None:
+async def test_malformed_frames_stand_between_good_ones(client: SimulatorClient, verb: str, kind: str) -> None:
     answer = await ask(client, verb, f"fault=malformed:{kind}" if kind else "fault=malformed")
     dialect = ConverseStream() if verb.startswith("converse") else InvokeStream()
     before, _, after = answer.body.partition(dialect.malformed(kind).content)
@@ -103,7 +103,7 @@ async def test_malformed_frames_stand_between_good_ones(client: RawClient, verb:
 
 
 @pytest.mark.parametrize("kind", ["crc", "payload", "prelude_crc"])
-async def test_a_corrupted_checksum_is_seen_by_awss_decoder(client: RawClient, kind: str) -> None:
+async def test_a_corrupted_checksum_is_seen_by_awss_decoder(client: SimulatorClient, kind: str) -> None:
     answer = await ask(client, "converse-stream", f"fault=malformed:{kind}")
     with pytest.raises(ChecksumMismatch):
         messages(answer.body)
@@ -118,7 +118,7 @@ def test_a_kind_that_does_not_exist_is_refused(dialect: InvokeStream) -> None:
 
 
 @pytest.mark.parametrize("verb", STREAMS)
-async def test_a_huge_event_is_one_valid_frame(client: RawClient, verb: str) -> None:
+async def test_a_huge_event_is_one_valid_frame(client: SimulatorClient, verb: str) -> None:
     answer = await ask(client, verb, "fault=huge_event:3")
     assert max(len(payload) for _, payload in messages(answer.body)) > 3_000_000
     assert kinds(answer.body)[-1] == LAST[verb]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay_trio.simulator import Simulator, SimulatorSettings, open_simulator
-from tests.simulator.conftest import KEY, RawClient, connect, message
+from tests.simulator.conftest import KEY, SimulatorClient, connect, message
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from tests.simulator.conftest import KEY, RawClient, connect, message
     ],
 )
 async def test_a_bad_request_is_refused_in_the_envelope(
-    client: RawClient, simulator: Simulator, change: dict[str, Any], says: str
+    client: SimulatorClient, simulator: Simulator, change: dict[str, Any], says: str
 ) -> None:
     answer = await client.ask({**message(), **change})
     body = answer.json()
@@ -68,7 +68,7 @@ async def test_only_accepted_keys_and_known_models_are_served_when_told_so() -> 
             assert (await raw.answer()).status == 401
 
 
-async def test_a_head_request_has_a_length_and_no_body(client: RawClient, simulator: Simulator) -> None:
+async def test_a_head_request_has_a_length_and_no_body(client: SimulatorClient, simulator: Simulator) -> None:
     await client.request(method="HEAD", target="/")
     data = await client.receive_until(b"\r\n\r\n")
     assert data.startswith(b"HTTP/1.1 200 OK")

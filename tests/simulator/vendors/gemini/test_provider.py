@@ -11,7 +11,7 @@ import trio
 
 from relay_trio.simulator import Simulator, SimulatorSettings, Usage, open_simulator, text_of
 from relay_trio.simulator.vendors.gemini.forms import MALFORMED, MALFORMED_ELEMENTS
-from tests.simulator.conftest import RawClient, connect
+from tests.simulator.conftest import SimulatorClient, connect
 from tests.support.sse import sse_events
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ WITH_KEY = f"x-goog-api-key: {KEY}\r\n"
 
 
 async def ask(
-    client: RawClient,
+    client: SimulatorClient,
     spec: str = "",
     verb: str = "streamGenerateContent?alt=sse",
     *,
@@ -54,7 +54,7 @@ def text(answers: list[dict[str, Any]]) -> str:
 @pytest.mark.parametrize("scope", ["/v1", "/v1beta", "/v1alpha", PROJECT, "/v1beta1/publishers/google"])
 @pytest.mark.parametrize("verb", ["streamGenerateContent?alt=sse", "streamGenerateContent", "generateContent"])
 async def test_every_route_gives_the_same_text_and_the_truth_has_its_usage(
-    client: RawClient, simulator: Simulator, scope: str, verb: str
+    client: SimulatorClient, simulator: Simulator, scope: str, verb: str
 ) -> None:
     answer = await ask(client, "chunks=7,cache_read=3", verb, scope=scope)
     assert (answer.status, answer.ended) == (200, "whole")
@@ -78,7 +78,7 @@ async def test_every_route_gives_the_same_text_and_the_truth_has_its_usage(
     assert (answer.header(b"request-id") or b"").decode() == record.request_id
 
 
-async def test_streams_are_events_between_cr_lf_or_an_array_in_elements(client: RawClient) -> None:
+async def test_streams_are_events_between_cr_lf_or_an_array_in_elements(client: SimulatorClient) -> None:
     events = await ask(client, "batch=1")
     assert events.header(b"content-type") == b"text/event-stream"
     assert events.body.count(b"\r\n\r\n") == 5
@@ -90,7 +90,7 @@ async def test_streams_are_events_between_cr_lf_or_an_array_in_elements(client: 
     assert array.body.startswith(b'[{\n  "candidates"')
 
 
-async def test_an_array_comes_piece_by_piece(client: RawClient) -> None:
+async def test_an_array_comes_piece_by_piece(client: SimulatorClient) -> None:
     """The first element is whole before the second is there."""
     await client.request(ASK, target="/v1beta/models/gemini-sim:pace=0.05:streamGenerateContent", extra=WITH_KEY)
     data = await client.receive_until(b"\n}")
@@ -99,7 +99,7 @@ async def test_an_array_comes_piece_by_piece(client: RawClient) -> None:
     assert b'"finishReason"' not in data
 
 
-async def test_tokens_are_counted_as_they_are_charged(client: RawClient, simulator: Simulator) -> None:
+async def test_tokens_are_counted_as_they_are_charged(client: SimulatorClient, simulator: Simulator) -> None:
     counted = (await ask(client, "", "countTokens")).json()
     assert counted["totalTokens"] == counted["promptTokensDetails"][0]["tokenCount"] == 6
     wrapped = {"generateContentRequest": {"model": "models/gemini-sim", **ASK}}
@@ -111,7 +111,7 @@ async def test_tokens_are_counted_as_they_are_charged(client: RawClient, simulat
     assert simulator.truth.last.input_tokens == 6
 
 
-async def test_embeddings_tell_the_prompt(client: RawClient, simulator: Simulator) -> None:
+async def test_embeddings_tell_the_prompt(client: SimulatorClient, simulator: Simulator) -> None:
     answer = (await ask(client, "", "embedContent", document=EMBED)).json()
     assert (len(answer["embedding"]["values"]), answer["usageMetadata"]["promptTokenCount"]) == (768, 4)
     assert "totalTokenCount" not in answer["usageMetadata"]
@@ -123,7 +123,7 @@ async def test_embeddings_tell_the_prompt(client: RawClient, simulator: Simulato
     assert answer["usageMetadata"]["totalTokenCount"] == 4
 
 
-async def test_models_are_listed_and_found(client: RawClient) -> None:
+async def test_models_are_listed_and_found(client: SimulatorClient) -> None:
     listed = (await client.ask(method="GET", target="/v1/models?pageSize=2&key=k")).json()
     assert [model["name"] for model in listed["models"]] == ["models/gemini-sim-pro", "models/gemini-sim"]
     assert listed["nextPageToken"] == "2"
@@ -150,7 +150,7 @@ async def test_models_are_listed_and_found(client: RawClient) -> None:
 )
 @pytest.mark.parametrize("verb", ["generateContent", "streamGenerateContent?alt=sse", "streamGenerateContent"])
 async def test_a_bad_request_is_refused_in_the_envelope(
-    client: RawClient, change: dict[str, Any], says: str, verb: str
+    client: SimulatorClient, change: dict[str, Any], says: str, verb: str
 ) -> None:
     answer = await ask(client, "", verb, document={**ASK, **change})
     body = answer.json()
@@ -159,7 +159,7 @@ async def test_a_bad_request_is_refused_in_the_envelope(
     assert says in error["message"]
 
 
-async def test_no_json_no_route_and_a_bad_spec_are_refused(client: RawClient) -> None:
+async def test_no_json_no_route_and_a_bad_spec_are_refused(client: SimulatorClient) -> None:
     assert (await ask(client, document=["no", "object"])).status == 400
     assert 'no fault "nonsense"' in (await ask(client, "fault=nonsense")).json()["error"]["message"]
     assert (await ask(client, "", "fineTune")).json()["error"]["status"] == "NOT_FOUND"
@@ -169,7 +169,7 @@ async def test_no_json_no_route_and_a_bad_spec_are_refused(client: RawClient) ->
     assert (await client.ask(method="GET", target="/v1beta/files", extra=WITH_KEY)).json()["error"]["code"] == 404
 
 
-async def test_a_credential_is_asked_for_in_each_services_words(client: RawClient, simulator: Simulator) -> None:
+async def test_a_credential_is_asked_for_in_each_services_words(client: SimulatorClient, simulator: Simulator) -> None:
     answer = await ask(client, extra="")
     assert (answer.status, answer.json()["error"]["status"]) == (403, "PERMISSION_DENIED")
     answer = await ask(client, extra="", scope=PROJECT)
@@ -226,7 +226,7 @@ async def test_a_body_over_the_limit_is_refused() -> None:
 )
 @pytest.mark.parametrize("verb", ["streamGenerateContent?alt=sse", "streamGenerateContent", "generateContent"])
 async def test_a_status_has_its_word_and_the_delay_is_in_the_body(
-    client: RawClient, simulator: Simulator, status: int, word: str, verb: str
+    client: SimulatorClient, simulator: Simulator, status: int, word: str, verb: str
 ) -> None:
     answer = await ask(client, f"fault={status}", verb)
     body = answer.json()
@@ -241,12 +241,12 @@ async def test_a_status_has_its_word_and_the_delay_is_in_the_body(
 @pytest.mark.parametrize(
     ("fault", "delay"), [("429:34.4", "34.4s"), ("503:7", "7s"), ("429:junk", "soon, or not at all")]
 )
-async def test_a_delay_is_told_as_the_fault_says(client: RawClient, fault: str, delay: str) -> None:
+async def test_a_delay_is_told_as_the_fault_says(client: SimulatorClient, fault: str, delay: str) -> None:
     error = (await ask(client, f"fault={fault}")).json()["error"]
     assert error["details"][-1] == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
 
 
-async def test_a_redirect_leads_nowhere(client: RawClient) -> None:
+async def test_a_redirect_leads_nowhere(client: SimulatorClient) -> None:
     answer = await ask(client, "fault=302")
     assert (answer.status, answer.header(b"location"), answer.body) == (302, b"http://127.0.0.1:9/elsewhere", b"")
 
@@ -254,7 +254,7 @@ async def test_a_redirect_leads_nowhere(client: RawClient) -> None:
 @pytest.mark.parametrize("verb", ["streamGenerateContent?alt=sse", "streamGenerateContent"])
 @pytest.mark.parametrize(("name", "ended"), [("close", "fin"), ("reset", "reset"), ("end", "whole")])
 async def test_the_truth_has_the_usage_of_the_last_whole_chunk_before_a_cut(
-    simulator: Simulator, client: RawClient, name: str, ended: str, verb: str
+    simulator: Simulator, client: SimulatorClient, name: str, ended: str, verb: str
 ) -> None:
     for count in (0, 1, 3):
         client = await connect(simulator)
@@ -284,7 +284,7 @@ async def test_a_cut_at_any_byte_agrees_with_what_can_be_read(simulator: Simulat
     assert seen == ([1, 1, 2, 2, 2, 2] if "sse" in verb else [1, 1, 1, 2, 2, 2])
 
 
-async def test_vertex_tells_nothing_until_the_last_chunk(simulator: Simulator, client: RawClient) -> None:
+async def test_vertex_tells_nothing_until_the_last_chunk(simulator: Simulator, client: SimulatorClient) -> None:
     await ask(client, "fault=close_after_events:4", scope=PROJECT)
     assert simulator.truth.last.usage is None
 
@@ -292,7 +292,7 @@ async def test_vertex_tells_nothing_until_the_last_chunk(simulator: Simulator, c
 @pytest.mark.parametrize("fault", ["drip:0", "resplit:1", "resplit:7", "http10", "trailers", "gzip", "slow_head:0"])
 @pytest.mark.parametrize("verb", ["streamGenerateContent?alt=sse", "streamGenerateContent", "generateContent"])
 async def test_the_text_is_the_same_in_every_shape(
-    simulator: Simulator, client: RawClient, fault: str, verb: str
+    simulator: Simulator, client: SimulatorClient, fault: str, verb: str
 ) -> None:
     answer = await ask(client, f"fault={fault}", verb)
     if fault == "gzip":
@@ -303,7 +303,7 @@ async def test_the_text_is_the_same_in_every_shape(
 
 @pytest.mark.parametrize("verb", ["streamGenerateContent?alt=sse", "streamGenerateContent"])
 @pytest.mark.parametrize("chunks", [1, 5])
-async def test_a_huge_event_is_one_more_chunk(client: RawClient, verb: str, chunks: int) -> None:
+async def test_a_huge_event_is_one_more_chunk(client: SimulatorClient, verb: str, chunks: int) -> None:
     answers = documents(await ask(client, f"chunks={chunks},fault=huge_event:1", verb))
     assert len(answers) == chunks + 1
     assert max(map(len, map(str, answers))) > 1_000_000
@@ -311,7 +311,7 @@ async def test_a_huge_event_is_one_more_chunk(client: RawClient, verb: str, chun
 
 @pytest.mark.parametrize(("verb", "kinds"), [("?alt=sse", MALFORMED), ("", MALFORMED_ELEMENTS)])
 async def test_malformed_events_stand_between_good_ones(
-    client: RawClient, simulator: Simulator, verb: str, kinds: dict[str, bytes]
+    client: SimulatorClient, simulator: Simulator, verb: str, kinds: dict[str, bytes]
 ) -> None:
     for kind, content in kinds.items():
         body = (await ask(client, f"fault=malformed:{kind}", f"streamGenerateContent{verb}")).body
@@ -322,7 +322,7 @@ async def test_malformed_events_stand_between_good_ones(
     assert answer.status == 400
 
 
-async def test_an_error_in_mid_stream_has_no_data_prefix(client: RawClient, simulator: Simulator) -> None:
+async def test_an_error_in_mid_stream_has_no_data_prefix(client: SimulatorClient, simulator: Simulator) -> None:
     answer = await ask(client, "fault=error_event:2/CANCELLED")
     good, _, raw = answer.body.rpartition(b"\r\n\r\n")
     assert good.count(b"data: ") == 2
@@ -333,7 +333,7 @@ async def test_an_error_in_mid_stream_has_no_data_prefix(client: RawClient, simu
 
 
 @pytest.mark.parametrize("verb", ["generateContent", "streamGenerateContent", "streamGenerateContent?alt=sse"])
-async def test_a_stall_comes_before_the_end(client: RawClient, simulator: Simulator, verb: str) -> None:
+async def test_a_stall_comes_before_the_end(client: SimulatorClient, simulator: Simulator, verb: str) -> None:
     for _ in range(5):
         raw = await connect(simulator)
         async with raw.stream:
@@ -344,7 +344,9 @@ async def test_a_stall_comes_before_the_end(client: RawClient, simulator: Simula
         assert not simulator.truth.last.is_finished
 
 
-async def test_a_client_that_leaves_is_told_with_the_usage_until_then(client: RawClient, simulator: Simulator) -> None:
+async def test_a_client_that_leaves_is_told_with_the_usage_until_then(
+    client: SimulatorClient, simulator: Simulator
+) -> None:
     target = "/v1beta/models/gemini-sim:pace=0.01,chunks=1000:streamGenerateContent?alt=sse"
     await client.request(ASK, target=target, extra=WITH_KEY)
     await client.receive_until(b'"candidatesTokenCount": 3,')
@@ -355,7 +357,9 @@ async def test_a_client_that_leaves_is_told_with_the_usage_until_then(client: Ra
     assert 3 <= record.output_tokens <= record.tokens_generated < 100
 
 
-async def test_a_plan_for_an_account_and_a_header_override_the_model(client: RawClient, simulator: Simulator) -> None:
+async def test_a_plan_for_an_account_and_a_header_override_the_model(
+    client: SimulatorClient, simulator: Simulator
+) -> None:
     simulator.plan_account(KEY, "fault=503")
     assert (await ask(client)).status == 503
     assert (await ask(client, "fault=429")).status == 429

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from relay_trio.outcome import Phase
     from relay_trio.upstream.client import UpstreamClient
 
-    Script = Callable[["Peer"], Awaitable[None]]
+    Script = Callable[["ScriptedConnection"], Awaitable[None]]
 
 LIMIT_SECONDS = 10.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 
 
-class Peer:
+class ScriptedConnection:
     """The upstream's end of one connection."""
 
     def __init__(self, stream: trio.abc.Stream, transport: trio.SocketStream) -> None:
@@ -118,7 +118,7 @@ async def open_upstream(*scripts: Script, tls: SSLContext | None = None) -> Asyn
                     stream: trio.abc.Stream = transport
                     if tls is not None:
                         stream = trio.SSLStream(transport, tls, server_side=True, https_compatible=True)
-                    await script(Peer(stream, transport))
+                    await script(ScriptedConnection(stream, transport))
 
             if tls is not None:
                 upstream.scheme, upstream.host = "https", "localhost"
@@ -127,28 +127,30 @@ async def open_upstream(*scripts: Script, tls: SSLContext | None = None) -> Asyn
             nursery.cancel_scope.cancel()
 
 
-def answering(*pieces: bytes, times: int = 1, then: Callable[[Peer], None] = Peer.close) -> Script:
+def answering(
+    *pieces: bytes, times: int = 1, then: Callable[[ScriptedConnection], None] = ScriptedConnection.close
+) -> Script:
     """Read a request, send ``pieces`` one by one; ``times`` over, ``then`` end the connection."""
 
-    async def script(peer: Peer) -> None:
+    async def script(connection: ScriptedConnection) -> None:
         for _ in range(times):
-            if not await peer.read_request():
+            if not await connection.read_request():
                 return
             for piece in pieces:
-                await peer.send(piece)
+                await connection.send(piece)
                 await trio.sleep(0.005)
-        then(peer)
+        then(connection)
 
     return script
 
 
 def staying(*pieces: bytes, times: int = 1) -> Script:
     """As ``answering``, but the connection stays open until the client closes it."""
-    follow = answering(*pieces, times=times, then=lambda peer: None)
+    follow = answering(*pieces, times=times, then=lambda connection: None)
 
-    async def script(peer: Peer) -> None:
-        await follow(peer)
-        await peer.wait_closed()
+    async def script(connection: ScriptedConnection) -> None:
+        await follow(connection)
+        await connection.wait_closed()
 
     return script
 
