@@ -54,7 +54,7 @@ class AnswerReader(Protocol):
 
     @property
     def ending(self) -> Ending:
-        """Whether the answer has come to its end. This is asked after every read: it costs little."""
+        """Whether the answer has come to its end. It is looked at after every read: it costs little."""
 
     @property
     def is_complete(self) -> bool:

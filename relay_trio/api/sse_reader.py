@@ -30,7 +30,7 @@ class SseFold(Protocol):
 
     @property
     def ending(self) -> Ending:
-        """Whether the events so far come to an end. This is asked after every read."""
+        """Whether the events so far come to an end. It is looked at after every read."""
 
     def observe_block(self, block: bytes) -> None:
         """Add one event. This is called for every event of a stream: most must cost no more than a search."""
