@@ -65,6 +65,8 @@ class ServerState:
     listeners: Sequence[socket.socket] = ()
     is_draining: bool = False
     connections: set[OpenConnection] = field(default_factory=set)
+    idle: dict[ConnectionProtocol, None] = field(default_factory=dict)  # between two requests, the longest first
+    evicted: set[ConnectionProtocol] = field(default_factory=set)  # told to go, and not gone yet
     all_closed: trio.Event = field(default_factory=trio.Event)
     accepted: int = 0  # connections, ever
     contained: int = 0  # exceptions that would have ended a stock server
@@ -74,6 +76,19 @@ class ServerState:
         self.limits = limits
         for sock in self.listeners:
             options.apply(sock)
+
+    def has_room(self, max_connections: int) -> bool:
+        """Whether another connection may be accepted: there are not too many, or one that is idle can go."""
+        return bool(self.idle) or len(self.connections) - len(self.evicted) < max_connections
+
+    def make_room(self, max_connections: int) -> None:
+        """Close the connection that has been idle longest if there are too many now. Its client can open another; one
+        that waits to be accepted has nothing."""
+        if self.idle and len(self.connections) - len(self.evicted) > max_connections:
+            longest = next(iter(self.idle))
+            del self.idle[longest]
+            self.evicted.add(longest)
+            longest.begin_drain()
 
     def report(self, error: BaseException) -> None:
         """Give ``error`` to ``on_error``, unless all of it is expected."""
@@ -106,6 +121,19 @@ class ConnectionContext:
     @property
     def is_draining(self) -> bool:
         return self._server.is_draining
+
+    def is_idle(self, connection: ConnectionProtocol) -> None:
+        """``connection`` waits for its next request."""
+        self._server.idle.setdefault(connection)
+
+    def is_busy(self, connection: ConnectionProtocol) -> None:
+        """A request of ``connection`` has begun to arrive, or the connection has ended."""
+        self._server.idle.pop(connection, None)
+
+    def has_ended(self, connection: ConnectionProtocol) -> None:
+        """``connection`` is closed."""
+        self.is_busy(connection)
+        self._server.evicted.discard(connection)
 
     @property
     def linger_seconds(self) -> float:

@@ -93,6 +93,7 @@ class Http1Connection:
                         self._time_out()
         finally:
             self._close()
+            self._context.has_ended(self)
 
     async def _read(self) -> None:
         """Read until the connection is closed. Cancelled here: atomic, what was read is dealt with."""
@@ -149,6 +150,7 @@ class Http1Connection:
                 return
         self._buffer += data
         if self._state is _State.HEAD:
+            self._context.is_busy(self)
             self._parse_head()
 
     def _received_body(self, body: RequestBody, data: bytes) -> bytes:
@@ -263,6 +265,8 @@ class Http1Connection:
         self._move_deadline(trio.current_time() + self._limits.keep_alive_timeout_seconds)
         if self._buffer:
             self._parse_head()
+        else:
+            self._context.is_idle(self)
 
     # --- ends ---
 

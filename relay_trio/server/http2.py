@@ -131,6 +131,7 @@ class Http2Connection:
                 await self._linger()
         finally:
             self._transport.close()
+            self._context.has_ended(self)
 
     async def _read(self, received: bytes | None) -> None:
         """Read until the connection is over. Cancelled here: atomic, a frame that was read is dealt with."""
@@ -241,6 +242,7 @@ class Http2Connection:
         stream = Http2Stream(self, self._transport, stream_id, head, self._limits)
         self._streams[stream_id] = stream
         self._tasks += 1
+        self._context.is_busy(self)
         self._set_deadline()
         self._nursery.start_soon(self._run_stream, stream, ClientRequest(head, self._context.scheme, stream))
 
@@ -405,6 +407,7 @@ class Http2Connection:
             deadline = trio.current_time() + self._context.linger_seconds
         else:
             deadline = trio.current_time() + self._limits.keep_alive_timeout_seconds
+            self._context.is_idle(self)
         if deadline != self._deadline:
             self._deadline = self._reading.deadline = deadline
 

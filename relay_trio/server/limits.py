@@ -71,7 +71,7 @@ class ConnectionLimits:
     h2_reset_per_second: float = 33.0
     h2_control_burst: int = 500  # PING, SETTINGS, PRIORITY, empty DATA ... (CVE-2019-9511 to 9518)
     h2_control_per_second: float = 50.0
-    max_connections: int | None = None  # None: half of the process's file descriptors
+    max_connections: int | None = None  # None: half of the process's file descriptors; beyond it, idle ones go
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,14 +137,14 @@ async def _accept(
     nursery: trio.Nursery,
     max_connections: int,
 ) -> None:
-    """Start a task for every connection; leaves them in the kernel's queue while there are too many.
+    """Start a task for every connection; leaves them in the kernel's queue while there are too many that are not idle.
 
     Cancelled here: atomic, an accepted connection has its task.
     """
     while True:
         await trio.lowlevel.wait_readable(listener)
         for _ in range(ACCEPT_BATCH):
-            if len(server.connections) >= max_connections:
+            if not server.has_room(max_connections):
                 await trio.sleep(ACCEPT_PAUSE_SECONDS)
                 break
             try:
@@ -157,6 +157,7 @@ async def _accept(
                 break  # anything else is a connection that failed before it was one
             sock.setblocking(False)
             nursery.start_soon(serve_connection, admit(sock, server, context), server)
+            server.make_room(max_connections)
 
 
 def most_connections() -> int:

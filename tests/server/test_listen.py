@@ -13,6 +13,7 @@ from relay_trio.server.context import ServerState
 from relay_trio.server.drain import Drain
 from relay_trio.server.limits import ConnectionLimits, ListenSettings
 from relay_trio.server.listen import most_connections, serve
+from tests.server.h2_client import connect_h2
 from tests.server.serving import Application, open_server
 from tests.server.test_http1 import get
 
@@ -33,14 +34,43 @@ async def test_more_connections_than_allowed_wait_in_the_kernel() -> None:
     with trio.fail_after(5):
         async with open_server(max_connections=2) as served:
             first, second, third = [await served.connect() for _ in range(3)]
-            await first.exchange(get())
-            await second.exchange(get())
+            for busy in (first, second):
+                await busy.send(get(b"hold"))
+                await busy.until(b"first;")
             await third.send(get())
             with trio.move_on_after(0.2) as scope:
                 await third.response()
             assert scope.cancelled_caught
-            first.sock.close()
+            served.app.go.set()
             assert (await third.response())[0] == 200
+
+
+async def test_the_connection_that_is_idle_longest_makes_room_for_another() -> None:
+    with trio.fail_after(5):
+        async with open_server(max_connections=3) as served:
+            busy, first, second = [await served.connect() for _ in range(3)]
+            await busy.send(get(b"hold"))
+            await busy.until(b"first;")
+            await first.exchange(get())
+            await second.exchange(get())
+            await first.exchange(get())
+            third = await served.connect()
+            assert (await third.exchange(get()))[0] == 200
+            assert await second.sock.recv(1) == b""  # idle longest: the first has had a request since
+            assert (await first.exchange(get()))[0] == 200
+            served.app.go.set()
+            await busy.until(b"last")
+
+
+async def test_an_idle_http2_connection_makes_room_too() -> None:
+    with trio.fail_after(5):
+        async with open_server(max_connections=1) as served:
+            client = await connect_h2(served)
+            stream = await client.request("/")
+            await client.pump(lambda: stream in client.ended)
+            other = await served.connect()
+            assert (await other.exchange(get()))[0] == 200
+            await client.pump(lambda: client.goaway is not None)
 
 
 def test_where_the_system_sets_no_limit_there_is_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
