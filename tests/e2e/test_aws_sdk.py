@@ -23,7 +23,7 @@ from relay_trio.simulator.vendors.bedrock.settings import BedrockSettings
 from tests.support.accounts import AWS_PAIR, REGION, bedrock_account
 from tests.support.aws_clients import aws_client, claude_client, client_pair, events_of
 from tests.support.cases import case
-from tests.support.socket_harness import KEY, OTHER_KEY, PROMPT, open_harness
+from tests.support.socket_harness import KEY, NEVER_RESTS, OTHER_KEY, PROMPT, open_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def accounts(simulator: Simulator) -> list[dict[str, object]]:
 
 @pytest.fixture
 def sections() -> dict[str, Any]:
-    return {"breaker": {"enabled": False}}
+    return {"breaker": NEVER_RESTS}
 
 
 # --- the calls ----------------------------------------------------------------------------------------------------
@@ -268,7 +268,6 @@ async def test_errors_of_the_upstream_have_boto3s_classes(simulator: Simulator, 
                 with case((status, call.__name__)):
                     seen = await trio.to_thread.run_sync(code_of, failing, through)
                     assert seen == await trio.to_thread.run_sync(code_of, failing, direct)
-                relay.relay.core.pool.accounts[0].health.succeed()
 
 
 async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(
@@ -289,7 +288,6 @@ async def test_the_row_says_whose_fault_an_error_of_the_upstream_was(
                 assert (await trio.to_thread.run_sync(code_of, failing, client))[0] == status
                 row = (await relay.rows())[-1]
                 assert (row["outcome"], row["code"], row["status"]) == (outcome, code, status)
-            relay.relay.core.pool.accounts[0].health.succeed()
 
 
 async def test_errors_of_the_relay_have_boto3s_classes(relay: SocketHarness) -> None:
@@ -324,7 +322,7 @@ async def test_errors_of_bedrock_have_the_classes_that_claudes_client_knows(fold
         place = folder / str(status)
         place.mkdir()
         async with open_harness(
-            place, [bedrock_account("one", simulator.base_url, model_ids=name)], breaker={"enabled": False}
+            place, [bedrock_account("one", simulator.base_url, model_ids=name)], breaker=NEVER_RESTS
         ) as harness:
             with claude_client(harness) as client:
                 for call in (create, streamed):
@@ -332,7 +330,6 @@ async def test_errors_of_bedrock_have_the_classes_that_claudes_client_knows(fold
                         await trio.to_thread.run_sync(call, client, "claude-sim")
                     assert raised.value.status_code == seen
                     assert raised.value.body["request_id"].startswith("req_")  # type: ignore[index]
-                    harness.relay.core.pool.accounts[0].health.succeed()
 
 
 async def test_an_account_with_an_api_key_or_a_temporary_pair_is_served_too(folder: Path) -> None:
@@ -349,7 +346,7 @@ async def test_an_account_with_an_api_key_or_a_temporary_pair_is_served_too(fold
             place = folder / str(number)
             place.mkdir()
             async with open_harness(
-                place, [bedrock_account("one", simulator.base_url, **proof)], breaker={"enabled": False}
+                place, [bedrock_account("one", simulator.base_url, **proof)], breaker=NEVER_RESTS
             ) as harness:
                 with aws_client(harness.url, await client_pair(harness)) as client:
                     await trio.to_thread.run_sync(converse_stream, client)

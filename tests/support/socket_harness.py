@@ -34,6 +34,9 @@ LIMIT_SECONDS = 25.0
 
 KEY = "rt_canary_client_key_4f1d"
 OTHER_KEY = "rt_canary_narrow_key_77aa"
+NEVER_RESTS: dict[str, object] = {"enabled": False, "retry_after_max_seconds": 0.001}
+"""A breaker that leaves every account in rotation, whatever its upstream answers or asks for."""
+
 PROMPT = "canaryprompttext"
 SIGV4_SECRET = "canary-of-the-master-secret-0123456789"
 
