@@ -13,7 +13,16 @@ import trio
 
 from relay_trio.errors import RelayError
 from relay_trio.ledger.prices import cost_of, cost_of_parts, price_lists
-from relay_trio.outcome import Outcome, Phase, Who, Word, ended_by_client, ended_by_defect, ended_by_shutdown
+from relay_trio.outcome import (
+    DisconnectReason,
+    Outcome,
+    Phase,
+    Who,
+    Word,
+    ended_by_client,
+    ended_by_defect,
+    ended_by_shutdown,
+)
 from relay_trio.relay.deadline import RequestClock
 from relay_trio.usage import NO_USAGE
 
@@ -175,7 +184,8 @@ class RequestRecord:
     def judge(self, error: BaseException | None) -> Outcome:
         """How the request ends, if ``error`` is what ends it in this phase. Changes nothing.
 
-        A cancellation, and a response body that was given up, are the client's doing if it has left by then.
+        A cancellation, and a response body that was given up, are the client's doing if it has left by then, or was
+        cut because it broke the protocol.
         """
         if isinstance(error, RelayError):
             return error.outcome_in(self.phase)
@@ -183,6 +193,8 @@ class RequestRecord:
         if (is_cancellation or isinstance(error, trio.BrokenResourceError)) and lost_by is not None:
             if lost_by.is_timeout:
                 return Outcome(Word.CLIENT_TIMEOUT, Who.CLIENT_TIMEOUT, self.phase)
+            if lost_by is DisconnectReason.MISBEHAVED:
+                return Outcome(Word.REJECTED_REQUEST, Who.POLICY, self.phase)
             return ended_by_client(self.phase)
         if is_cancellation and self._live.is_stopping:
             return ended_by_shutdown(self.phase)

@@ -75,10 +75,19 @@ class Office(Observer):
     def request_rejected(self, rejection: Rejection) -> None:
         self.rejected.append(rejection)
 
-    def record(self, request_id: str = "req_1", *, left: bool = False, timed_out: bool = False) -> RequestRecord:
+    def record(
+        self,
+        request_id: str = "req_1",
+        *,
+        left: bool = False,
+        timed_out: bool = False,
+        lost_by: DisconnectReason | None = None,
+    ) -> RequestRecord:
         request = make_request()
         if left:
-            request.stream.lose(DisconnectReason.STALLED if timed_out else DisconnectReason.LEFT)
+            lost_by = DisconnectReason.STALLED if timed_out else DisconnectReason.LEFT
+        if lost_by is not None:
+            request.stream.lose(lost_by)
         return RequestRecord(
             LedgerRow(request_id, "k_01", 0.0, "messages"), request, ResponseChannel(never_now), self.live
         )
@@ -285,6 +294,19 @@ async def test_a_cancellation_is_judged_by_who_is_gone(
     assert record.row.cancelled_by == by
     if status is not None:
         assert record.row.status == status
+
+
+@pytest.mark.parametrize("phase", [Phase.READING, Phase.DATA])
+async def test_a_client_that_broke_the_protocol_did_not_leave(phase: Phase) -> None:
+    """It was cut, and has to change something."""
+    office = Office()
+    record = office.record(lost_by=DisconnectReason.MISBEHAVED)
+    with trio.CancelScope() as scope, record:
+        record.phase = phase
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+    assert (outcome(record).word.value, outcome(record).code) == ("rejected_request", f"P{phase.value}")
+    assert record.row.cancelled_by == "relay"
 
 
 async def test_a_cancellation_that_passed_a_nursery_is_judged_as_one() -> None:
