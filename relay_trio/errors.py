@@ -48,8 +48,11 @@ class RelayError(Exception):
     """Base of every error the relay raises on purpose.
 
     ``message`` is for the client. ``detail`` is for the operator (addresses, certificates): it is in ``str(error)`` and
-    in no answer. ``retry_after`` (seconds, or None) is how long the client is to wait.
+    in no answer. ``retry_after`` (seconds, or None) is how long the client is to wait. ``should_retry``: whether the
+    same request may do better later; None: it is not known.
     """
+
+    should_retry: ClassVar[bool | None] = None
 
     kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL
     word: ClassVar[Word] = Word.INTERNAL
@@ -84,6 +87,7 @@ class NotFound(ClientError):
     """No such route, or no account of the pool serves the model."""
 
     kind = ErrorKind.NOT_FOUND
+    should_retry = False
 
 
 class MethodNotAllowed(ClientError):
@@ -128,6 +132,7 @@ class AuthenticationFailed(ClientError):
     """No relay key, or one that is unknown or revoked."""
 
     kind = ErrorKind.AUTHENTICATION
+    should_retry = False
     word = Word.REJECTED_AUTH
 
 
@@ -135,6 +140,7 @@ class PermissionDenied(ClientError):
     """The key is known and may not do this."""
 
     kind = ErrorKind.PERMISSION
+    should_retry = False
     word = Word.REJECTED_AUTH
 
 
@@ -145,6 +151,7 @@ class CapacityError(RelayError):
     """The pool has no slot for the request now; later it may."""
 
     kind = ErrorKind.OVERLOADED
+    should_retry = True
     word = Word.REJECTED_CAPACITY
     who = Who.RELAY
 
@@ -169,6 +176,7 @@ class ShuttingDown(RelayError):
     """The relay takes no new work."""
 
     kind = ErrorKind.OVERLOADED
+    should_retry = True
     word = Word.SHUTDOWN
     who = Who.DRAIN
 
@@ -201,12 +209,16 @@ class UpstreamTruncated(UpstreamError):
 
 
 class UpstreamRefused(UpstreamError):
-    """The upstream answered with an error status that is not passed to clients (401, 403, 3xx)."""
+    """The upstream refused the account (401, 402, 403): the client gets a permission error, and none of its words."""
+
+    kind = ErrorKind.PERMISSION
+    should_retry = False
 
 
 class UpstreamRejected(UpstreamError):
     """The upstream answered that the client must change its request; the client gets that answer as it came."""
 
+    kind = ErrorKind.BAD_REQUEST
     word = Word.REJECTED_REQUEST
 
 
@@ -214,6 +226,7 @@ class UpstreamRateLimited(UpstreamError):
     """The upstream answered 429, 503 or 529, or said so inside the stream."""
 
     kind = ErrorKind.OVERLOADED
+    should_retry = True
     word = Word.UPSTREAM_RATE_LIMITED
 
 

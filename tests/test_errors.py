@@ -33,8 +33,8 @@ EXPECTED = {
     "UpstreamClosed": ("upstream", "upstream_failed", "upstream_error", "S"),
     "UpstreamProtocolError": ("upstream", "upstream_failed", "upstream_error", "S"),
     "UpstreamTruncated": ("upstream", "upstream_failed", "upstream_error", "S"),
-    "UpstreamRefused": ("upstream", "upstream_failed", "upstream_error", "S"),
-    "UpstreamRejected": ("upstream", "upstream_failed", "rejected_request", "S"),
+    "UpstreamRefused": ("upstream", "permission", "upstream_error", "S"),
+    "UpstreamRejected": ("upstream", "bad_request", "rejected_request", "S"),
     "UpstreamRateLimited": ("upstream", "overloaded", "upstream_rate_limited", "S"),
     "UpstreamErrorEvent": ("upstream", "upstream_failed", "upstream_error", "S"),
     "UpstreamTimeout": ("upstream", "upstream_timeout", "upstream_timeout", "s"),
@@ -83,11 +83,13 @@ def test_the_outcome_keeps_the_phase_the_error_came_in(error: type[RelayError]) 
 
 
 def test_every_kind_has_a_status_in_the_dialect_that_fits_whose_fault_it_is() -> None:
-    """4xx for what the client can change, 5xx for what it cannot."""
+    """4xx for what the client can change, and for what the upstream refused; 5xx for the rest."""
     dialect = ClaudeDialect()
     for error in TREE:
         status = dialect.status_of(error("no"))
-        assert (400 <= status < 500) is issubclass(error, ClientError), error
+        assert (400 <= status < 500) is issubclass(
+            error, (ClientError, errors.UpstreamRefused, errors.UpstreamRejected)
+        ), error
     assert {error.kind for error in TREE} | {ErrorKind.RATE_LIMIT} == set(ErrorKind)
 
 

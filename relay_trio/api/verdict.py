@@ -118,7 +118,8 @@ class VerdictTable:
                 return Verdict(refused, is_retryable=True, is_credential_refused=True, is_passed_through=False)
             case Meaning.FORBIDDEN:
                 # One 403 may be the request's own fault, so the account stays in use.
-                return Verdict(UpstreamRefused(answered), is_retryable=True, is_strike=True, is_passed_through=False)
+                error = UpstreamError(answered) if status < 400 else UpstreamRefused(answered)
+                return Verdict(error, is_retryable=True, is_strike=True, is_passed_through=False)
             case Meaning.TIMED_OUT:
                 return Verdict(UpstreamTimeout("the model took too long"), is_retryable=True)
             case Meaning.FAILED_ONCE:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_trio.api.retry_after import client_retry_after, retry_after_seconds
+from relay_trio.api.retry_after import client_retry_after, retry_after_seconds, retry_fields
+from relay_trio.errors import QueueTimeout, RelayError, UpstreamError, UpstreamRateLimited, UpstreamRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +75,20 @@ def test_whatever_looks_like_a_date_is_a_number_of_seconds_or_none(words: list[s
     assert seconds is None or 0 <= seconds < float("inf")
 
 
-@pytest.mark.parametrize(("seconds", "sent"), [(0.2, b"1"), (1, b"1"), (3600.2, b"60")])
-def test_clients_are_sent_whole_seconds_and_never_many(seconds: float, sent: bytes) -> None:
+@pytest.mark.parametrize(("seconds", "sent"), [(0.2, b"1"), (1, b"1"), (3600.2, b"3601")])
+def test_clients_are_sent_whole_seconds_and_the_truth(seconds: float, sent: bytes) -> None:
     assert client_retry_after(seconds) == sent
+
+
+@pytest.mark.parametrize(
+    ("error", "fields"),
+    [
+        (QueueTimeout("no slot", retry_after=1), [(b"retry-after", b"1"), (b"x-should-retry", b"true")]),
+        (UpstreamRateLimited("used up", retry_after=7200), [(b"retry-after", b"7200"), (b"x-should-retry", b"false")]),
+        (UpstreamRefused("no"), [(b"x-should-retry", b"false")]),
+        (UpstreamError("failed"), []),
+    ],
+)
+def test_an_error_says_whether_to_try_again_where_that_is_known(error: RelayError, fields: object) -> None:
+    """A window that is used up for hours must not make SDKs sleep for hours."""
+    assert retry_fields(error) == fields

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from relay_trio.api.error_answers import merged_headers, plain_body
 from relay_trio.api.position import Form
-from relay_trio.api.retry_after import client_retry_after
+from relay_trio.api.retry_after import retry_fields
 from relay_trio.api.secrets import query_without_credentials, secrets_of_headers
 from relay_trio.errors import ErrorKind
 from relay_trio.vendors.bedrock.authenticator import SigV4Authenticator
@@ -121,9 +121,7 @@ class BedrockDialect:
 def _headers(error: RelayError) -> Headers:
     _, exception = _STATUS_AND_EXCEPTION[error.kind]
     headers: Headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", exception.encode())]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", client_retry_after(error.retry_after)))
-    return headers
+    return [*headers, *retry_fields(error)]
 
 
 def _message(error: RelayError) -> bytes:

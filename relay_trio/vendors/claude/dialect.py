@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay_trio.api.error_answers import merged_headers, plain_body
 from relay_trio.api.position import Form
-from relay_trio.api.retry_after import client_retry_after
+from relay_trio.api.retry_after import retry_fields
 from relay_trio.api.secrets import query_without_credentials, secrets_of_headers
 from relay_trio.errors import ErrorKind, NotFound
 from relay_trio.vendors.claude.operations import OPERATIONS
@@ -108,9 +108,7 @@ class ClaudeDialect:
 
 def _headers(error: RelayError) -> Headers:
     headers: Headers = [(b"content-type", b"application/json")]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", client_retry_after(error.retry_after)))
-    return headers
+    return [*headers, *retry_fields(error)]
 
 
 def _envelope(error: RelayError, request_id: str) -> bytes:

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from relay_trio.api.error_answers import merged_headers, plain_body
 from relay_trio.api.position import Form
-from relay_trio.api.retry_after import CLIENT_WAIT_MAX_SECONDS
+from relay_trio.api.retry_after import retry_fields
 from relay_trio.api.secrets import secrets_of_headers
 from relay_trio.errors import ErrorKind, NotFound
 from relay_trio.vendors.gemini.operations import OPERATIONS
@@ -95,11 +95,11 @@ class GeminiDialect:
 
     def error_response(self, error: RelayError, request_id: str) -> ErrorAnswer:
         """Google's envelope, with ``RetryInfo`` where there is something to wait for."""
-        return self.status_of(error), list(_HEADERS), _envelope(error, request_id)
+        return self.status_of(error), _headers(error), _envelope(error, request_id)
 
     def passed_on(self, error: RelayError, head: ResponseHead, body: bytes, request_id: str) -> ErrorAnswer:
         """The upstream's own error as it came, or ours where the body is none. A stream's error may be in an array."""
-        headers = merged_headers(head.headers, _HEADERS)
+        headers = merged_headers(head.headers, _headers(error))
         body = plain_body(head, body)
         try:
             is_theirs = error_in(json.loads(body)) is not None
@@ -139,11 +139,16 @@ def details_of(error: dict[str, Any], kind: str) -> dict[str, Any]:
     return {}
 
 
+def _headers(error: RelayError) -> Headers:
+    """Google's time to wait is in the body alone."""
+    return [*_HEADERS, *(field for field in retry_fields(error) if field[0] != b"retry-after")]
+
+
 def _envelope(error: RelayError, request_id: str) -> bytes:
     code, name = _STATUS_AND_NAME[error.kind]
     details: list[dict[str, str]] = [{"@type": f"{_TYPES}RequestInfo", "requestId": request_id}]
     if error.retry_after is not None:
-        delay = min(max(error.retry_after, 0.0), CLIENT_WAIT_MAX_SECONDS)
+        delay = max(error.retry_after, 0.0)
         details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{delay:.10g}s"})
     envelope = {"error": {"code": code, "message": error.message, "status": name, "details": details}}
     return json.dumps(envelope, indent=2).encode()

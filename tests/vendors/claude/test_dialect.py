@@ -25,7 +25,8 @@ def test_every_kind_of_error_has_a_status_and_an_envelope() -> None:
         status, headers, body = DIALECT.error_response(error, "req_1")
         assert 400 <= status < 600
         assert status == DIALECT.status_of(error)
-        assert dict(headers)[b"retry-after"] == b"60"
+        assert dict(headers)[b"retry-after"] == b"3601"
+        assert dict(headers)[b"x-should-retry"] == b"false"
         envelope = json.loads(body)
         assert envelope["error"]["message"] == "why"
         assert envelope["request_id"] == "req_1"
