@@ -7,10 +7,13 @@ with version 2026-10-21. Every ``anthropic-`` field of the client's goes upstrea
 
 from __future__ import annotations
 
+import json
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
 from relay_trio.api.credential import Credential, masked
+from relay_trio.api.error_answers import plain_body
 from relay_trio.api.pass_through import AllowList, PassThrough, accept_encoding, reader_for
 from relay_trio.api.probe_answer import ProbeAnswer, probe_answer
 from relay_trio.api.retry_after import retry_after_seconds
@@ -52,7 +55,18 @@ _RESPONSE_HEADERS = AllowList(
     prefixes=(b"anthropic-ratelimit-",),
 )
 
-_VERDICTS = VerdictTable(cooldowns={429: 10.0, 503: 2.0, 529: 2.0}, statuses={402: Meaning.UNPAID})
+_UNPAID = "unpaid"
+_VERDICTS = VerdictTable(
+    cooldowns={429: 10.0, 503: 2.0, 529: 2.0}, statuses={402: Meaning.UNPAID}, names={_UNPAID: Meaning.UNPAID}
+)
+_ABOUT_MONEY = re.compile(
+    r"Your credit balance is too low[^:]*"
+    r"|This organization has been disabled[^:]*"
+    r"|You have reached your specified [a-zA-Z ]{0,20}usage limits\."
+    r" You will regain access on [0-9-]{10}( at [0-9:]{5} UTC)?\.?"
+)
+"""What a 400 says that is the account's own. The whole message counts: a client can choose how one begins, by the name
+of a member that does not exist, and a colon follows that name."""
 
 
 def _passed(account: ClaudeSettings, checked: CheckedRequest, credential: Credential) -> UpstreamRequest:
@@ -122,9 +136,18 @@ class Claude:
         return [("anthropic", bare_name(model))]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
-        """The status alone decides (Anthropic's API reference, "Errors")."""
+        """The status decides (Anthropic's API reference, "Errors"), but for a 400 that is about the account's money."""
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
-        return _VERDICTS.judge(head.status, retry_after=wait)
+        name = _UNPAID if head.status == 400 and _is_about_money(plain_body(head, body)) else ""
+        return _VERDICTS.judge(head.status, name, retry_after=wait)
+
+
+def _is_about_money(body: bytes) -> bool:
+    try:
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return isinstance(message, str) and _ABOUT_MONEY.fullmatch(message) is not None
 
 
 def _request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -183,3 +184,21 @@ def test_a_server_error_is_struck_and_tried_elsewhere(status: int) -> None:
 def test_the_upstreams_request_id_is_in_its_header() -> None:
     assert CLAUDE.request_id(ResponseHead(200, [(b"request-id", b"req_011C")])) == "req_011C"
     assert CLAUDE.request_id(ResponseHead(200, [])) == ""
+
+
+@pytest.mark.parametrize(
+    ("message", "is_the_accounts"),
+    [
+        ("Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing.", True),
+        ("This organization has been disabled.", True),
+        ("You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.", True),
+        ("Your credit balance is too low: Extra inputs are not permitted", False),
+        ("max_tokens: Field required", False),
+    ],
+)
+def test_a_400_about_the_accounts_money_is_tried_elsewhere(message: str, is_the_accounts: bool) -> None:
+    body = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": message}}).encode()
+    verdict = CLAUDE.judge(ResponseHead(400, []), body, 0)
+    assert verdict.is_retryable is is_the_accounts
+    assert verdict.is_passed_through is not is_the_accounts
+    assert (verdict.cooldown_seconds is not None) is is_the_accounts
