@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from relay_trio.api.error_answers import merged_headers, plain_body
@@ -38,6 +39,7 @@ _STATUS_AND_TYPE = {
     ErrorKind.UPSTREAM_TIMEOUT: (504, "timeout_error"),
     ErrorKind.INTERNAL: (500, "api_error"),
 }
+_CUTS_A_PATH = re.compile(r"[\x00-\x20/\\?#%\x7f]")
 _KEY_HEADERS = frozenset({b"x-api-key"})
 
 
@@ -56,8 +58,13 @@ class ClaudeDialect:
         return True
 
     def check_path(self, parameters: Parameters) -> None:
-        """Raise NotFound for a path such as ``/v1/models/../files``: the account's credential would go with it."""
-        if any(step in (".", "..") for part in parameters.values() for step in part.replace("\\", "/").split("/")):
+        """Raise NotFound for a path such as ``/v1/models/../files``: the account's credential would go with it.
+
+        A model's name may have slashes; an id has nothing at which an upstream could cut a path.
+        """
+        if _CUTS_A_PATH.search(parameters.get("id", "")) or any(
+            step in (".", "..") for part in parameters.values() for step in part.replace("\\", "/").split("/")
+        ):
             raise NotFound("no such route: an id must not hold a path")
 
     def forwarded_query(self, query: bytes) -> bytes:

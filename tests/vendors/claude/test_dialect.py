@@ -73,16 +73,29 @@ def test_it_is_whoever_no_other_dialect_claims() -> None:
     assert DIALECT.claims(client_head("GET", b"/", b"", []))
 
 
+@pytest.mark.parametrize("name", ["id", "model"])
 @pytest.mark.parametrize("value", ["..", ".", "../files", "a/../b", "..\\files", "a/."])
-def test_an_id_that_leads_elsewhere_is_no_route(value: str) -> None:
+def test_an_id_that_leads_elsewhere_is_no_route(name: str, value: str) -> None:
     """The account's credential would go there."""
+    with pytest.raises(NotFound):
+        DIALECT.check_path({name: value})
+
+
+@pytest.mark.parametrize("value", ["a/b", "/a", "a\\b", "a%2fb", "a?b", "a#b", "a\0", "a\n", "a b"])
+def test_an_id_holds_nothing_that_an_upstream_could_cut_a_path_at(value: str) -> None:
+    """Each can stand in a request line as an escape."""
     with pytest.raises(NotFound):
         DIALECT.check_path({"id": value})
 
 
-@pytest.mark.parametrize("value", ["a", "a.b", "...", "a/b", "anthropic/claude"])
+@pytest.mark.parametrize("value", ["a", "a.b", "...", "msgbatch_01:x@y", "\xe4"])
 def test_any_other_id_is_for_the_upstream_to_judge(value: str) -> None:
     DIALECT.check_path({"id": value})
+
+
+@pytest.mark.parametrize("value", ["a/b", "anthropic/claude"])
+def test_a_models_name_may_have_a_slash(value: str) -> None:
+    DIALECT.check_path({"model": value})
 
 
 @pytest.mark.parametrize("name", ["key", "api_key", "API-Key", "x-api-key", "access_token", "k%65y"])
