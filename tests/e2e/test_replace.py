@@ -63,12 +63,13 @@ async def test_the_queue_is_as_long_and_as_patient_as_the_settings_say(folder: P
         open_harness(folder, [account("one", upstream.base_url, max_concurrency=1)]) as harness,
     ):
         async with open_raw(harness.port) as first:
-            await first.send(request(message()))
+            await first.send(request(message(stream=False)))
             await until(lambda: len(upstream.requests) == 1)
             await harness.relay.replace(changed(harness, queue={"queue_timeout_seconds": 0.05}))
-            assert (await ask(harness.port, request(message()))).status == 529
+            assert (await ask(harness.port, request(message(stream=False)))).status == 529
             await harness.relay.replace(changed(harness, queue={"max_waiting": 0, "queue_timeout_seconds": 30.0}))
-            assert (await ask(harness.port, request(message()))).error["message"].startswith("0 requests are waiting")
+            refused = await ask(harness.port, request(message(stream=False)))
+            assert refused.error["message"].startswith("0 requests are waiting")
             upstream.let_go.set()
             answer = await first.read_answer()
             assert answer is not None
@@ -81,10 +82,10 @@ async def test_a_request_keeps_its_limits_on_time_and_the_next_has_others(folder
     """The first waits for its head longer than a new request may."""
     async with open_holding() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         async with open_raw(harness.port) as first:
-            await first.send(request(message()))
+            await first.send(request(message(stream=False)))
             await until(lambda: len(upstream.requests) == 1)
-            await harness.relay.replace(changed(harness, timeouts={"first_byte_timeout_seconds": 0.05}))
-            assert (await ask(harness.port, request(message()))).status == 504
+            await harness.relay.replace(changed(harness, timeouts={"whole_answer_timeout_seconds": 0.05}))
+            assert (await ask(harness.port, request(message(stream=False)))).status == 504
             upstream.let_go.set()
             answer = await first.read_answer()
             assert answer is not None

@@ -68,16 +68,6 @@ async def test_the_next_priority_serves_when_the_first_is_full() -> None:
             assert (first.name, second.name) == ("a", "spare")
 
 
-async def test_what_accounts_serve_is_known_without_a_slot() -> None:
-    """For lists of models: also of an account that is full, or out of rotation."""
-    account = make_account(models=["m-*"])
-    account.health.disable("x")
-    admission, _ = make_pool(account)
-    assert admission.serves("m-1", "claude.messages")
-    assert not admission.serves("x", "claude.messages")
-    assert not admission.serves("m-1", "gemini.generate")
-
-
 async def test_a_model_that_nobody_serves_is_not_found() -> None:
     admission, _ = make_pool(make_account(models=["claude-*"]))
     with pytest.raises(NotFound, match="gpt"):
