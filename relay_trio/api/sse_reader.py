@@ -79,8 +79,8 @@ class SseReader:
     def ending(self) -> Ending:
         """What the fold says; due while nothing but the blank line of the last event is missing."""
         ending = self._fold.ending
-        if ending is Ending.OPEN and self._blocks.is_mid_block:
-            tail = self._blocks.tail if self._blocks.tail_bytes <= _SHORT_BYTES else b""
+        if ending is Ending.OPEN and 0 < self._blocks.tail_bytes <= _SHORT_BYTES:
+            tail = self._blocks.tail
             if tail.endswith((b"}", b"}\n")) and self._fold.is_complete_with(tail):
                 return Ending.DUE
         return ending
