@@ -307,6 +307,17 @@ def test_only_the_storage_knows_sqlite() -> None:
     }
 
 
+def test_only_one_file_knows_quarts_request() -> None:
+    """Above it there is only the ``ClientRequest``, with what the client sent as it came."""
+    found = {
+        name_of(path)
+        for path in files()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and node.module == "quart" and any(a.name == "request" for a in node.names)
+    }
+    assert found == {"web/asgi.py"}
+
+
 def test_statements_of_sql_stand_in_the_storage_and_in_the_two_stores() -> None:
     statement = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|PRAGMA|BEGIN) ")
     found = {

@@ -5,7 +5,7 @@ A route is a method and a template of the path. In a template ``{name}`` stands 
 
     /v1/messages
     /model/{model}/invoke
-    /v1/models/{id...}
+    /v1/models/{model...}
 """
 
 from __future__ import annotations
