@@ -45,7 +45,7 @@ def snapshot(core: Relay, ring: KeyRing) -> dict[str, object]:
         ),
         "I2 slots stay within max_concurrency": all(pool.slots.is_within_capacity(name) for name in accounts),
         "I3 open ledger rows are the live requests": ledger.open_rows == len(core.live),
-        "I5 no upstream call without an attempt": upstream.calls <= slots,
+        "I5 no upstream call without an attempt, or a fetch of models": upstream.calls <= slots + core.catalog.fetches,
         "I9 no stream holds more than its limit": fullest <= CHANNEL_BYTES + LARGEST_READ_BYTES,
         "I12 nobody is lost in the queue": queue.entered == queue.granted + queue.left + queue.waiting,
     }

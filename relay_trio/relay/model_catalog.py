@@ -59,6 +59,8 @@ class ModelCatalog:
         self._client = client
         self._listings = listings
         self._known: dict[str, _Known] = {}
+        self.fetches = 0
+        """Calls of upstreams for their lists, now: the only calls that no attempt makes."""
 
     async def items(self, operation: str, allowed: Sequence[str]) -> list[Item]:
         """What ``operation`` lists to a client that may use models which match ``allowed``.
@@ -161,13 +163,17 @@ class ModelCatalog:
         checked = CheckedRequest(operation, "GET", listing.path, query, listing.request_headers(), b"")
         request = await account.build(checked)
         received = bytearray()
-        async with self._client.open(request, _ignore) as response:
-            if response.head.status != 200:
-                raise UpstreamError(f"the upstream answered {response.head.status}")
-            while data := await response.receive_some():
-                received += data
-                if len(received) > _PAGE_BYTES:
-                    raise UpstreamError("the upstream's list of models is too long")
+        self.fetches += 1
+        try:
+            async with self._client.open(request, _ignore) as response:
+                if response.head.status != 200:
+                    raise UpstreamError(f"the upstream answered {response.head.status}")
+                while data := await response.receive_some():
+                    received += data
+                    if len(received) > _PAGE_BYTES:
+                        raise UpstreamError("the upstream's list of models is too long")
+        finally:
+            self.fetches -= 1
         page = json.loads(received)
         if not isinstance(page, dict):
             raise UpstreamError("the upstream's list of models is no object")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from relay_trio.observe.invariants import snapshot
 from tests.support.memory_harness import KEY, Client, MemoryHarness, open_harness
 
 if TYPE_CHECKING:
@@ -194,3 +195,15 @@ async def test_bedrocks_profiles_are_those_that_the_key_may_use(autojump_clock: 
         one = await ask(harness, "/inference-profiles/eu.anthropic.claude-x-v1%3A0")
         assert json.loads(one.body)["inferenceProfileName"] == names[0]
         assert (await ask(harness, "/inference-profiles/eu.amazon.nova-lite-v1%3A0")).status == 403
+
+
+async def test_a_fetch_is_a_call_that_the_invariants_know(autojump_clock: MockClock) -> None:
+    """It has no slot, and is none too many; no fetch is counted after its end, also of an upstream that is silent."""
+    async with open_harness(is_silent) as harness, trio.open_nursery() as nursery:
+        nursery.start_soon(ask, harness)
+        await trio.sleep(1)
+        assert harness.upstream.statistics().calls == harness.core.catalog.fetches == 1
+        shown = snapshot(harness.core, harness.ring)
+        assert shown["ok"], shown["invariants"]
+        await trio.sleep(2)
+        assert harness.core.catalog.fetches == 0
