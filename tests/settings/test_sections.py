@@ -19,13 +19,14 @@ def test_defaults_are_those_of_the_reference() -> None:
     assert settings.server.listeners == (Listener("127.0.0.1", 8400),)
     assert settings.admin.listener == Listener("127.0.0.1", 8401)
     assert (settings.server.drain_seconds, settings.server.max_body_bytes) == (120, 32 * 2**20)
-    assert list(settings.timeouts.model_dump().values()) == [5, 120, 300, 3600, 10, 30, 120, 30]
+    assert list(settings.timeouts.model_dump().values()) == [5, 120, 600, 300, 3600, 10, 30, 120, 30]
     assert settings.queue.model_dump() == {"max_waiting": 1000, "queue_timeout_seconds": 30}
     assert settings.retry.model_dump() == {
         "enabled": True,
         "max_attempts": 3,
         "budget_ratio": 0.2,
         "budget_min_concurrent": 3,
+        "after_timeout": False,
     }
     assert settings.breaker.model_dump() == {
         "enabled": True,
