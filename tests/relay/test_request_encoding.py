@@ -70,6 +70,7 @@ async def test_others_run_while_a_body_is_inflated() -> None:
         gzip.compress(random.Random(1).randbytes(100_000)) + b"x" * 100_000,
         gzip.compress(b"{}")[:-4] + b"0000",
     ],
+    ids=["empty", "plain", "cut", "more", "two members", "more than a slice of more", "wrong sum"],
 )
 async def test_what_is_no_gzip_or_more_than_one_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest, match="gzip"):
