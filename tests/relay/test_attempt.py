@@ -19,6 +19,7 @@ from tests.support import bedrock_scripts, gemini_scripts, scripts
 from tests.support.bedrock_frames import CLAUDE, CONVERSE, exception
 from tests.support.gemini_answers import ARRAY, ERROR, EVENTS, pretty
 from tests.support.memory_harness import HEAD, LAST_CHUNK, START, STREAM, TEXT, MemoryHarness, chunk, open_harness
+from tests.support.scripts import JSON_HEAD, PING, first_account, sends, sse_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,13 +41,6 @@ def refuses(status: int, body: bytes, *headers: bytes) -> Script:
         await side.request()
         lines = [b"content-type: application/json", b"content-length: %d" % len(body), *headers]
         await side.send(b"HTTP/1.1 %d No\r\n%b\r\n\r\n" % (status, b"\r\n".join(lines)), body)
-
-    return script
-
-
-def first_account(first: Script, others: Script) -> Script:
-    async def script(side: UpstreamSide) -> None:
-        await (first if side.number == 0 else others)(side)
 
     return script
 
@@ -409,33 +403,6 @@ async def test_a_key_for_some_models_cannot_use_others_by_way_of_a_batch(autojum
 
 
 # --- status 200 is not success, and the first byte is no answer -----------------------------------------------------
-
-PING = b'event: ping\ndata: {"type": "ping"}\n\n'
-JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
-"""Of a body that ends with its connection."""
-
-
-def sse_error(kind: str) -> bytes:
-    error = {"type": "error", "error": {"type": kind, "message": "canary of theirs"}}
-    return b"event: error\ndata: " + json.dumps(error).encode() + b"\n\n"
-
-
-def sends(head: bytes, *pieces: bytes, then: str = "ends") -> Script:
-    """A script that answers every request with ``pieces``, and then ends the body, stalls, closes or dies."""
-
-    async def script(side: UpstreamSide) -> None:
-        await side.request()
-        is_chunked = b"chunked" in head
-        await side.send(head, *(chunk(piece) if is_chunked else piece for piece in pieces if piece))
-        if then == "stalls":
-            await side.wait_closed()
-        elif then == "ends" and is_chunked:
-            await side.send(LAST_CHUNK)
-        elif then == "dies" or not is_chunked:
-            raise trio.BrokenResourceError
-
-    return script
-
 
 GZIP_HEAD = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
 

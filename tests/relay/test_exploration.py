@@ -16,7 +16,18 @@ from relay_trio.errors import ShuttingDown
 from relay_trio.outcome import Word
 from tests.explorer import Run, Steps, cancel_target, explore
 from tests.support import bedrock_scripts, gemini_scripts, scripts
-from tests.support.memory_harness import MemoryHarness, assert_client_was_not_deceived, open_harness
+from tests.support.bedrock_frames import CLAUDE, exception
+from tests.support.gemini_answers import ARRAY, ERROR, EVENTS, pretty
+from tests.support.memory_harness import (
+    HEAD,
+    START,
+    STREAM,
+    MemoryHarness,
+    assert_client_was_not_deceived,
+    open_harness,
+    tasks_of_the_relay,
+)
+from tests.support.scripts import JSON_HEAD, PING, first_account, sends, sse_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,6 +91,12 @@ async def to_a_client_that_stalls(harness: MemoryHarness, client: Client) -> Non
         nursery.cancel_scope.cancel()
 
 
+async def and_the_end_of_its_connection(harness: MemoryHarness, client: Client) -> None:
+    """The request, and after it the time in which the upstream may end its body."""
+    await client.run()
+    await trio.sleep(2)
+
+
 BODY = (b'{"model": "m", ', b'"stream": true, "max_tokens": 1,', b' "messages": []}')
 
 BEDROCK = bedrock_scripts.ACCOUNTS
@@ -132,6 +149,75 @@ PATHS = {
     ),
 }
 
+PATHS |= {  # the first event is held
+    "error event first": Path(sends(HEAD, sse_error("overloaded_error"), then="stalls")),
+    "the client's own error first": Path(sends(HEAD, sse_error("invalid_request_error"))),
+    "fail-over from an error event": Path(
+        first_account(sends(HEAD, PING, sse_error("overloaded_error"), then="stalls"), scripts.streams), accounts=2
+    ),
+    "fail-over from pings and silence": Path(
+        first_account(sends(HEAD, PING, then="stalls"), scripts.streams), accounts=2, strikes={"a": 1}
+    ),
+    "fail-over from pings and death": Path(
+        first_account(sends(HEAD, PING, then="dies"), scripts.streams), accounts=2, strikes={"a": 1}
+    ),
+    "part of an event": Path(scripts.streams_its_first_event_in_halves),
+    "part of an event, and death": Path(sends(HEAD, START[:30], then="dies"), strikes={"a": 1}),
+    "part of an event, and silence": Path(sends(HEAD, START[:30], then="stalls")),
+    "fail-over from an exception": Path(
+        first_account(
+            sends(bedrock_scripts.HEAD, exception("throttlingException"), then="stalls"), bedrock_scripts.streams
+        ),
+        settings=BEDROCK,
+    ),
+    "fail-over from gemini's error": Path(
+        first_account(
+            sends(gemini_scripts.ARRAY_HEAD, b"[" + pretty(ERROR), then="stalls"), gemini_scripts.streams_an_array
+        ),
+        strikes={"a": 1},
+        **GEMINI,
+    ),
+}
+PATHS |= {  # status 200 is not success
+    "fail-over from a page": Path(
+        first_account(sends(HEAD, b"<html>", then="stalls"), scripts.streams), accounts=2, strikes={"a": 1}
+    ),
+    "fail-over from a page that says so": Path(
+        first_account(sends(HEAD.replace(b"event-stream", b"html"), b"<html>"), scripts.streams),
+        accounts=2,
+        strikes={"a": 1},
+    ),
+    "nothing at all": Path(sends(HEAD), strikes={"a": 1}),
+    "a document that is an error": Path(sends(JSON_HEAD, scripts.OVERLOADED), stream=False, strikes={"a": 1}),
+    "fail-over from half a document": Path(
+        first_account(sends(JSON_HEAD, scripts.MESSAGE[:-5]), scripts.answers),
+        accounts=2,
+        stream=False,
+        strikes={"a": 1},
+    ),
+}
+ENDINGS = {
+    "late end": Path(scripts.ends_late, around=and_the_end_of_its_connection),
+    "no end": Path(sends(HEAD, *STREAM, then="stalls"), around=and_the_end_of_its_connection),
+    "death at the end": Path(sends(HEAD, *STREAM, then="dies"), around=and_the_end_of_its_connection),
+    "no end, and more": Path(scripts.goes_on_after_its_end, around=and_the_end_of_its_connection),
+    "no end of an error": Path(
+        sends(HEAD, START, sse_error("api_error"), then="stalls"),
+        around=and_the_end_of_its_connection,
+        strikes={"a": 1},
+    ),
+    "no end of a translation": Path(
+        sends(bedrock_scripts.HEAD, *CLAUDE, then="stalls"), settings=BEDROCK, around=and_the_end_of_its_connection
+    ),
+    "no end of gemini": Path(sends(HEAD, *EVENTS, then="stalls"), around=and_the_end_of_its_connection, **GEMINI),
+    "no end of gemini's array": Path(
+        sends(gemini_scripts.ARRAY_HEAD, *ARRAY, then="stalls"), around=and_the_end_of_its_connection, **GEMINI
+    ),
+}
+"""The dialect's last event has come, and the body has not ended."""
+
+PATHS |= ENDINGS
+
 
 def disconnect(run: Run) -> None:
     run.stage.client.leave()
@@ -150,11 +236,19 @@ ACTIONS: dict[str, Action] = {
 }
 
 
+def close_upstream_client(run: Run) -> None:
+    """What the end of the process does, whatever still goes on there."""
+    client = run.stage.harness.upstream
+    client._pool.close()
+    client._nursery.cancel_scope.cancel()
+
+
 def scenario_of(path: Path, action: str) -> Callable[[Run], Awaitable[None]]:
     async def scenario(run: Run) -> None:
         async with open_harness(path.script, accounts=path.accounts, **path.settings) as harness:
             client = harness.request(*path.body, stream=path.stream, path=path.path, forwards=path.forwards)
             run.stage.harness, run.stage.client = harness, client
+            tasks_before = tasks_of_the_relay()
             with run.target():
                 if path.around is None:
                     await client.run()
@@ -171,9 +265,11 @@ def scenario_of(path: Path, action: str) -> Callable[[Run], Awaitable[None]]:
                 assert row.outcome is not None
                 if action != "cancel":  # a cancellation that nobody announced is a defect by definition
                     assert row.outcome.word is not Word.INTERNAL, row.outcome.code
-            for side in harness.sides:
-                is_pooled = harness.upstream.statistics().idle_connections > 0
-                assert side.is_closed_by_the_relay or is_pooled, "the upstream was left open"
+            await trio.sleep(2)  # longer than the end of a body is awaited, and shorter than a connection is kept
+            assert harness.upstream.statistics().ending_connections == 0, "a connection still awaits its end"
+            left_open = sum(not side.is_closed_by_the_relay for side in harness.sides)
+            assert left_open == harness.upstream.statistics().idle_connections, "the upstream was left open"
+            assert tasks_of_the_relay() == tasks_before, "a task was left"
 
     return scenario
 
@@ -194,3 +290,24 @@ def test_struck_after_any_step_under_other_schedules_every_promise_holds(path: s
 def test_struck_twice_every_promise_holds(path: str) -> None:
     """A disconnect, and a hard cancel one to three steps later: during the cleanup."""
     explore(scenario_of(PATHS[path], "cancel"), disconnect, again=cancel_target, gaps=(0, 1, 2), counted=(Steps.RUN,))
+
+
+def ending_scenario_of(path: Path) -> Callable[[Run], Awaitable[None]]:
+    async def scenario(run: Run) -> None:
+        async with open_harness(path.script, **path.settings) as harness:
+            client = harness.request(*path.body, path=path.path)
+            run.stage.harness = harness
+            with run.target():
+                await and_the_end_of_its_connection(harness, client)
+        assert harness.slots.total_in_use() == 0, "a slot is still held"
+        assert harness.ledger.open_rows == 0, "a row is still open"
+        assert all(side.is_closed_by_the_relay for side in harness.sides), "the upstream was left open"
+        statistics = harness.upstream.statistics()
+        assert (statistics.open_connections, statistics.ending_connections) == (0, 0), "a connection is still counted"
+
+    return scenario
+
+
+@pytest.mark.parametrize("path", ENDINGS)
+def test_with_its_client_closed_at_any_step_no_connection_is_left_that_awaits_its_end(path: str) -> None:
+    explore(ending_scenario_of(ENDINGS[path]), close_upstream_client, counted=(Steps.RUN,))

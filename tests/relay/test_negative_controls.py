@@ -16,20 +16,30 @@ from quart import Response
 
 from relay_trio.api.checked_request import CheckedRequest
 from relay_trio.pool.admission import Admission, Lease, SlotRequest
+from relay_trio.upstream.connection_pool import END_SECONDS, ConnectionPool
 from relay_trio.vendors.claude.operations import MESSAGES
 from relay_trio.web.asgi import RequestConnection
 from relay_trio.web.client_body import ClientBody
 from relay_trio.web.quart_app import bare_app
 from tests.explorer import ExplorationFailed, Run, Steps, cancel_target, explore
-from tests.relay.test_exploration import PATHS, Path, disconnect, scenario_of
+from tests.relay.test_exploration import (
+    ENDINGS,
+    PATHS,
+    Path,
+    close_upstream_client,
+    disconnect,
+    ending_scenario_of,
+    scenario_of,
+)
 from tests.support import scripts
 from tests.support.memory_harness import open_harness
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from quart_trio import QuartTrio
 
+    from relay_trio.upstream.http1 import UpstreamConnection
     from tests.support.memory_harness import MemoryHarness
 
 STREAM = Path(scripts.streams)
@@ -146,6 +156,36 @@ def test_a_body_that_takes_the_closed_channel_for_its_end_is_caught(monkeypatch:
     monkeypatch.setattr(ClientBody, "__anext__", deceived)
     with pytest.raises(ExplorationFailed):
         explore(scenario_of(PATHS["upstream dies midway"], "disconnect"), disconnect, counted=(Steps.RUN,))
+
+
+# --- a connection that is forgotten while the end of its answer is awaited ----------------------------------------
+
+
+def test_a_connection_whose_answer_did_not_end_and_is_forgotten_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forgets(self: ConnectionPool, connection: UpstreamConnection, *, is_usable: Callable[[], bool]) -> None:
+        with trio.move_on_after(END_SECONDS):
+            await connection.read_end()
+            connection.end_answer()
+            self.release(connection, is_usable=is_usable())
+
+    monkeypatch.setattr(ConnectionPool, "finish", forgets)
+    with pytest.raises(ExplorationFailed, match="a connection is neither closed nor pooled"):
+        explore(scenario_of(ENDINGS["no end"], "disconnect"), disconnect, counted=(Steps.RUN,))
+
+
+def test_a_connection_that_is_forgotten_as_its_client_closes_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forgets(self: ConnectionPool, connection: UpstreamConnection, *, is_usable: Callable[[], bool]) -> None:
+        self.ending_connections += 1
+        with trio.move_on_after(END_SECONDS):
+            await connection.read_end()
+        connection.end_answer()
+        self.ending_connections -= 1
+        self.release(connection, is_usable=is_usable())
+
+    monkeypatch.setattr(ConnectionPool, "finish", forgets)
+    explore(scenario_of(ENDINGS["no end"], "disconnect"), disconnect, counted=(Steps.RUN,))
+    with pytest.raises(ExplorationFailed, match="the upstream was left open"):
+        explore(ending_scenario_of(ENDINGS["no end"]), close_upstream_client, counted=(Steps.RUN,))
 
 
 # --- a relay that does not notice ---------------------------------------------------------------------------------

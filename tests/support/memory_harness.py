@@ -304,6 +304,16 @@ class MemoryHarness:
             assert statistics.strikes <= (strikes or {}).get(account.name, 0), f"{account.name} was blamed"
 
 
+def tasks_of_the_relay() -> list[str]:
+    """The names of all tasks that live now, but for those of the upstream's scripts."""
+    tasks = [trio.lowlevel.current_task()]
+    while (parent := tasks[0].parent_nursery) is not None:
+        tasks[0] = parent.parent_task
+    for task in tasks:
+        tasks.extend(child for nursery in task.child_nurseries for child in nursery.child_tasks)
+    return sorted(task.name for task in tasks if not task.name.startswith("upstream "))
+
+
 async def fetch(app: QuartTrio, path: str, method: str = "GET", headers: Headers = ()) -> Client:
     """A client whose request without a body was answered by ``app``. Cancelled here: destroys."""
     client = Client(app, [b""], path=path, method=method, headers=list(headers))
