@@ -21,7 +21,7 @@ from tests.support.accounts import AWS_PAIR, REGION, bedrock_account
 from tests.support.aws_clients import client_pair
 from tests.support.cases import case
 from tests.support.javascript import JavaScript, install
-from tests.support.socket_harness import PROMPT, until
+from tests.support.socket_harness import NEVER_RESTS, PROMPT, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def sections(handler: str, authority: Path) -> dict[str, Any]:
     tls: dict[str, object] = {}
     if handler.endswith("https"):
         tls = {"tls_cert": str(authority / "certificate.pem"), "tls_key": str(authority / "key.pem")}
-    return {"breaker": {"enabled": False}, "server": tls}
+    return {"breaker": NEVER_RESTS, "server": tls}
 
 
 def call(operation: str, model: str = MODEL, *, name: str = "", **more: object) -> dict[str, Any]:

@@ -305,7 +305,7 @@ async def test_another_key_of_an_account_that_was_refused_brings_it_back(folder:
     """No restart: what was known of the former key does not concern the new one."""
     async with open_scripted() as upstream, open_harness(folder, [account("one", upstream.base_url)]) as harness:
         upstream.play = sized([b"{}"], status=401, headers=[("content-type", "application/json")])
-        assert (await ask(harness.port, request(message(stream=False)))).status == 502
+        assert (await ask(harness.port, request(message(stream=False)))).status == 403
         assert (await ask(harness.port, request(message(stream=False)))).status == 529
         assert len(upstream.requests) == 1
         upstream.play = ANSWER

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from relay_trio.simulator.samples import SampleAccount, SampleRequest, Samples
 from relay_trio.simulator.vendors.bedrock.settings import ACCESS_KEYS
 from relay_trio.simulator.vendors.claude.samples import MODEL as CLAUDE_MODEL
+from relay_trio.simulator.vendors.claude.samples import messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +44,11 @@ def converse(prompt: Prompt) -> SampleRequest:
     return _request(prompt, verb, document, b":event-type\x07\x00\x08metadata")
 
 
+def message(prompt: Prompt) -> SampleRequest:
+    """A message of Claude's API that names the model as Bedrock does: which a relay has its Bedrock accounts answer."""
+    return messages(replace(prompt, model=prompt.model or MODEL))
+
+
 def _request(prompt: Prompt, verb: str, document: Mapping[str, object], end: bytes) -> SampleRequest:
     target = f"/model/{quote(prompt.model_or(MODEL), safe='')}/{verb}"
     headers = (("authorization", f"Bearer {prompt.key}"),)
@@ -49,7 +56,7 @@ def _request(prompt: Prompt, verb: str, document: Mapping[str, object], end: byt
 
 
 SAMPLES = Samples(
-    requests=(invoke, converse),
+    requests=(invoke, converse, message),
     accounts=(
         SampleAccount(
             "bedrock-eu",
