@@ -32,8 +32,11 @@ class Meaning(Enum):
 
     LIMITED = auto()  # the account has to rest for a while
     UNPAID = auto()  # the account has run out of money
+    UNSERVED = auto()  # the account's project or country is refused, until an operator acts
     CREDENTIAL_REFUSED = auto()  # the account's credential is wrong, or has run out
-    FORBIDDEN = auto()  # a redirect, or a refusal that may be the request's own fault (a model this account lacks)
+    FORBIDDEN = auto()  # a redirect, or a refusal that may be the request's own fault
+    LACKS_MODEL = auto()  # a refusal that is about one model at this account; its text may say whose account it is
+    NOT_HERE = auto()  # no such model, or no such thing: another account may have it
     TIMED_OUT = auto()  # the model took too long
     FAILED_ONCE = auto()  # the call failed, by no fault of the account: another one's may not
     FAILED = auto()  # the upstream failed
@@ -45,15 +48,17 @@ class Verdict:
     """What a failure of an upstream means for the request and for the account.
 
     ``error`` decides the outcome of a request that ends with it. ``is_retryable``: another account may do better.
-    ``cooldown_seconds``: how long the account rests, such as 10.0; None: it does not. ``is_strike``: the failure counts
-    against the account's breaker. ``is_credential_refused``: no request of the account can succeed until it has another
-    credential. ``is_passed_through``: the client may see the upstream's own body.
+    ``cooldown_seconds``: how long the account rests, such as 10.0; None: it does not. ``is_dated``: the upstream stated
+    the date until which it rests, which may be far. ``is_strike``: the failure counts against the account's breaker.
+    ``is_credential_refused``: no request of the account can succeed until it has another credential.
+    ``is_passed_through``: the client may see the upstream's own body.
     """
 
     error: UpstreamError
     is_retryable: bool = False
     cooldown_seconds: float | None = None
     is_strike: bool = False
+    is_dated: bool = False
     is_credential_refused: bool = False
     is_passed_through: bool = True
 
@@ -84,7 +89,7 @@ class VerdictTable:
     statuses: Mapping[int, Meaning] = field(default_factory=lambda: MappingProxyType({}))
     names: Mapping[str, Meaning] = field(default_factory=lambda: MappingProxyType({}))
     named_cooldown_seconds: float = 5.0
-    unpaid_cooldown_seconds: float = 300.0
+    unserved_cooldown_seconds: float = 300.0
 
     def meaning_of(self, status: int, name: str = "") -> Meaning:
         """The meaning of ``status``, with an error whose name is ``name``, such as ``ExpiredToken``; empty: no name."""
@@ -97,6 +102,8 @@ class VerdictTable:
             return Meaning.CREDENTIAL_REFUSED
         if status == 403 or status < 400:
             return Meaning.FORBIDDEN
+        if status == 404:
+            return Meaning.NOT_HERE
         return Meaning.FAILED if status >= 500 else Meaning.REJECTED
 
     def judge(self, status: int, name: str = "", retry_after: float | None = None) -> Verdict:
@@ -111,8 +118,12 @@ class VerdictTable:
                 return Verdict(limited, is_retryable=True, cooldown_seconds=seconds)
             case Meaning.UNPAID:
                 unpaid = UpstreamRefused("the upstream asks for payment")
-                seconds = self.unpaid_cooldown_seconds
+                seconds = self.unserved_cooldown_seconds
                 return Verdict(unpaid, is_retryable=True, cooldown_seconds=seconds, is_passed_through=False)
+            case Meaning.UNSERVED:
+                unserved = UpstreamRefused("the upstream does not serve this account")
+                seconds = self.unserved_cooldown_seconds
+                return Verdict(unserved, is_retryable=True, cooldown_seconds=seconds, is_passed_through=False)
             case Meaning.CREDENTIAL_REFUSED:
                 refused = UpstreamRefused("the upstream did not accept the account's credential")
                 return Verdict(refused, is_retryable=True, is_credential_refused=True, is_passed_through=False)
@@ -120,6 +131,11 @@ class VerdictTable:
                 # One 403 may be the request's own fault, so the account stays in use.
                 error = UpstreamError(answered) if status < 400 else UpstreamRefused(answered)
                 return Verdict(error, is_retryable=True, is_strike=True, is_passed_through=False)
+            case Meaning.LACKS_MODEL:
+                lacking = UpstreamRefused("the upstream does not serve this to the account")
+                return Verdict(lacking, is_retryable=True, is_passed_through=False)
+            case Meaning.NOT_HERE:
+                return Verdict(UpstreamRejected(answered), is_retryable=True)
             case Meaning.TIMED_OUT:
                 return Verdict(UpstreamTimeout("the model took too long"), is_retryable=True)
             case Meaning.FAILED_ONCE:

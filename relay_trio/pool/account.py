@@ -125,7 +125,7 @@ class Account:
             health.disable(reason)
             change = Change.DISABLED
         elif verdict.cooldown_seconds is not None:
-            health.cool_down(now, verdict.cooldown_seconds, reason)
+            health.cool_down(now, verdict.cooldown_seconds, reason, is_dated=verdict.is_dated)
         elif verdict.is_strike:
             health.strike(now)
             change = Change.EJECTED

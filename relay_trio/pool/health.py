@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from relay_trio.settings import BreakerSettings
 
+_LONGEST_DATED_SECONDS = 86_400.0
+"""The longest rest until a date that the upstream stated. An operator may have raised the account's limit since."""
+
 
 class AccountState(StrEnum):
     """What an operator sees."""
@@ -99,11 +102,12 @@ class Health:
             self._ejected_until = max(self._ejected_until, now + seconds)
             self.reason = f"{self.breaker.strikes} failures in a row"
 
-    def cool_down(self, now: float, seconds: float, reason: str) -> None:
+    def cool_down(self, now: float, seconds: float, reason: str, *, is_dated: bool = False) -> None:
         """Leave the account alone for ``seconds``, which the upstream named, such as 20.0. The setting
-        ``retry_after_max_seconds`` is the longest. It counts with the breaker off too, which is about what the relay
-        concludes from failures itself."""
-        seconds = min(max(seconds, 0.0), self.breaker.retry_after_max_seconds)
+        ``retry_after_max_seconds`` is the longest; a day is, where it stated a date (``is_dated``). It counts with the
+        breaker off too, which is about what the relay concludes from failures itself."""
+        longest = _LONGEST_DATED_SECONDS if is_dated else self.breaker.retry_after_max_seconds
+        seconds = min(max(seconds, 0.0), longest)
         if now + seconds > self._cool_until:
             self._cool_until = now + seconds
             self.reason = reason

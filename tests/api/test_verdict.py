@@ -11,7 +11,12 @@ from relay_trio.outcome import Phase
 TABLE = VerdictTable(
     cooldowns={429: 10.0},
     statuses={402: Meaning.UNPAID, 408: Meaning.TIMED_OUT, 424: Meaning.FAILED_ONCE},
-    names={"Quota": Meaning.LIMITED, "Expired": Meaning.CREDENTIAL_REFUSED},
+    names={
+        "Quota": Meaning.LIMITED,
+        "Expired": Meaning.CREDENTIAL_REFUSED,
+        "Shut": Meaning.UNSERVED,
+        "NoAccess": Meaning.LACKS_MODEL,
+    },
 )
 
 
@@ -30,7 +35,10 @@ TABLE = VerdictTable(
         (424, "", Meaning.FAILED_ONCE, "upstream_error"),
         (500, "", Meaning.FAILED, "upstream_error"),
         (400, "", Meaning.REJECTED, "rejected_request"),
-        (404, "Other", Meaning.REJECTED, "rejected_request"),
+        (409, "Other", Meaning.REJECTED, "rejected_request"),
+        (404, "Other", Meaning.NOT_HERE, "rejected_request"),
+        (403, "NoAccess", Meaning.LACKS_MODEL, "upstream_error"),
+        (403, "Shut", Meaning.UNSERVED, "upstream_error"),
     ],
 )
 def test_a_status_and_a_name_have_one_meaning_and_one_outcome(
@@ -51,6 +59,18 @@ def test_only_faults_of_the_upstream_and_refusals_strike() -> None:
         403,
         500,
     }
+
+
+def test_what_an_account_lacks_is_tried_elsewhere_and_blames_nobody() -> None:
+    for verdict, is_passed_through in ((TABLE.judge(404), True), (TABLE.judge(403, "NoAccess"), False)):
+        assert (verdict.is_retryable, verdict.is_strike, verdict.cooldown_seconds) == (True, False, None)
+        assert verdict.is_passed_through is is_passed_through
+
+
+def test_an_account_that_is_served_nothing_rests_and_its_text_is_kept_from_the_client() -> None:
+    verdict = TABLE.judge(403, "Shut")
+    assert (verdict.is_retryable, verdict.is_strike, verdict.cooldown_seconds) == (True, False, 300.0)
+    assert not verdict.is_passed_through
 
 
 def test_an_account_rests_for_what_the_upstream_asks_else_for_the_tables_time() -> None:

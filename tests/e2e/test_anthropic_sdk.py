@@ -214,7 +214,7 @@ async def test_errors_are_of_the_same_class_and_status(call: Any, simulator: Sim
                 assert seen == without
                 row = await relay.row(request_id)
                 assert (row["status"], row["code"]) == (status, "SH")
-                assert row["attempts"] == (2 if status == 429 or status >= 500 else 1)
+                assert row["attempts"] == (2 if status in (404, 429) or status >= 500 else 1)
             failing = partial(call, model="claude-sim:fault=error_event:3")
             if call is not create:
                 without, _ = await trio.to_thread.run_sync(raised, failing, direct)

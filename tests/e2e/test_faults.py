@@ -267,7 +267,7 @@ async def test_a_refusal_that_is_not_the_clients_business_is_told_in_our_words(
         assert len(simulator.truth.records) == 1
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 409, 413, 422])
+@pytest.mark.parametrize("status", [400, 405, 409, 413, 422])
 async def test_the_requests_own_fault_is_passed_on_and_nobody_else_is_asked(
     status: int, simulator: Simulator, folder: Path
 ) -> None:
@@ -280,6 +280,17 @@ async def test_the_requests_own_fault_is_passed_on_and_nobody_else_is_asked(
             assert (row["outcome"], row["code"], row["attempts"]) == ("rejected_request", "SH", 1)
         assert state(harness, "one") == "ready"
         assert harness.relay.core.pool.accounts[0].health.statistics(0.0).strikes == 0
+
+
+async def test_a_404_is_passed_on_when_the_other_account_says_the_same(simulator: Simulator, folder: Path) -> None:
+    """A model that one account lacks may be another's, and no account is blamed for a name that a client made up."""
+    async with two_accounts(folder, simulator) as harness:
+        for _ in range(7):
+            answer = await send(harness, model="claude-sim:fault=404")
+            assert (answer.status, answer.error["message"]) == (404, "simulated 404")
+            row = await harness.row(answer.request_id)
+            assert (row["outcome"], row["code"], row["attempts"]) == ("rejected_request", "SH", 2)
+        assert {state(harness, name) for name in ("one", "two")} == {"ready"}
 
 
 @pytest.mark.parametrize("fault", ["html:400", "big_error:400/1000000", "html:404", "big_error:500/5000000"])

@@ -36,6 +36,14 @@ def test_a_cool_down_is_capped_and_never_shortened() -> None:
     assert health.statistics(100).state is AccountState.READY
 
 
+def test_a_stated_date_is_obeyed_for_a_day_at_most() -> None:
+    health = Health(BreakerSettings(retry_after_max_seconds=100))
+    health.cool_down(0, 5000, "limit", is_dated=True)
+    assert health.available_at() == 5000
+    health.cool_down(0, 1e9, "limit", is_dated=True)
+    assert health.available_at() == 86_400
+
+
 def test_an_ejection_can_be_waived_a_cool_down_cannot() -> None:
     health = Health(BreakerSettings(strikes=1))
     health.strike(0)

@@ -183,6 +183,47 @@ async def test_a_400_is_the_clients_and_no_other_account_is_tried(autojump_clock
         harness.assert_healthy()
 
 
+NOT_FOUND = b'{"type":"error","error":{"type":"not_found_error","message":"model: m"},"request_id":"theirs"}'
+
+
+async def test_a_model_that_only_one_account_lacks_is_served_by_another(autojump_clock: MockClock) -> None:
+    async with open_harness(first_account(refuses(404, NOT_FOUND), scripts.streams), accounts=2) as harness:
+        client = await harness.serve(harness.request())
+        assert (client.status, client.body, codes(harness)) == (200, b"".join(STREAM), ["--"])
+        assert harness.rows[0].attempts == 2
+        harness.assert_healthy()
+        assert health(harness, "a").state is AccountState.READY
+
+
+async def test_a_model_that_every_account_lacks_is_404_and_blames_nobody(autojump_clock: MockClock) -> None:
+    async with open_harness(refuses(404, NOT_FOUND), accounts=2) as harness:
+        client = await harness.serve(harness.request())
+        assert (client.status, json.loads(client.body)["error"]["message"]) == (404, "model: m")
+        assert (harness.rows[0].attempts, codes(harness)) == (2, ["SH"])
+        harness.assert_healthy()
+
+
+async def test_that_another_account_lacks_a_model_does_not_hide_that_one_is_busy(autojump_clock: MockClock) -> None:
+    script = first_account(scripts.is_overloaded, refuses(404, NOT_FOUND))
+    async with open_harness(script, accounts=2) as harness:
+        client = await harness.serve(harness.request())
+        assert (client.status, json.loads(client.body)["error"]["type"]) == (529, "overloaded_error")
+        assert harness.rows[0].attempts == 2
+
+
+async def test_an_account_at_its_usage_limit_rests_for_a_day_at_most(autojump_clock: MockClock) -> None:
+    message = "You have reached your specified API usage limits. You will regain access on 9999-01-01 at 00:00 UTC."
+    body = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": message}}).encode()
+    async with open_harness(first_account(refuses(400, body), scripts.streams), accounts=2) as harness:
+        client = await harness.serve(harness.request())
+        assert (client.status, harness.rows[0].attempts) == (200, 2)
+        assert health(harness, "a").available_in_seconds == pytest.approx(86_400)
+    async with open_harness(refuses(400, body)) as harness:
+        client = await harness.serve(harness.request())
+        assert client.status == 403
+        assert b"usage limits" not in client.body
+
+
 async def test_a_compressed_400_still_says_what_is_wrong(autojump_clock: MockClock) -> None:
     """Every SDK accepts gzip, so the relay asks for it; what is wrong with the request then comes in gzip too."""
     async with open_harness(refuses(400, gzip.compress(INVALID), b"content-encoding: gzip")) as harness:

@@ -108,7 +108,7 @@ def test_every_operation_has_a_recorded_answer(provider: str, operation: str) ->
 def test_every_provider_has_recorded_refusals(provider: str) -> None:
     """Of a credential, of a model that there is not, and for now."""
     kinds = {kind_of(each) for each in REFUSALS if each.provider == provider}
-    assert kinds == {"credential", "request", "busy"}
+    assert kinds == {"credential", "model", "busy"}
 
 
 @every(ours())
@@ -122,7 +122,7 @@ def kind_of(recording: Recording) -> str:
     [sample] = [each for each in samples_of(recording.provider).samples if each.name == recording.name]
     if sample.is_refused:
         return "credential"
-    return "busy" if recording.head.status in BUSY else "request"
+    return "busy" if recording.head.status in BUSY else "model"
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_an_encoding_that_was_not_accepted_is_refused(recording: Recording) -> N
 
 @every(REFUSALS)
 def test_a_refusal_is_judged_by_what_it_is_about(recording: Recording) -> None:
-    """A refused credential is the account's affair, and another one's chance; a wrong request blames nobody."""
+    """A refused credential is the account's affair, and another one's chance; so is a model, which blames nobody."""
     verdict = PROVIDERS[recording.provider].judge(recording.head, recording.body, 0.0)
     word = verdict.error.outcome_in(Phase.HEAD).word
     match kind_of(recording):
@@ -278,7 +278,7 @@ def test_a_refusal_is_judged_by_what_it_is_about(recording: Recording) -> None:
             assert word is Word.UPSTREAM_RATE_LIMITED
         case _:
             blame = (verdict.is_retryable, verdict.is_credential_refused, verdict.is_strike, verdict.cooldown_seconds)
-            assert blame == (False, False, False, None)
+            assert blame == (True, False, False, None)
             assert verdict.is_passed_through
             assert word is Word.REJECTED_REQUEST
     assert "simulated" not in str(verdict.error).lower()

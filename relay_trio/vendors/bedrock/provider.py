@@ -7,6 +7,7 @@ authenticated with stays here, and so does every ``x-amz-`` header.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING
@@ -60,6 +61,19 @@ _SIGNABLE_QUERY = re.compile(rb"(?:[A-Za-z0-9._~=&-]|%[0-9A-F]{2})*")
 """What AWS and the relay are sure to read alike. AWS would refuse a signature over anything that it reads differently,
 and that refusal would count against the account for what a client wrote."""
 
+_LACKS_MODEL = "LACKS_MODEL"
+_NOT_HERE = "NOT_HERE"
+_ABOUT_A_MODEL = {
+    "AccessDeniedException": (
+        re.compile("You don't have access to the model with the specified model ID|Model access is denied due to "),
+        _LACKS_MODEL,
+    ),
+    "ResourceNotFoundException": (re.compile("Model use case details have not been submitted"), _LACKS_MODEL),
+    "ValidationException": (re.compile(r"The provided model identifier is invalid\.?$"), _NOT_HERE),
+}
+"""How messages begin that are about one model at this account or in its region, by exception, and their names in the
+table."""
+
 _VERDICTS = VerdictTable(
     cooldowns={429: 5.0, 503: 2.0},
     statuses={408: Meaning.TIMED_OUT, 424: Meaning.FAILED_ONCE},  # 424: the model failed this once
@@ -69,6 +83,8 @@ _VERDICTS = VerdictTable(
             ("UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException"),
             Meaning.CREDENTIAL_REFUSED,
         ),
+        _LACKS_MODEL: Meaning.LACKS_MODEL,
+        _NOT_HERE: Meaning.NOT_HERE,
     },
 )
 _ACCEPTED_PROBES = frozenset({"ValidationException", "ResourceNotFoundException"})
@@ -184,9 +200,10 @@ class Bedrock:
         return places if "." in model else [*places, ("anthropic", model)]
 
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
-        """The exception's name decides, where there is one (Bedrock API reference, "Common errors")."""
+        """The exception's name decides, where there is one (Bedrock API reference, "Common errors"), and its message
+        where it is about a model."""
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
-        return _VERDICTS.judge(head.status, exception_of(head), wait)
+        return _VERDICTS.judge(head.status, _name_of(exception_of(head), body), wait)
 
     def probe_request(self, account: BedrockSettings, credential: Credential) -> UpstreamRequest:
         """An empty request for a model that does not exist: it is free, it goes to the host that serves requests, and
@@ -206,6 +223,20 @@ class Bedrock:
 def exception_of(head: ResponseHead) -> str:
     """The exception's name, from ``x-amzn-errortype``, where a link may follow it; empty where there is none."""
     return header_text(head.headers, b"x-amzn-errortype").partition(":")[0].strip()
+
+
+def _name_of(exception: str, body: bytes) -> str:
+    """The name of an error in the table."""
+    about = _ABOUT_A_MODEL.get(exception)
+    if about is None:
+        return exception
+    try:
+        document = json.loads(body)
+        message = document.get("message", document.get("Message"))
+    except (ValueError, AttributeError, RecursionError):
+        return exception
+    pattern, name = about
+    return name if isinstance(message, str) and pattern.match(message) else exception
 
 
 def signed_request(

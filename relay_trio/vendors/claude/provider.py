@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -63,7 +65,7 @@ _ABOUT_MONEY = re.compile(
     r"Your credit balance is too low[^:]*"
     r"|This organization has been disabled[^:]*"
     r"|You have reached your specified [a-zA-Z ]{0,20}usage limits\."
-    r" You will regain access on [0-9-]{10}( at [0-9:]{5} UTC)?\.?"
+    r" You will regain access on (?P<date>[0-9-]{10})( at (?P<time>[0-9:]{5}) UTC)?\.?"
 )
 """What a 400 says that is the account's own. The whole message counts: a client can choose how one begins, by the name
 of a member that does not exist, and a colon follows that name."""
@@ -138,16 +140,30 @@ class Claude:
     def judge(self, head: ResponseHead, body: bytes, now: float) -> Verdict:
         """The status decides (Anthropic's API reference, "Errors"), but for a 400 that is about the account's money."""
         wait = retry_after_seconds(header(head.headers, b"retry-after"), now)
-        name = _UNPAID if head.status == 400 and _is_about_money(plain_body(head, body)) else ""
-        return _VERDICTS.judge(head.status, name, retry_after=wait)
+        about_money = _about_money(plain_body(head, body)) if head.status == 400 else None
+        if about_money is None:
+            return _VERDICTS.judge(head.status, retry_after=wait)
+        verdict = _VERDICTS.judge(head.status, _UNPAID)
+        seconds = _seconds_until(about_money["date"], about_money["time"], now)
+        return verdict if seconds is None else replace(verdict, cooldown_seconds=seconds, is_dated=True)
 
 
-def _is_about_money(body: bytes) -> bool:
+def _about_money(body: bytes) -> re.Match[str] | None:
     try:
         message = json.loads(body)["error"]["message"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return False
-    return isinstance(message, str) and _ABOUT_MONEY.fullmatch(message) is not None
+        return None
+    return _ABOUT_MONEY.fullmatch(message) if isinstance(message, str) else None
+
+
+def _seconds_until(date: str | None, time_of_day: str | None, now: float) -> float | None:
+    """How long it is from ``now`` until then; None where that is no date to come."""
+    try:
+        then = datetime.fromisoformat(f"{date}T{time_of_day or '00:00'}").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    seconds = then.timestamp() - now
+    return seconds if seconds > 0 else None
 
 
 def _request(

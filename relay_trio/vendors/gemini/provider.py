@@ -7,6 +7,7 @@ body goes as it came, and so does the query, without the client's credential.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -41,11 +42,25 @@ _REQUEST_HEADERS = AllowList(frozenset({b"content-type", b"accept", b"x-server-t
 _RESPONSE_HEADERS = AllowList(frozenset({b"content-type", b"content-encoding", b"content-length", b"cache-control"}))
 
 _ABOUT_THE_KEY = "API_KEY"
+_UNSERVED = "UNSERVED"
+_HIDDEN = "HIDDEN"
+_UNSERVED_REASONS = frozenset({"SERVICE_DISABLED", "CONSUMER_INVALID", "CONSUMER_SUSPENDED"})
+"""Reasons of a 403 for which the account's project is served nothing."""
+
+_ABOUT_THE_PLACE = re.compile("User location is not supported|Gemini API free tier is not available in your country")
+"""How a failed precondition begins that is the account's country's."""
+
 _VERDICTS = VerdictTable(
     cooldowns={429: 10.0, 503: 2.0},
     statuses={499: Meaning.FAILED_ONCE},  # Google's own call was cancelled
-    # FAILED_PRECONDITION is about the account's billing or country.
-    names={_ABOUT_THE_KEY: Meaning.CREDENTIAL_REFUSED, "FAILED_PRECONDITION": Meaning.FAILED_ONCE},
+    names={
+        _ABOUT_THE_KEY: Meaning.CREDENTIAL_REFUSED,
+        "BILLING_DISABLED": Meaning.UNPAID,
+        _UNSERVED: Meaning.UNSERVED,
+        "USER_PROJECT_DENIED": Meaning.LACKS_MODEL,  # the quota project, which may be the client's own
+        _HIDDEN: Meaning.LACKS_MODEL,
+        "FAILED_PRECONDITION": Meaning.FAILED_ONCE,
+    },
 )
 
 _READERS: Mapping[str, Callable[[], AnswerReader]] = {
@@ -118,10 +133,20 @@ def judge(head: ResponseHead, body: bytes) -> Verdict:
 
 
 def _name_of(status: int, error: dict[str, object]) -> str:
-    """The error's name, where its status is 400, which means too much; else empty."""
+    """The error's name, where its status is 400 or 403, which mean too much; else empty."""
+    if status == 403:
+        reason = str(details_of(error, "ErrorInfo").get("reason"))
+        return _UNSERVED if reason in _UNSERVED_REASONS else reason
     if status != 400:
         return ""
-    return _ABOUT_THE_KEY if _is_about_the_key(error) else str(error.get("status"))
+    if _is_about_the_key(error):
+        return _ABOUT_THE_KEY
+    name, message = str(error.get("status")), str(error.get("message"))
+    if name != "FAILED_PRECONDITION":
+        return name
+    if _ABOUT_THE_PLACE.match(message):
+        return _UNSERVED
+    return _HIDDEN if "billing" in message.lower() else name
 
 
 def retry_delay(error: dict[str, object]) -> float | None:

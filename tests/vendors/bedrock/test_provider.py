@@ -220,7 +220,7 @@ def test_the_name_of_an_exception_ends_at_its_link() -> None:
     ("head", "retryable", "cooldown", "strike", "disable", "passed"),
     [
         (refusal(400, "ValidationException"), False, None, False, False, True),
-        (refusal(404, "ResourceNotFoundException"), False, None, False, False, True),
+        (refusal(404, "ResourceNotFoundException"), True, None, False, False, True),
         (refusal(413), False, None, False, False, True),
         (refusal(400, "ServiceQuotaExceededException"), True, 5.0, False, False, True),
         (refusal(429, "ThrottlingException"), True, 5.0, False, False, True),
@@ -244,6 +244,31 @@ def test_an_error_is_judged_by_its_name(
     assert (verdict.is_retryable, verdict.cooldown_seconds, verdict.is_strike) == (retryable, cooldown, strike)
     assert (verdict.is_credential_refused, verdict.is_passed_through) == (disable, passed)
     assert isinstance(verdict.error, UpstreamRefused) is (not passed and head.status != 302)
+
+
+@pytest.mark.parametrize(
+    ("status", "exception", "message", "is_passed_through"),
+    [
+        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.", False),
+        (403, "AccessDeniedException", "Model access is denied due to INVALID_PAYMENT_INSTRUMENT: canary", False),
+        (404, "ResourceNotFoundException", "Model use case details have not been submitted for this account.", False),
+        (400, "ValidationException", "The provided model identifier is invalid.", True),
+    ],
+)
+def test_a_model_that_an_account_lacks_is_tried_elsewhere_and_blames_nobody(
+    status: int, exception: str, message: str, is_passed_through: bool
+) -> None:
+    verdict = BEDROCK.judge(refusal(status, exception), json.dumps({"message": message}).encode(), 0)
+    assert (verdict.is_retryable, verdict.is_strike, verdict.cooldown_seconds) == (True, False, None)
+    assert (verdict.is_credential_refused, verdict.is_passed_through) == (False, is_passed_through)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"message": 3}', b'{"message": "x: You don\'t have access to the model"}']
+)
+def test_any_other_refusal_counts_against_the_account(body: bytes) -> None:
+    verdict = BEDROCK.judge(refusal(403, "AccessDeniedException"), body, 0)
+    assert (verdict.is_retryable, verdict.is_strike, verdict.is_passed_through) == (True, True, False)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,7 +164,7 @@ def test_a_redirect_or_a_403_is_hidden_and_struck(status: int) -> None:
     assert (verdict.is_retryable, verdict.is_passed_through) == (True, False)
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
+@pytest.mark.parametrize("status", [400, 409, 413, 422])
 def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) -> None:
     verdict = CLAUDE.judge(ResponseHead(status, []), b"", now=0)
     assert (verdict.is_strike, verdict.is_credential_refused, verdict.is_retryable, verdict.is_passed_through) == (
@@ -202,3 +203,23 @@ def test_a_400_about_the_accounts_money_is_tried_elsewhere(message: str, is_the_
     assert verdict.is_retryable is is_the_accounts
     assert verdict.is_passed_through is not is_the_accounts
     assert (verdict.cooldown_seconds is not None) is is_the_accounts
+
+
+@pytest.mark.parametrize(
+    ("until", "now", "seconds", "is_dated"),
+    [
+        ("2026-12-01 at 06:30 UTC", "2026-12-01T00:00:00+00:00", 6.5 * 3600, True),
+        ("2026-12-01", "2026-11-30T23:00:00+00:00", 3600.0, True),
+        ("2026-12-01", "2026-12-02T00:00:00+00:00", 300.0, False),
+        ("2026-13-71", "2026-11-30T23:00:00+00:00", 300.0, False),
+        ("2026-12-01 at 99:99 UTC", "2026-11-30T23:00:00+00:00", 300.0, False),
+    ],
+)
+def test_at_a_usage_limit_an_account_rests_until_the_stated_date(
+    until: str, now: str, seconds: float, is_dated: bool
+) -> None:
+    message = f"You have reached your specified workspace API usage limits. You will regain access on {until}."
+    body = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": message}}).encode()
+    verdict = CLAUDE.judge(ResponseHead(400, []), body, datetime.fromisoformat(now).timestamp())
+    assert (verdict.cooldown_seconds, verdict.is_dated) == (seconds, is_dated)
+    assert (verdict.is_retryable, verdict.is_passed_through, verdict.is_strike) == (True, False, False)

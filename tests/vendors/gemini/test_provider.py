@@ -246,7 +246,7 @@ def test_a_redirect_or_a_403_is_hidden_and_struck(status: int) -> None:
     assert (verdict.is_retryable, verdict.is_passed_through) == (True, False)
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 413])
+@pytest.mark.parametrize("status", [400, 409, 413])
 def test_the_clients_own_mistake_is_passed_on_and_harms_no_account(status: int) -> None:
     verdict = GEMINI.judge(ResponseHead(status, []), envelope("INVALID_ARGUMENT"), 0)
     assert (verdict.is_strike, verdict.is_credential_refused, verdict.is_retryable, verdict.is_passed_through) == (
@@ -264,6 +264,48 @@ def test_what_is_about_the_account_is_tried_elsewhere(status: int, word: str) ->
     verdict = GEMINI.judge(ResponseHead(status, []), envelope(word), 0)
     assert (verdict.is_strike, verdict.is_retryable, verdict.is_passed_through) == (False, True, True)
     assert verdict.error.outcome_in(Phase.HEAD).word is Word.UPSTREAM_ERROR
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "message", "reason"),
+    [
+        (400, "FAILED_PRECONDITION", "User location is not supported for the API use.", ""),
+        (400, "FAILED_PRECONDITION", "Gemini API free tier is not available in your country. Please enable…", ""),
+        (403, "PERMISSION_DENIED", "This API method requires billing to be enabled. canary", "BILLING_DISABLED"),
+        (403, "PERMISSION_DENIED", "Generative Language API has not been used in project 7", "SERVICE_DISABLED"),
+        (403, "PERMISSION_DENIED", "Consumer 'project_number:7' has been suspended.", "CONSUMER_SUSPENDED"),
+    ],
+)
+def test_an_account_that_google_does_not_serve_rests_and_its_text_is_kept_from_the_client(
+    status: int, word: str, message: str, reason: str
+) -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}
+    verdict = GEMINI.judge(ResponseHead(status, []), envelope(word, info, message=message), 0)
+    assert (verdict.is_retryable, verdict.is_strike, verdict.cooldown_seconds) == (True, False, 300.0)
+    assert not verdict.is_passed_through
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "message", "reason"),
+    [
+        (403, "PERMISSION_DENIED", "Caller does not have required permission to use project 7", "USER_PROJECT_DENIED"),
+        (400, "FAILED_PRECONDITION", "tunedModels/7 needs a project with billing", ""),
+    ],
+)
+def test_what_a_request_may_have_brought_on_blames_nobody_and_is_hidden(
+    status: int, word: str, message: str, reason: str
+) -> None:
+    """A quota project can be the client's own."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}
+    verdict = GEMINI.judge(ResponseHead(status, []), envelope(word, info, message=message), 0)
+    assert (verdict.is_retryable, verdict.is_strike, verdict.cooldown_seconds) == (True, False, None)
+    assert not verdict.is_passed_through
+
+
+def test_a_model_that_is_not_there_is_tried_elsewhere_and_is_the_clients_in_the_end() -> None:
+    verdict = GEMINI.judge(ResponseHead(404, []), envelope("NOT_FOUND"), 0)
+    assert (verdict.is_retryable, verdict.is_strike, verdict.is_passed_through) == (True, False, True)
+    assert type(verdict.error) is UpstreamRejected
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
