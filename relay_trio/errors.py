@@ -168,6 +168,12 @@ class NoUsableAccount(CapacityError):
     """Every account that serves the model is out of rotation."""
 
 
+class NoAccountInRotation(NoUsableAccount):
+    """Every account that serves the model is out of rotation until an operator acts."""
+
+    should_retry = False
+
+
 class LedgerUnavailable(CapacityError):
     """The ledger cannot take another row, and a request without a row is not served."""
 

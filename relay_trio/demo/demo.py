@@ -47,7 +47,7 @@ from relay_trio.simulator.faults import parse_rates
 _PORT = 8400
 _ADMIN_PORT = 8401
 _A_PORT = Number(gte=0, lte=65535)
-_FIRST_BYTE_SECONDS = 3.0
+_FIRST_BYTE_SECONDS = 10.0
 _IDLE_SECONDS = 2.0
 """An upstream that stalls is given up so soon that it can be seen within a demo."""
 

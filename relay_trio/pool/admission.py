@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from relay_trio.errors import NotFound, NoUsableAccount, QueueFull
+from relay_trio.errors import NoAccountInRotation, NotFound, NoUsableAccount, QueueFull
 from relay_trio.settings.patterns import common
 
 if TYPE_CHECKING:
@@ -299,12 +299,12 @@ class Admission:
         """Check that waiting until the caller's deadline can help.
 
         Raises:
-            NoUsableAccount: it cannot.
+            NoUsableAccount: it cannot; NoAccountInRotation where time alone does not help.
         """
         times = [time for time, _ in self._available_at(self._candidates(slot_request))]
         soonest = min(times, default=math.inf)
         if soonest == math.inf:
-            raise NoUsableAccount("no account that serves this model is in rotation")
+            raise NoAccountInRotation("no account that serves this model is in rotation")
         if soonest > trio.current_effective_deadline():
             wait = soonest - trio.current_time()
             raise NoUsableAccount("every account that serves this model is cooling down", retry_after=wait)

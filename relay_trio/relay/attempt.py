@@ -60,6 +60,9 @@ shown nothing but pings goes on waiting, by the limit for the first byte."""
 _BEGINNING_BYTES = 64 * 1024
 """What is held of an answer while its first event is awaited."""
 
+_LARGE_BYTES = 64 * 1024
+"""The most that is handed to the response channel at once: its bound counts on it."""
+
 _END_SECONDS = 1.0
 """How long more is awaited of an answer that is complete, where its dialect has no last event."""
 
@@ -223,7 +226,7 @@ class Attempt:
         due_at = trio.current_time() + _BEGINNING_SECONDS
         while not reader.has_substance:
             is_due = not held or trio.current_time() >= due_at
-            if is_due and (len(held) > _BEGINNING_BYTES or (held and reader.has_begun)):
+            if len(held) > _BEGINNING_BYTES or (is_due and held and reader.has_begun):
                 break
             with trio.CancelScope(deadline=math.inf if is_due else due_at) as waiting:
                 data = await response.receive_some()
@@ -264,6 +267,8 @@ class Attempt:
         with Pings(call.ping if self._checked.is_stream else b"", record.nursery, reader, sender, row):
             while True:
                 row.sent_bytes += len(data)
+                if len(data) > _LARGE_BYTES:
+                    data = await self._send_large(data, limit)
                 while not sender.has_room:
                     limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
                     await sender.progress()
@@ -287,6 +292,18 @@ class Attempt:
             raise reader.error
         if not reader.is_complete:
             raise UpstreamTruncated("the upstream ended its stream without the last event of its dialect")
+
+    async def _send_large(self, data: bytes, limit: Limit) -> bytes:
+        """Send all but the last part of what is more than one read can bring, as the client takes it: a translated
+        event may be as long as it likes. Returns the last part. Cancelled here: as ``run``."""
+        sender, view = self._sender, memoryview(data)
+        last = (len(data) - 1) // _LARGE_BYTES * _LARGE_BYTES
+        for start in range(0, last, _LARGE_BYTES):
+            while not sender.has_room:
+                limit.arm(self._account.timeouts.write_timeout_seconds, client_stalled)
+                await sender.progress()
+            sender.write(bytes(view[start : start + _LARGE_BYTES]))
+        return data[last:]
 
     # --- what is reported -----------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class ModelCatalog:
         self, accounts: Sequence[Account], operation: str, listing: ModelListing
     ) -> Iterator[tuple[str, Item | None]]:
         """Pairs of name and item; first those of the services that list them as ``operation`` does, then the names
-        alone that others list, and those in the settings of accounts without such a list."""
+        alone that others list, and those in the settings."""
         for account in accounts:
             for item in self._known[account.name].items.get(operation, ()):
                 name = listing.names_of(item)[0]
@@ -100,8 +100,7 @@ class ModelCatalog:
                     name = self._listings[other].names_of(item)[0]
                     if account.serves(name, listing.of):
                         yield name, None
-            has_own_list = operation in self._known[account.name].items
-            for pattern in () if has_own_list else account.patterns(listing.of):
+            for pattern in account.patterns(listing.of):
                 if not any(character in pattern for character in "*?["):
                     yield pattern, None
 

@@ -11,7 +11,9 @@ import trio
 import trio.testing
 
 from relay_trio.http import header
+from relay_trio.observe.invariants import LARGEST_READ_BYTES
 from relay_trio.pool.health import AccountState
+from relay_trio.relay.channel import CHANNEL_BYTES
 from relay_trio.relay.events import Observer
 from relay_trio.usage import UsageSource
 from tests.explorer import Run, Steps, explore
@@ -884,3 +886,24 @@ async def test_a_refused_credential_that_can_be_resolved_again_is(
         account = harness.account("a")
         assert health(harness, "a").state is (AccountState.AUTH_FAILED if is_fixed else AccountState.COOLING)
         assert (account.credentials.current_nowait() is None) is not is_fixed
+
+
+async def test_a_long_first_event_is_sent_as_it_comes_and_a_stalled_client_holds_no_more_than_the_limit(
+    autojump_clock: MockClock,
+) -> None:
+    """What is held until the first event has a bound, and what is handed to the channel too."""
+    first = b"event: content_block_delta\ndata: " + b"x" * 2_000_000
+
+    async def script(side: UpstreamSide) -> None:
+        await side.request()
+        await side.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", first)
+        await trio.sleep_forever()
+
+    async with open_harness(script) as harness, trio.open_nursery() as nursery:
+        client = harness.request()
+        client.reads = trio.Event()
+        nursery.start_soon(harness.serve, client)
+        await trio.sleep(3)
+        _, fullest = harness.core.live.held_bytes()
+        assert fullest <= CHANNEL_BYTES + LARGEST_READ_BYTES
+        nursery.cancel_scope.cancel()

@@ -153,13 +153,15 @@ async def test_a_name_that_no_list_has_is_the_upstreams_to_know(autojump_clock: 
         assert json.loads((await ask(harness, "/v1/models/c-1")).body) == {"id": "c-1-20260101"}
 
 
-async def test_names_in_the_settings_stand_in_for_a_list_that_is_not_known(autojump_clock: MockClock) -> None:
+async def test_names_in_the_settings_are_listed_whether_the_upstream_lists_them_or_not(
+    autojump_clock: MockClock,
+) -> None:
     account = {"name": "a", "provider": "anthropic", "api_key": "k", "max_concurrency": 1, "models": ["c-1", "d-*"]}
     pool = {"account": [account | {"base_url": "http://127.0.0.1:1000"}]}
     async with open_harness(dies, **pool) as harness:
         assert ids(await ask(harness)) == ["c-1"]
     async with open_harness(by_account(models("d-1", "e-1")), **pool) as harness:
-        assert ids(await ask(harness)) == ["d-1"]
+        assert ids(await ask(harness)) == ["d-1", "c-1"]
 
 
 def bedrock(**changes: Any) -> dict[str, Any]:

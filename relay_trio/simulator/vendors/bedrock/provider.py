@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -175,7 +176,11 @@ def _invocation(model: str, call: Call, made: Composition, plan: Plan, request_i
         frames = events.invoke_frames(message_id, plain_name(model), made, plan)
         return Script(200, [*_headers(request_id), *_STREAM_HEADERS], frames)
     body = claude_events.whole_message(message_id, plain_name(model), made, plan)
-    return _generated([*_headers(request_id), *_count_headers(made, plan)], body, made, plan)
+    counts = _count_headers(made, plan)
+    script = _generated([*_headers(request_id), *counts], body, made, plan)
+    if counts:  # whoever has the head has the usage
+        script.frames = [replace(piece, usage_bytes=0) for piece in script.frames]
+    return script
 
 
 def _conversation(model: str, call: Call, made: Composition, plan: Plan, request_id: str) -> Script:
