@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from relay_trio.errors import NotFound, NoUsableAccount, QueueFull
+from relay_trio.errors import NoAccountInRotation, NotFound, NoUsableAccount, QueueFull
 from relay_trio.settings import BreakerSettings
 from tests.pool.pools import make_account, make_pool
 
@@ -293,6 +293,15 @@ async def test_a_cool_down_longer_than_the_callers_deadline_is_refused_at_once(
     with trio.move_on_after(30), pytest.raises(NoUsableAccount) as refused:
         await admission.acquire(admission.new_request("m"))
     assert refused.value.retry_after == pytest.approx(60)
+
+
+async def test_where_every_account_waits_for_an_operator_a_client_is_not_to_try_again() -> None:
+    account = make_account()
+    admission, _ = make_pool(account)
+    account.health.disable("the key was refused")
+    with pytest.raises(NoAccountInRotation) as refused:
+        await admission.acquire(admission.new_request("m"))
+    assert (refused.value.should_retry, refused.value.retry_after) == (False, None)
 
 
 async def test_the_last_account_is_never_ejected() -> None:
