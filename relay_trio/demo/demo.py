@@ -271,7 +271,11 @@ def _settings(plan: _Plan, simulator: Simulator) -> Settings:
         {
             "server": {"listeners": listeners[:1], "ledger": str(plan.folder / "relay.db"), "drain_seconds": 1},
             "admin": {"listener": listeners[1]},
-            "timeouts": {"first_byte_timeout_seconds": _FIRST_BYTE_SECONDS, "idle_timeout_seconds": _IDLE_SECONDS},
+            "timeouts": {
+                "first_byte_timeout_seconds": _FIRST_BYTE_SECONDS,
+                "whole_answer_timeout_seconds": _FIRST_BYTE_SECONDS,
+                "idle_timeout_seconds": _IDLE_SECONDS,
+            },
             "account": [account.table(simulator.base_url) for account in ACCOUNTS],
             "key": [{"name": "demo", "secret": KEY}],
         }

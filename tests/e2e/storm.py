@@ -80,6 +80,7 @@ listener = "127.0.0.1:0"
 [timeouts]
 connect_timeout_seconds = 2
 first_byte_timeout_seconds = 1.5
+whole_answer_timeout_seconds = 1.5
 idle_timeout_seconds = 1
 body_idle_timeout_seconds = 2
 write_timeout_seconds = {write}
