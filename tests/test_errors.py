@@ -27,6 +27,7 @@ EXPECTED = {
     "QueueFull": ("relay", "overloaded", "rejected_capacity", "R"),
     "QueueTimeout": ("relay", "overloaded", "rejected_capacity", "R"),
     "NoUsableAccount": ("relay", "overloaded", "rejected_capacity", "R"),
+    "NoAccountInRotation": ("relay", "overloaded", "rejected_capacity", "R"),
     "LedgerUnavailable": ("relay", "overloaded", "rejected_capacity", "R"),
     "ShuttingDown": ("relay", "overloaded", "shutdown", "K"),
     "UpstreamConnectError": ("upstream", "upstream_failed", "upstream_error", "S"),
