@@ -88,7 +88,7 @@ class ModelCatalog:
         self, accounts: Sequence[Account], operation: str, listing: ModelListing
     ) -> Iterator[tuple[str, Item | None]]:
         """Pairs of name and item; first those of the services that list them as ``operation`` does, then the names
-        alone that others list, and those in the settings."""
+        alone that others list, and those in the settings. Of a default the upstream's own list knows more."""
         for account in accounts:
             for item in self._known[account.name].items.get(operation, ()):
                 name = listing.names_of(item)[0]
@@ -100,8 +100,10 @@ class ModelCatalog:
                     name = self._listings[other].names_of(item)[0]
                     if account.serves(name, listing.of):
                         yield name, None
+            has_own_list = operation in self._known[account.name].items
             for pattern in account.patterns(listing.of):
-                if not any(character in pattern for character in "*?["):
+                is_name = not any(character in pattern for character in "*?[")
+                if is_name and not (has_own_list and pattern in account.settings.default_models()):
                     yield pattern, None
 
     async def _refresh(self, accounts: Sequence[Account]) -> None:

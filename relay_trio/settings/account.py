@@ -91,6 +91,12 @@ class AccountSettings(Section):
         override this."""
         yield from ()
 
+    @classmethod
+    def default_models(cls) -> tuple[str, ...]:
+        """The patterns of ``models`` where nobody set them."""
+        default: tuple[str, ...] = cls.model_fields["models"].default
+        return default
+
     def timeouts_over(self, timeouts: TimeoutSettings) -> TimeoutSettings:
         """``timeouts`` with this account's own values in place of those it may set."""
         own = {name: value for name in TimeoutSettings.model_fields if (value := getattr(self, name, None)) is not None}
