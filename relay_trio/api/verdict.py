@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from relay_trio.errors import (
     UpstreamError,
+    UpstreamErrorEvent,
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamRejected,
@@ -61,6 +62,30 @@ class Verdict:
     is_dated: bool = False
     is_credential_refused: bool = False
     is_passed_through: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NamesInAnswers:
+    """What the names of errors mean that one vendor reports inside its answers. ``limited``: the account has to rest;
+    ``refused``: it is not accepted; ``rejected``: the client must change its request; any other: the answer failed."""
+
+    limited: frozenset[str]
+    refused: frozenset[str]
+    rejected: frozenset[str]
+
+    def error(self, name: object, shown: str = "") -> UpstreamError:
+        """The error with that ``name``, as parsed from JSON. Its message has ``shown`` in place of the name; without
+        that, a name that is not in the table is not shown."""
+        if not isinstance(name, str):
+            name = ""
+        message = f"the upstream reported {shown or name} inside its answer"
+        if name in self.limited:
+            return UpstreamRateLimited(message)
+        if name in self.refused:
+            return UpstreamRefused("the upstream refused the account inside its answer")
+        if name in self.rejected:
+            return UpstreamRejected(message)
+        return UpstreamErrorEvent(f"the upstream reported {shown or 'an error'} inside its answer")
 
 
 def verdict_without_answer(error: UpstreamError) -> Verdict:

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from relay_trio.api.verdict import Meaning, VerdictTable, verdict_in_stream, verdict_without_answer
-from relay_trio.errors import UpstreamError, UpstreamRateLimited
+from relay_trio.api.verdict import (
+    Meaning,
+    NamesInAnswers,
+    VerdictTable,
+    verdict_in_stream,
+    verdict_without_answer,
+)
+from relay_trio.errors import (
+    UpstreamError,
+    UpstreamErrorEvent,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamRejected,
+)
 from relay_trio.outcome import Phase
 
 TABLE = VerdictTable(
@@ -96,3 +108,31 @@ def test_an_error_inside_a_stream_is_final_for_the_request() -> None:
     assert (limited.is_retryable, limited.is_strike, limited.cooldown_seconds) == (False, False, 2.0)
     failed = verdict_in_stream(UpstreamError("broken"))
     assert (failed.is_retryable, failed.is_strike, failed.cooldown_seconds) == (False, True, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("busy", UpstreamRateLimited, "the upstream reported busy inside its answer"),
+        ("barred", UpstreamRefused, "the upstream refused the account inside its answer"),
+        ("wrong", UpstreamRejected, "the upstream reported wrong inside its answer"),
+        ("other", UpstreamErrorEvent, "the upstream reported an error inside its answer"),
+        ("", UpstreamErrorEvent, "the upstream reported an error inside its answer"),
+        *(
+            (no_name, UpstreamErrorEvent, "the upstream reported an error inside its answer")
+            for no_name in (7, ["busy"])
+        ),
+    ],
+)
+def test_a_name_inside_an_answer_has_one_meaning_and_an_unknown_one_is_not_shown(
+    name: object, kind: type[UpstreamError], message: str
+) -> None:
+    names = NamesInAnswers(frozenset({"busy"}), frozenset({"barred"}), frozenset({"wrong"}))
+    error = names.error(name)
+    assert (type(error), error.message) == (kind, message)
+
+
+def test_a_name_is_shown_as_the_vendor_writes_it() -> None:
+    names = NamesInAnswers(frozenset({"busy"}), frozenset(), frozenset())
+    assert names.error("busy", "Busy").message == "the upstream reported Busy inside its answer"
+    assert names.error("other", "Other").message == "the upstream reported Other inside its answer"

@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING, Any
 from relay_trio.api.answer_reader import Ending
 from relay_trio.api.metering import NOTHING, UsageFold
 from relay_trio.api.position import Form, Position
-from relay_trio.errors import (
-    UpstreamError,
-    UpstreamErrorEvent,
-    UpstreamProtocolError,
-    UpstreamRateLimited,
-    UpstreamRefused,
-    UpstreamRejected,
-)
+from relay_trio.api.verdict import NamesInAnswers
+from relay_trio.errors import UpstreamError, UpstreamErrorEvent, UpstreamProtocolError
 from relay_trio.usage import UsageSource
 from relay_trio.vendors.bedrock.usage import METRICS_FIELDS, ConverseUsage
 from relay_trio.vendors.claude.stream import ClaudeFold
@@ -48,9 +42,13 @@ _END_MEMBERS = (OWN_MEMBERS + "trace", "totalOutputTextTokenCount", "completionR
 
 _DELTA_OF_CLAUDE = b'"bytes":"eyJ0eXBlIjoiY29u'  # base64 of {"type":"con, as in content_block_delta
 _PINGS = (b'"bytes":"eyJ0eXBlIjoicGlu', b'"bytes":"eyJ0eXBlIjogInBp')  # {"type":"pin and {"type": "pi
-_RATE_LIMITS = frozenset({"throttlingexception", "serviceunavailableexception", "toomanyrequestsexception"})
-_REFUSALS = frozenset({"accessdeniedexception", "unrecognizedclientexception", "expiredtokenexception"})
-_REJECTIONS = frozenset({"validationexception"})
+_OVERLOAD = "serviceunavailableexception"
+_NAMES = NamesInAnswers(
+    limited=frozenset({"throttlingexception", _OVERLOAD, "toomanyrequestsexception"}),
+    refused=frozenset({"accessdeniedexception", "unrecognizedclientexception", "expiredtokenexception"}),
+    rejected=frozenset({"validationexception"}),
+)
+"""In lower case: frames and headers write them differently."""
 
 
 def reported_error(frame: Frame) -> UpstreamError | None:
@@ -64,13 +62,7 @@ def reported_error(frame: Frame) -> UpstreamError | None:
     else:
         return None
     shown = "".join(character for character in name[:64] if character.isalnum()) or "an error"
-    if name.lower() in _RATE_LIMITS or _is_overload(frame.payload):
-        return UpstreamRateLimited(f"the upstream reported {shown} inside its answer")
-    if name.lower() in _REFUSALS:
-        return UpstreamRefused("the upstream refused the account inside its answer")
-    if name.lower() in _REJECTIONS:
-        return UpstreamRejected(f"the upstream reported {shown} inside its answer")
-    return UpstreamErrorEvent(f"the upstream reported {shown} inside its answer")
+    return _NAMES.error(_OVERLOAD if _is_overload(frame.payload) else name.lower(), shown)
 
 
 def error_of_document(document: dict[str, Any]) -> UpstreamError | None:

@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from relay_trio.api.answer_reader import Ending
 from relay_trio.api.metering import NOTHING
+from relay_trio.api.verdict import NamesInAnswers
 from relay_trio.api.whole_reader import WholeReader
-from relay_trio.errors import (
-    UpstreamError,
-    UpstreamErrorEvent,
-    UpstreamRateLimited,
-    UpstreamRefused,
-    UpstreamRejected,
-)
 from relay_trio.usage import UsageSource
 from relay_trio.vendors.claude.usage import ClaudeUsage
 from relay_trio.wire.sse import parse_block
@@ -27,14 +21,17 @@ from relay_trio.wire.sse import parse_block
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from relay_trio.errors import UpstreamError
     from relay_trio.usage import UsageStats
 
 _CONTENT = b'"type":"content_block_'
 """The type of events that hold a part of the content, as the API writes it. With a space in it the event is held."""
 
-_LIMITED = frozenset({"overloaded_error", "rate_limit_error"})
-_REFUSED = frozenset({"authentication_error", "billing_error", "permission_error"})
-_REJECTED = frozenset({"invalid_request_error", "not_found_error", "request_too_large"})
+_NAMES = NamesInAnswers(
+    limited=frozenset({"overloaded_error", "rate_limit_error"}),
+    refused=frozenset({"authentication_error", "billing_error", "permission_error"}),
+    rejected=frozenset({"invalid_request_error", "not_found_error", "request_too_large"}),
+)
 
 
 class ClaudeFold:
@@ -121,14 +118,7 @@ def _type_of(event: str) -> object:
 
 
 def _reported_error(error: object) -> UpstreamError:
-    kind = error.get("type") if isinstance(error, dict) else None
-    if kind in _LIMITED:
-        return UpstreamRateLimited(f"the upstream reported {kind} inside its answer")
-    if kind in _REFUSED:
-        return UpstreamRefused("the upstream refused the account inside its answer")
-    if kind in _REJECTED:
-        return UpstreamRejected(f"the upstream reported {kind} inside its answer")
-    return UpstreamErrorEvent("the upstream reported an error inside its answer")
+    return _NAMES.error(error.get("type") if isinstance(error, dict) else None)
 
 
 def error_of_document(document: dict[str, Any]) -> UpstreamError | None:

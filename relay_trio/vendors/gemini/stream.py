@@ -11,22 +11,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay_trio.api.answer_reader import Ending
 from relay_trio.api.position import Form, Position
-from relay_trio.errors import (
-    UpstreamError,
-    UpstreamErrorEvent,
-    UpstreamRateLimited,
-    UpstreamRefused,
-    UpstreamRejected,
-)
+from relay_trio.api.verdict import NamesInAnswers
 from relay_trio.usage import NO_USAGE, UsageSource, UsageStats
 from relay_trio.vendors.gemini.usage import GeminiUsage
 from relay_trio.wire.json_array import JsonArrayElements
 from relay_trio.wire.sse import parse_block
 from relay_trio.wire.wire_error import WireError
+
+if TYPE_CHECKING:
+    from relay_trio.errors import UpstreamError
 
 _TOTAL = b'"totalTokenCount"'
 _ANY_COUNT = b'TokenCount"'
@@ -36,9 +33,11 @@ escapes its quotes. The arguments of a function call do not, hence the fourth: t
 
 _FIRST_CANDIDATE = (b'"index": 0', b'"index":0')
 
-_LIMITED = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
-_REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "FAILED_PRECONDITION"})
-_REJECTED = frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE"})
+_NAMES = NamesInAnswers(
+    limited=frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"}),
+    refused=frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "FAILED_PRECONDITION"}),
+    rejected=frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE"}),
+)
 
 
 class GeminiFold:
@@ -245,17 +244,8 @@ class ArrayReader:
         return NO_USAGE if self._elements.damage is not None else self._fold.stats()
 
 
-def _reported_error(error: Any) -> UpstreamError:
-    status = error.get("status") if isinstance(error, dict) else None
-    if not isinstance(status, str):
-        status = ""
-    if status in _LIMITED:
-        return UpstreamRateLimited(f"the upstream reported {status} inside its answer")
-    if status in _REFUSED:
-        return UpstreamRefused("the upstream refused the account inside its answer")
-    if status in _REJECTED:
-        return UpstreamRejected(f"the upstream reported {status} inside its answer")
-    return UpstreamErrorEvent("the upstream reported an error inside its answer")
+def _reported_error(error: object) -> UpstreamError:
+    return _NAMES.error(error.get("status") if isinstance(error, dict) else None)
 
 
 def error_of_document(document: dict[str, Any]) -> UpstreamError | None:

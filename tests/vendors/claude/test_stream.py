@@ -176,9 +176,10 @@ def test_an_event_too_large_to_look_at_makes_usage_unknown_and_the_end_is_still_
         ("overloaded_error", UpstreamRateLimited),
         ("rate_limit_error", UpstreamRateLimited),
         ("api_error", UpstreamErrorEvent),
+        (["overloaded_error"], UpstreamErrorEvent),
     ],
 )
-def test_an_error_inside_the_stream_is_known_by_its_type(kind: str, error: type[UpstreamError]) -> None:
+def test_an_error_inside_the_stream_is_known_by_its_type(kind: object, error: type[UpstreamError]) -> None:
     reader = SseReader(ClaudeFold())
     metered(reader, [START, event({"type": "error", "error": {"type": kind, "message": "secret prompt"}})])
     assert type(reader.error) is error
