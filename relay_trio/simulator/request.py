@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httptools
 
@@ -36,6 +37,15 @@ class Request:
     def header(self, name: bytes) -> bytes | None:
         """The first value of ``name`` (lower case), or None."""
         return next((value for key, value in self.headers if key == name), None)
+
+
+def document_of(request: Request) -> dict[str, Any] | None:
+    """The body as a JSON object; None where it is none."""
+    try:
+        document = json.loads(request.body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 class RequestReader:

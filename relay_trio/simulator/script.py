@@ -135,9 +135,19 @@ class Script:
         return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % pair for pair in self.trailers)
 
 
-def whole(status: int, headers: Headers, body: bytes, *, usage: Usage | None = None, member: str = "") -> Script:
-    """A script for a body that is known in full: one frame, with its length. ``member`` of its JSON is ``usage``."""
-    frames = [replace(frame(body, usage=usage, is_last=True), usage_bytes=_member_end(body, member))]
+def whole(
+    status: int,
+    headers: Headers,
+    body: bytes,
+    *,
+    usage: Usage | None = None,
+    member: str = "",
+    is_usage_in_head: bool = False,
+) -> Script:
+    """A script for a body that is known in full: one frame, with its length. ``member`` of its JSON is ``usage``, which
+    whoever has the head knows already if it ``is_usage_in_head``."""
+    known_after = 0 if is_usage_in_head else _member_end(body, member)
+    frames = [replace(frame(body, usage=usage, is_last=True), usage_bytes=known_after)]
     return Script(status, headers, frames, framing=Framing.LENGTH, length=len(body))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay_trio.simulator.request import Request, RequestReader
+from relay_trio.simulator.request import Request, RequestReader, document_of
 
 WIRE = (
     b"POST /v1/messages?beta=true HTTP/1.1\r\nHost: x\r\nX-Api-Key: k\r\ncontent-length: 4\r\n\r\nbody"
@@ -46,3 +46,10 @@ def test_a_body_above_the_limit_is_told_once_with_and_without_a_length() -> None
     ):
         (request,) = read(wire, 10, limit=20)
         assert (request.is_too_large, request.is_kept_alive) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "document"), [(b'{"a": 1}', {"a": 1}), (b"", None), (b"[]", None), (b"{", None), (b"[" * 100_000, None)]
+)
+def test_a_body_is_one_object_or_none(body: bytes, document: object) -> None:
+    assert document_of(Request("POST", b"/", [], body, True)) == document

@@ -36,3 +36,11 @@ def test_the_usage_of_a_document_is_known_once_its_member_is_there() -> None:
         cut_bytes(script, cut, Ending.CLOSE)
         (piece,) = script.frames
         assert (piece.usage, piece.known_after_bytes) == (usage, known)
+
+
+def test_a_usage_that_the_head_holds_is_known_before_the_body() -> None:
+    """Also of a body that is cut before its member."""
+    script = whole(200, [], b'{"usage": 1}', usage=Usage(0, 5), member="usage", is_usage_in_head=True)
+    cut_bytes(script, 3, Ending.CLOSE)
+    (piece,) = script.frames
+    assert (piece.usage, piece.known_after_bytes) == (Usage(0, 5), 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -177,10 +176,7 @@ def _invocation(model: str, call: Call, made: Composition, plan: Plan, request_i
         return Script(200, [*_headers(request_id), *_STREAM_HEADERS], frames)
     body = claude_events.whole_message(message_id, plain_name(model), made, plan)
     counts = _count_headers(made, plan)
-    script = _generated([*_headers(request_id), *counts], body, made, plan)
-    if counts:  # whoever has the head has the usage
-        script.frames = [replace(piece, usage_bytes=0) for piece in script.frames]
-    return script
+    return _generated([*_headers(request_id), *counts], body, made, plan, is_usage_in_head=bool(counts))
 
 
 def _conversation(model: str, call: Call, made: Composition, plan: Plan, request_id: str) -> Script:
@@ -189,8 +185,11 @@ def _conversation(model: str, call: Call, made: Composition, plan: Plan, request
     return _generated(_headers(request_id), events.whole_conversation(made, plan), made, plan)
 
 
-def _generated(headers: list[tuple[bytes, bytes]], body: bytes, made: Composition, plan: Plan) -> Script:
-    script = whole(200, [*headers, _JSON], body, usage=claude_events.whole_usage(made, plan), member="usage")
+def _generated(
+    headers: list[tuple[bytes, bytes]], body: bytes, made: Composition, plan: Plan, *, is_usage_in_head: bool = False
+) -> Script:
+    usage = claude_events.whole_usage(made, plan)
+    script = whole(200, [*headers, _JSON], body, usage=usage, member="usage", is_usage_in_head=is_usage_in_head)
     script.generation_steps, script.step_tokens = made.steps, plan.tokens
     return script
 

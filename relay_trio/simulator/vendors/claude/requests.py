@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay_trio.simulator.plan import split_model
 from relay_trio.simulator.provider import Call
+from relay_trio.simulator.request import document_of
 from relay_trio.simulator.schemas import example
 from relay_trio.simulator.script import Usage
 from relay_trio.simulator.vendors.claude.events import Composition
@@ -31,13 +32,7 @@ class Invalid(Exception):
 
 def read_call(request: Request) -> Call:
     """Understand ``request`` as far as it goes. Never raises."""
-    document = None
-    if request.body:
-        try:
-            document = json.loads(request.body)
-        except (ValueError, RecursionError):
-            document = None
-        document = document if isinstance(document, dict) else None
+    document = document_of(request)
     fields = document or {}
     model = fields.get("model")
     model = model if isinstance(model, str) else ""

@@ -6,7 +6,6 @@ Fields are read in both spellings of protocol buffers' JSON, ``maxOutputTokens``
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, unquote
 
 from relay_trio.simulator.plan import split_model
 from relay_trio.simulator.provider import Call
+from relay_trio.simulator.request import document_of
 from relay_trio.simulator.schemas import example
 from relay_trio.simulator.text import count_words
 from relay_trio.simulator.vendors.gemini.errors import Refused
@@ -98,13 +98,7 @@ def is_array(request: Request) -> bool:
 
 def read_call(request: Request) -> Call:
     """Understand ``request`` as far as it goes. Never raises."""
-    document = None
-    if request.body:
-        try:
-            document = json.loads(request.body)
-        except (ValueError, RecursionError):
-            document = None
-        document = document if isinstance(document, dict) else None
+    document = document_of(request)
     target = read_target(request)
     model, verb = (target.model, target.verb) if target is not None else ("", "")
     return Call(
