@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 _PATTERN_CACHE_SIZE = 1024
 """Model names whose accounts are remembered. Clients choose the names, so the memory of them has a bound."""
 
-
 _LISTED_NAMES = 20
 """How many models an error names."""
 

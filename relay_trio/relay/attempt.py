@@ -269,9 +269,8 @@ class Attempt:
                 row.sent_bytes += len(data)
                 if len(data) > _LARGE_BYTES:
                     data = await self._send_large(data, limit)
-                while not sender.has_room:
-                    limit.arm(account.timeouts.write_timeout_seconds, client_stalled)
-                    await sender.progress()
+                if not sender.has_room:
+                    await self._wait_for_room(limit)
                 if data:
                     sender.write(data)
                 ending = reader.ending
@@ -299,11 +298,16 @@ class Attempt:
         sender, view = self._sender, memoryview(data)
         last = (len(data) - 1) // _LARGE_BYTES * _LARGE_BYTES
         for start in range(0, last, _LARGE_BYTES):
-            while not sender.has_room:
-                limit.arm(self._account.timeouts.write_timeout_seconds, client_stalled)
-                await sender.progress()
+            if not sender.has_room:
+                await self._wait_for_room(limit)
             sender.write(bytes(view[start : start + _LARGE_BYTES]))
         return data[last:]
+
+    async def _wait_for_room(self, limit: Limit) -> None:
+        """Wait until the client has taken enough. Cancelled here: as ``run``."""
+        while not self._sender.has_room:
+            limit.arm(self._account.timeouts.write_timeout_seconds, client_stalled)
+            await self._sender.progress()
 
     # --- what is reported -----------------------------------------------------------------------------------------
 

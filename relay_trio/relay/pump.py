@@ -114,7 +114,7 @@ async def pump(
             sender.finish(StreamDone(record.settle_usage()))
 
 
-def _telling(former: Failure, latest: Failure | None) -> Failure | None:
+def _deciding(former: Failure, latest: Failure | None) -> Failure | None:
     """Of two failures, the one that ends the request: the latest. But that one account has no such model says nothing
     of another that would have served it, if it had not failed."""
     if latest is None or not (latest.is_retryable and isinstance(latest.error, UpstreamRejected)):
@@ -196,7 +196,7 @@ class _Stages:
             with self._relay.retry_budget.place(self._relay.settings.retry, len(self._relay.live)) as has_place:
                 while has_place and failure is not None and self._may_retry(failure, slot_request):
                     try:
-                        failure = _telling(failure, await self._attempt(checked, slot_request))
+                        failure = _deciding(failure, await self._attempt(checked, slot_request))
                     except CapacityError:
                         break  # of the two errors, the client gets the one of the account that was tried
         if failure is not None:

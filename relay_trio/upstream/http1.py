@@ -82,7 +82,8 @@ class UpstreamResponse:
 class UpstreamConnection:
     """An open connection to ``origin``.
 
-    ``has_answered``: at least one byte of the answer to the current request has come. ``is_reused``: it is not the
+    ``has_answered``: at least one byte of the answer to the current request has come; ``is_sent``: all of that request
+    went out. ``is_reused``: it is not the
     first call. ``idle_since``: seconds of the trio clock, while the pool has it.
     """
 
@@ -93,13 +94,13 @@ class UpstreamConnection:
         self.idle_since = 0.0
         self._transport = transport
         self._parser: ResponseParser | None = None
-        self._is_sent = False
+        self.is_sent = False
         self._early: list[bytes] = []
 
     @property
     def is_clean(self) -> bool:
         """Whether the request is out, the answer came to its end, and nothing else came."""
-        return self._is_sent and self._parser is not None and self._parser.is_reusable
+        return self.is_sent and self._parser is not None and self._parser.is_reusable
 
     @property
     def has_extra(self) -> bool:
@@ -110,11 +111,6 @@ class UpstreamConnection:
     def is_silent(self) -> bool:
         """Whether an idle connection still is what it should be: open, and without bytes that belong to no call."""
         return self._transport.read_nowait() is None
-
-    @property
-    def is_sent(self) -> bool:
-        """Whether the whole request went out."""
-        return self._is_sent
 
     def read_end_nowait(self) -> bool:
         """Read what has come of the end of an answer that nobody reads any more. Returns whether the end is there, or
@@ -163,7 +159,7 @@ class UpstreamConnection:
         Cancelled here: destroys (the connection must be closed).
         """
         self._parser = parser = ResponseParser(method)
-        self._is_sent = self.has_answered = False
+        self.is_sent = self.has_answered = False
         self._early.clear()
         transport = self._transport
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -177,7 +173,7 @@ class UpstreamConnection:
             transport.write_nowait(head, body)
             if transport.unsent_bytes:
                 await self._drain_watched(parser)
-        self._is_sent = not (transport.unsent_bytes or transport.is_broken)
+        self.is_sent = not (transport.unsent_bytes or transport.is_broken)
         while parser.head is None:
             await self._read_answer(parser)
         return UpstreamResponse(parser.head, parser, transport, b"".join(self._early))
